@@ -1,0 +1,3 @@
+//! Gateway and key server: what they say to each other, and what each makes of it.
+
+pub mod policy;
