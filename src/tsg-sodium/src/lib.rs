@@ -1,1 +1,68 @@
-//! (skeleton)
+//! libsodium's ciphers and key derivation behind tsg-esp's traits.
+//!
+//! The only crate that calls libsodium; the calls are in the module `sys`. Nothing here allocates. Call [`init`] and
+//! [`self_test`] once at start, before any thread.
+//!
+//! Not for: deciding which suite a group uses (the key server), or locking memory and forbidding core dumps (the
+//! daemon).
+
+mod cipher;
+mod self_test;
+mod sys;
+
+pub use cipher::{Aes256Gcm, AnyCipher, ChaCha20Poly1305, NoAes};
+pub use self_test::{SelfTestError, self_test};
+
+use core::fmt;
+
+use tsg_esp::crypto::{Kdf, SenderKey, Spi, Tek};
+use zeroize::Zeroize;
+
+/// libsodium could not be set up: it found no source of randomness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InitError;
+
+impl fmt::Display for InitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("libsodium could not be initialised: is there a random source?")
+    }
+}
+
+impl core::error::Error for InitError {}
+
+/// Sets libsodium up; more than once does no harm.
+///
+/// # Errors
+///
+/// [`InitError`].
+pub fn init() -> Result<(), InitError> {
+    if sys::init() { Ok(()) } else { Err(InitError) }
+}
+
+/// Fills `bytes` from the system's random source.
+pub fn random(bytes: &mut [u8]) {
+    sys::random(bytes);
+}
+
+/// Whether this processor has the instructions for AES-256-GCM. False before [`init`].
+pub fn aes_available() -> bool {
+    sys::aes_is_available()
+}
+
+/// `crypto_kdf_derive_from_key` of libsodium.
+#[derive(Clone, Copy, Debug)]
+pub struct Sodium;
+
+impl Kdf for Sodium {
+    /// # Panics
+    ///
+    /// If libsodium refuses an output of 36 bytes, which it documents as allowed.
+    fn derive(tek: &Tek, spi: Spi) -> SenderKey {
+        let mut output = [0; 36];
+        let derived = sys::kdf_derive(&mut output, u64::from(spi.value()), tek.expose());
+        assert!(derived, "crypto_kdf_derive_from_key refused 36 bytes");
+        let key = SenderKey::from_output(&output);
+        output.zeroize();
+        key
+    }
+}

@@ -1,0 +1,63 @@
+//! What a handler is given, and what it answers.
+
+use super::{Link, Outbox};
+use tsg_esp::buffer::Packet;
+
+/// A side of the bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Side {
+    /// The machines that this gateway protects.
+    Lan,
+    /// The plant network.
+    Wan,
+}
+
+impl Side {
+    /// The opposite side.
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Lan => Self::Wan,
+            Self::Wan => Self::Lan,
+        }
+    }
+}
+
+/// One packet that a rule caught on its way from one side to the other.
+///
+/// `packet` starts at the IP header and has at least [`HEAD_ROOM`](tsg_esp::buffer::HEAD_ROOM) bytes free
+/// in front and [`TAIL_ROOM`](tsg_esp::buffer::TAIL_ROOM) behind. It may still carry Ethernet padding, may
+/// be larger than the MTU (a defragmenting kernel), and is otherwise as it came: nothing in it is checked.
+#[derive(Debug)]
+pub struct Frame<'a> {
+    /// The packet, from its IP header on.
+    pub packet: Packet<'a>,
+    /// Where it came from.
+    pub from: Side,
+    /// What is known of its Ethernet header; `None` on the iptables side as long as no
+    /// neighbour table knows it. A verdict needs no link, further pieces do.
+    pub link: Option<Link>,
+    /// Index into [`Ports::lan`](super::Ports::lan) of the LAN port that it came from or leaves through;
+    /// 0 where that is not known.
+    pub lan_port: usize,
+}
+
+/// What becomes of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It goes on as it came; what the handler did to its bytes is not looked at where the kernel
+    /// still has them, so do not write into a packet that passes.
+    Pass,
+    /// `frame.packet` goes on to the other side.
+    Send,
+    /// It goes nowhere. What is in the outbox still goes.
+    Drop,
+}
+
+/// Takes the packets of one thread. Each thread has its own.
+pub trait Handler: Send {
+    /// Decides on one frame. Further packets go into `out`.
+    fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict;
+
+    /// Called after each batch of frames, and at least every 250 ms.
+    fn idle(&mut self);
+}

@@ -1,0 +1,85 @@
+//! The ports of the bridge that the gateway sits in.
+
+use anyhow::{Result, bail};
+
+/// The bridge and its ports, by interface name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ports {
+    /// The bridge.
+    pub bridge: String,
+    /// Towards the protected machines; at least one.
+    pub lan: Vec<String>,
+    /// Towards the plant network.
+    pub wan: String,
+}
+
+impl Ports {
+    /// More LAN ports than this are refused.
+    pub const MOST_LAN: usize = 32;
+
+    /// Looks at the names: they go into rule text, so they are letters, digits and `. _ - @` only.
+    ///
+    /// # Errors
+    /// Names the option of `config bridge` that is wrong, and what would be right.
+    pub fn check(&self) -> Result<()> {
+        name("device", &self.bridge)?;
+        name("wan", &self.wan)?;
+        if self.lan.is_empty() || self.lan.len() > Self::MOST_LAN {
+            bail!("config bridge: `list lan` needs 1 to {} ports", Self::MOST_LAN);
+        }
+        for (at, port) in self.lan.iter().enumerate() {
+            name("lan", port)?;
+            if *port == self.wan || self.lan[..at].contains(port) {
+                bail!("config bridge: port {port} is named twice");
+            }
+        }
+        Ok(())
+    }
+
+    /// All ports, LAN first.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        self.lan.iter().chain([&self.wan]).map(String::as_str)
+    }
+}
+
+fn name(option: &str, name: &str) -> Result<()> {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@');
+    let sound = (1..=15).contains(&name.len())
+        && name.bytes().all(plain)
+        && !name.starts_with(['-', '.', '@']);
+    match sound {
+        true => Ok(()),
+        false => bail!(
+            "config bridge: {name:?} in `{option}` is not the name of an interface \
+             (1 to 15 letters, digits, `.`, `_`, `-`, `@`)"
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_could_be_rule_text_are_refused() {
+        let ports = |lan: &[&str], wan: &str| Ports {
+            bridge: "br-tsg".into(),
+            lan: lan.iter().map(ToString::to_string).collect(),
+            wan: wan.into(),
+        };
+        assert!(ports(&["lan1", "eth0.2"], "wan@if3").check().is_ok());
+        let cases = [
+            (&["lan1"][..], "wan\" drop", "not the name"),
+            (&["lan1"], "", "not the name"),
+            (&["lan1"], "-j", "not the name"),
+            (&["lan1"], "sixteen-letters-", "not the name"),
+            (&[], "wan", "1 to 32"),
+            (&["a", "a"], "wan", "twice"),
+            (&["wan"], "wan", "twice"),
+        ];
+        for (lan, wan, expected) in cases {
+            let error = ports(lan, wan).check().unwrap_err().to_string();
+            assert!(error.contains(expected), "{lan:?} {wan:?}: {error}");
+        }
+    }
+}

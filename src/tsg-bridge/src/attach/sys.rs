@@ -1,0 +1,210 @@
+//! The system calls that reach ports: packet sockets and TAPs.
+#![allow(unsafe_code)]
+
+use super::ethernet::Tag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+/// What this gateway sends carries this in the bits of [`MARK_MASK`]; the gate knows it by that.
+pub const MARK: u32 = 0x5400_0000;
+/// The bits of a packet's mark that are this gateway's; the others stay as they are.
+pub const MARK_MASK: u32 = 0xff00_0000;
+
+const ETH_P_ALL: u16 = 3;
+const PACKET_IGNORE_OUTGOING: i32 = 23;
+
+/// One instruction of a classic BPF filter.
+pub(super) type FilterStep = (u16, u8, u8, u32);
+
+/// A socket that sends whole frames, marked as ours.
+pub(super) fn sender() -> io::Result<OwnedFd> {
+    let fd = packet_socket()?;
+    option(&fd, libc::SOL_SOCKET, libc::SO_MARK, MARK)?;
+    Ok(fd)
+}
+
+/// Sends a frame, given in parts, out of the port `ifindex`.
+pub(super) fn send_frame(fd: &OwnedFd, ifindex: u32, parts: &[IoSlice<'_>]) -> io::Result<()> {
+    let mut to = link_address(ifindex, 0);
+    // SAFETY: an all-zero msghdr is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut to).cast();
+    message.msg_namelen = size_of_val(&to) as libc::socklen_t;
+    message.msg_iov = parts.as_ptr().cast_mut().cast();
+    message.msg_iovlen = parts.len() as _;
+    // SAFETY: address and parts live during the call; IoSlice has the layout of iovec.
+    let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A socket that hears what comes in at a port, as far as `filter` lets it through.
+pub(super) fn listener(ifindex: u32, filter: &[FilterStep]) -> io::Result<OwnedFd> {
+    let fd = packet_socket()?;
+    let steps: Vec<libc::sock_filter> =
+        filter.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
+    let len = u16::try_from(steps.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let program = libc::sock_fprog { len, filter: steps.as_ptr().cast_mut() };
+    option(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)?;
+    option(&fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1i32)?;
+    // Since Linux 4.20; before, frames that leave are heard too, and the reader looks at their kind.
+    let _ = option(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1i32);
+    let address = link_address(ifindex, ETH_P_ALL);
+    let len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `address`.
+    if unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), len) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(fd)
+}
+
+/// A frame that a listener heard.
+pub(super) struct Heard {
+    /// How many bytes of it are in the buffer.
+    pub(super) len: usize,
+    /// The outer tag, which the kernel has taken off.
+    pub(super) tag: Option<Tag>,
+    /// It left through the port instead of coming in.
+    pub(super) outgoing: bool,
+}
+
+/// Receives one frame without waiting.
+pub(super) fn hear(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<Heard> {
+    let mut from = link_address(0, 0);
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut control = [0u64; 16];
+    // SAFETY: an all-zero msghdr is valid.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_name = (&raw mut from).cast();
+    message.msg_namelen = size_of_val(&from) as libc::socklen_t;
+    message.msg_iov = &raw mut part;
+    message.msg_iovlen = 1;
+    message.msg_control = control.as_mut_ptr().cast();
+    message.msg_controllen = size_of_val(&control) as _;
+    // SAFETY: address, buffer and control memory live during the call, with the lengths given.
+    let len = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
+    let Ok(len) = usize::try_from(len) else { return Err(io::Error::last_os_error()) };
+    let mut tag = None;
+    // SAFETY: the kernel has filled `message`; these walk its control memory within its length.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
+    while !next.is_null() {
+        // SAFETY: `next` is not null, so it points at a whole header in `control`.
+        let header = unsafe { &*next };
+        if header.cmsg_level == libc::SOL_PACKET && header.cmsg_type == libc::PACKET_AUXDATA {
+            // SAFETY: the kernel's data behind such a header is a tpacket_auxdata.
+            let aux: libc::tpacket_auxdata =
+                unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(next).cast()) };
+            tag = vlan_of(&aux);
+        }
+        // SAFETY: both come from the kernel's answer.
+        next = unsafe { libc::CMSG_NXTHDR(&raw const message, next) };
+    }
+    let outgoing = from.sll_pkttype == libc::PACKET_OUTGOING;
+    Ok(Heard { len: len.min(buffer.len()), tag, outgoing })
+}
+
+fn vlan_of(aux: &libc::tpacket_auxdata) -> Option<Tag> {
+    let has = |flag| aux.tp_status & flag != 0;
+    let tpid = if has(libc::TP_STATUS_VLAN_TPID_VALID) { aux.tp_vlan_tpid } else { 0x8100 };
+    has(libc::TP_STATUS_VLAN_VALID).then_some(Tag { tpid, tci: aux.tp_vlan_tci })
+}
+
+/// A TAP that lasts as long as someone holds it. Opened once more under the same name it gets a
+/// further queue.
+pub(super) fn tap(name: &str) -> io::Result<File> {
+    let mut request = interface_request(name)?;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE;
+    request.ifr_ifru.ifru_flags = flags as libc::c_short;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
+    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+}
+
+/// Sets a TAP up: MTU, length of its queue, up.
+pub(super) fn bring_up(name: &str, mtu: i32, queue: i32) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let set = |what, fill: &dyn Fn(&mut libc::ifreq)| {
+        let mut request = interface_request(name)?;
+        fill(&mut request);
+        // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
+        let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, &raw mut request) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    set(libc::SIOCSIFMTU as _, &|request| request.ifr_ifru.ifru_mtu = mtu)?;
+    set(libc::SIOCSIFTXQLEN as _, &|request| request.ifr_ifru.ifru_metric = queue)?;
+    set(libc::SIOCSIFFLAGS as _, &|request| {
+        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    })
+}
+
+/// Waits until one of `fds` can be read or `patience_ms` have passed; calls `ready` for each that can.
+pub(super) fn wait<'a>(
+    fds: impl Iterator<Item = BorrowedFd<'a>>,
+    patience_ms: u16,
+    mut ready: impl FnMut(usize),
+) -> io::Result<()> {
+    let mut set: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
+    match poll(&mut set, PollTimeout::from(patience_ms)) {
+        Ok(_) | Err(nix::Error::EINTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    for (at, fd) in set.iter().enumerate() {
+        if fd.revents().is_some_and(|events| !events.is_empty()) {
+            ready(at);
+        }
+    }
+    Ok(())
+}
+
+fn interface_request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: an all-zero ifreq is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
+}
+
+fn packet_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made and nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn link_address(ifindex: u32, protocol: u16) -> libc::sockaddr_ll {
+    // SAFETY: an all-zero sockaddr_ll is valid.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = protocol.to_be();
+    address.sll_ifindex = ifindex.cast_signed();
+    address
+}
+
+fn option<T>(fd: &OwnedFd, level: i32, name: i32, value: T) -> io::Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of `value`, which lives during the call.
+    let done =
+        unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

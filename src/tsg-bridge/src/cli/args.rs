@@ -1,0 +1,216 @@
+//! Arguments into [`Options`]; nothing is read or done here.
+
+use std::{ffi::OsString, fmt, path::PathBuf};
+
+use lexopt::{
+    Parser,
+    prelude::{Long, Short, Value},
+};
+
+use super::help;
+use crate::{folders::Folders, logging::Target};
+
+/// A whole command line, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Where this gateway's files are.
+    pub folders: Folders,
+    /// Where `run` logs to.
+    pub log: Target,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What `tsg` can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Be the gateway, in the foreground.
+    Run,
+    /// Ask the running gateway how it is.
+    Status {
+        /// As it answered, one line.
+        json: bool,
+    },
+    /// Make an identity.
+    Keygen {
+        /// Throw away the one that is there.
+        force: bool,
+    },
+    /// Show the public key and its fingerprint.
+    Fingerprint,
+    /// Take a token of the key server.
+    Enrol {
+        /// Where the token is; none is stdin.
+        file: Option<PathBuf>,
+    },
+    /// Look at the configuration and the machine.
+    Check,
+    /// Take over the predecessor's configuration.
+    Import {
+        /// Its `cb.conf`.
+        file: PathBuf,
+        /// Throw away the identity that is there.
+        force: bool,
+    },
+    /// Explain.
+    Help {
+        /// A command; none is all of them.
+        topic: Option<String>,
+    },
+    /// Show the version.
+    Version,
+}
+
+/// What is wrong with the arguments, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageError(String);
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+impl From<lexopt::Error> for UsageError {
+    fn from(error: lexopt::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Options {
+    /// Reads the arguments, without the program's name.
+    ///
+    /// # Errors
+    /// Says what is wrong with them.
+    pub fn parse(arguments: Vec<OsString>) -> Result<Self, UsageError> {
+        let mut found = Found::default();
+        let mut parser = Parser::from_args(arguments);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('c') | Long("config") => found.folders.config = folder(&mut parser)?,
+                Long("state") => found.folders.state = folder(&mut parser)?,
+                Long("run") => found.folders.run = folder(&mut parser)?,
+                Long("log") => found.log = target(&parser.value()?)?,
+                Long("json") => found.flag("json"),
+                Long("force") => found.flag("force"),
+                Long("file") => found.file = Some(parser.value()?.into()),
+                Short('h') | Long("help") => found.help = true,
+                Short('V') | Long("version") => found.words.insert(0, "version".into()),
+                Value(word) => found.words.push(word),
+                other => return Err(other.unexpected().into()),
+            }
+        }
+        found.options()
+    }
+}
+
+#[derive(Default)]
+struct Found {
+    folders: Folders,
+    log: Target,
+    flags: Vec<&'static str>,
+    file: Option<PathBuf>,
+    help: bool,
+    words: Vec<OsString>,
+}
+
+impl Found {
+    fn flag(&mut self, name: &'static str) {
+        self.flags.push(name);
+    }
+
+    fn options(mut self) -> Result<Options, UsageError> {
+        let mut words = std::mem::take(&mut self.words).into_iter();
+        let command = match words.next() {
+            None if self.help => Command::Help { topic: None },
+            None => return Err(UsageError("say what to do, such as `tsg status`".to_owned())),
+            Some(word) => self.command(&word.to_string_lossy(), &mut words)?,
+        };
+        self.nothing_left(words.next())?;
+        Ok(Options { folders: self.folders, log: self.log, command })
+    }
+
+    fn command(
+        &mut self,
+        word: &str,
+        words: &mut impl Iterator<Item = OsString>,
+    ) -> Result<Command, UsageError> {
+        if self.help && help::is_topic(word) {
+            words.for_each(drop);
+            return Ok(Command::Help { topic: Some(word.to_owned()) });
+        }
+        Ok(match word {
+            "run" => Command::Run,
+            "status" => Command::Status { json: self.take("json") },
+            "keygen" => Command::Keygen { force: self.take("force") },
+            "fingerprint" => Command::Fingerprint,
+            "enrol" | "enroll" => self.enrol(words)?,
+            "check" => Command::Check,
+            "import" => Command::Import {
+                file: words.next().map(PathBuf::from).ok_or_else(|| {
+                    UsageError("`tsg import` needs the file, such as /etc/cb.conf".to_owned())
+                })?,
+                force: self.take("force"),
+            },
+            "help" => help(words.next())?,
+            "version" => Command::Version,
+            other => return Err(UsageError(format!("{other:?} is not a command"))),
+        })
+    }
+
+    /// A token among the arguments would be seen by everybody: refuse it and do not repeat it.
+    fn enrol(&mut self, words: &mut impl Iterator<Item = OsString>) -> Result<Command, UsageError> {
+        if words.next().is_some() {
+            return Err(UsageError(
+                "a token must not be an argument, since others can see it there; ask for a new one \
+                 and pipe it into `tsg enrol`, or use `tsg enrol --file FILE`"
+                    .to_owned(),
+            ));
+        }
+        Ok(Command::Enrol { file: self.file.take() })
+    }
+
+    fn take(&mut self, flag: &str) -> bool {
+        let before = self.flags.len();
+        self.flags.retain(|found| *found != flag);
+        self.flags.len() != before
+    }
+
+    fn nothing_left(&self, word: Option<OsString>) -> Result<(), UsageError> {
+        let left = match (word, self.flags.first(), &self.file) {
+            (Some(word), _, _) => word.to_string_lossy().into_owned(),
+            (None, Some(flag), _) => format!("--{flag}"),
+            (None, None, Some(_)) => "--file".to_owned(),
+            (None, None, None) => return Ok(()),
+        };
+        Err(UsageError(format!("{left:?} does not go with this command")))
+    }
+}
+
+fn help(topic: Option<OsString>) -> Result<Command, UsageError> {
+    let Some(topic) = topic else { return Ok(Command::Help { topic: None }) };
+    let topic = topic.to_string_lossy().into_owned();
+    if help::is_topic(&topic) {
+        return Ok(Command::Help { topic: Some(topic) });
+    }
+    Err(UsageError(format!("there is no help on {topic:?}")))
+}
+
+fn folder(parser: &mut Parser) -> Result<PathBuf, UsageError> {
+    let path = PathBuf::from(parser.value()?);
+    if path.as_os_str().is_empty() {
+        return Err(UsageError("the name of a folder is empty".to_owned()));
+    }
+    Ok(path)
+}
+
+fn target(word: &OsString) -> Result<Target, UsageError> {
+    match word.to_str() {
+        Some("auto") => Ok(Target::Auto),
+        Some("stderr") => Ok(Target::Stderr),
+        Some("syslog") => Ok(Target::Syslog),
+        _ => Err(UsageError(format!("--log is auto, stderr or syslog, not {word:?}"))),
+    }
+}

@@ -1,0 +1,93 @@
+//! Help in plain words.
+
+use std::io::Write;
+
+use anyhow::Result;
+
+/// Command, one line for the overview, and the rest.
+const TOPICS: [(&str, &str, &str); 8] = [
+    (
+        "run",
+        "be the gateway, in the foreground",
+        "Usage: tsg run [--log auto|stderr|syslog]\n\n\
+         Reads /etc/config/tsg, connects to the key server and seals and opens what crosses the bridge.\n\
+         procd starts it; by hand, stop the service first (/etc/init.d/tsg stop). Without a server in the\n\
+         configuration it waits and puts up no rules.\n",
+    ),
+    (
+        "status",
+        "ask the running gateway how it is",
+        "Usage: tsg status [--json]\n\n\
+         Exit code 1 if no gateway runs. --json prints the answer as it came, on one line, for scripts.\n",
+    ),
+    (
+        "keygen",
+        "make this gateway's identity",
+        "Usage: tsg keygen [--force]\n\n\
+         Makes the key pair in /etc/tsg/key if there is none, and prints the public key and its\n\
+         fingerprint. `tsg run` does the same at its first start. --force replaces an identity: the key\n\
+         server then sees a new gateway, which has to be approved again.\n",
+    ),
+    (
+        "fingerprint",
+        "show the public key and its fingerprint",
+        "Usage: tsg fingerprint\n\n\
+         The operator of the key server compares the fingerprint before approving this gateway.\n",
+    ),
+    (
+        "enrol",
+        "join with a one-time token of the key server",
+        "Usage: tsg enrol [--file FILE]\n\n\
+         Reads the token from stdin or from a file, never from the arguments, where others could see it:\n\
+         \x20   ssh key-server tsg-server token create plant | tsg enrol\n\
+         Writes the server's address and key to /etc/config/tsg and keeps the secret for the gateway's\n\
+         next hello. Then start or restart the service: /etc/init.d/tsg restart\n",
+    ),
+    (
+        "check",
+        "look at the configuration and at what the machine can do",
+        "Usage: tsg check\n\n\
+         One line for each thing looked at, with what to do where something is wrong. Changes nothing.\n\
+         Exit code 0 if there are no problems, 1 if there are.\n",
+    ),
+    (
+        "import",
+        "take over the predecessor's cb.conf",
+        "Usage: tsg import [--force] FILE\n\n\
+         Takes the server, its key, the name and the key pair. Refuses to replace an identity that is\n\
+         there, unless --force is given.\n",
+    ),
+    ("help", "explain a command", "Usage: tsg help [COMMAND]\n"),
+];
+
+const FOLDERS: &str = "\
+For every command:
+  -c, --config DIR   UCI files            (/etc/config)
+      --state DIR    identity and policy  (/etc/tsg)
+      --run DIR      socket and RAM state (/var/run/tsg)
+  -h, --help         this text
+  -V, --version      the version
+
+Exit codes: 0 done, 1 it did not work, 2 the arguments are wrong.
+";
+
+pub(super) fn is_topic(word: &str) -> bool {
+    TOPICS.iter().any(|(command, _, _)| *command == word)
+}
+
+pub(super) fn show(topic: Option<&str>, out: &mut dyn Write) -> Result<()> {
+    if let Some((_, _, text)) = TOPICS.iter().find(|(command, _, _)| topic == Some(*command)) {
+        out.write_all(text.as_bytes())?;
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "tsg: encrypts what crosses a bridge, for machines that cannot do it themselves.\n"
+    )?;
+    writeln!(out, "Usage: tsg [FOLDERS] COMMAND\n")?;
+    for (command, line, _) in TOPICS {
+        writeln!(out, "  {command:<12} {line}")?;
+    }
+    write!(out, "\n{FOLDERS}")?;
+    Ok(())
+}

@@ -1,0 +1,83 @@
+//! The command line of `tsg`.
+//!
+//! For: turning arguments into one command, running it, and exit codes: 0 done, 1 it did not work, 2 the
+//! arguments are wrong. Not for: what the daemon does (`run`). Secrets never come in as arguments, which
+//! every process on the machine can read.
+
+mod args;
+mod check;
+mod enrol;
+mod help;
+mod import;
+mod key;
+mod status;
+
+pub use args::{Command, Options, UsageError};
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::Result;
+
+use crate::folders::Folders;
+
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+
+/// What a command that ran to its end found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All is well.
+    Good,
+    /// It told of problems.
+    Problems,
+}
+
+/// Runs `tsg` with this process's arguments.
+pub fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    let options = match Options::parse(arguments) {
+        Ok(options) => options,
+        Err(error) => {
+            complain(&format!("{error}\nSee `tsg help`."));
+            return ExitCode::from(USAGE);
+        }
+    };
+    match run(&options, &mut io::stdout().lock()) {
+        Ok(Verdict::Good) => ExitCode::SUCCESS,
+        Ok(Verdict::Problems) => ExitCode::from(FAILED),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&format!("{error:#}"));
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
+    let folders: &Folders = &options.folders;
+    match &options.command {
+        Command::Run => return Err(anyhow::anyhow!("`run` is not part of this build")),
+        Command::Status { json } => status::run(folders, *json, out)?,
+        Command::Keygen { force } => key::keygen(folders, *force, out)?,
+        Command::Fingerprint => key::fingerprint(folders, out)?,
+        Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,
+        Command::Check => return check::run(folders, out),
+        Command::Import { file, force } => import::run(folders, file, *force, out)?,
+        Command::Help { topic } => help::show(topic.as_deref(), out)?,
+        Command::Version => writeln!(out, "tsg {}", env!("CARGO_PKG_VERSION"))?,
+    }
+    Ok(Verdict::Good)
+}
+
+/// With stderr gone there is nobody to tell.
+fn complain(message: &str) {
+    let _ = writeln!(io::stderr().lock(), "tsg: {message}");
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

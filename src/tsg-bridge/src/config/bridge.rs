@@ -1,0 +1,102 @@
+//! `config bridge`: which ports lead to the protected machines and which to the plant network.
+
+use std::collections::HashMap;
+
+use super::options::{Findings, Wrong, several, single};
+use crate::uci::{Opt, Section};
+
+/// One pair of sides between which packets are sealed and opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bridge {
+    /// The section as `uci show` names it.
+    pub section: String,
+    /// Ports to the protected machines; at least one.
+    pub lan: Vec<String>,
+    /// The port to the plant network.
+    pub wan: String,
+    /// The Linux bridge that they are in; found through the ports if not set.
+    pub device: Option<String>,
+}
+
+const OPTIONS: [&str; 3] = ["lan", "wan", "device"];
+
+/// Linux' IFNAMSIZ, without the byte 0.
+const MAX_PORT_NAME_BYTES: usize = 15;
+
+const MAX_LAN_PORTS: usize = 16;
+
+/// None if a side is missing; that is then among the findings.
+pub(super) fn read(section: &Section, label: String, found: &mut Findings<'_>) -> Option<Bridge> {
+    let mut bridge = Bridge { section: label, ..Bridge::default() };
+    let before = found.problems.len();
+    found.each_option(section, &OPTIONS, |opt| set(opt, &mut bridge));
+    if bridge.lan.is_empty() && !found.failed_option(before, "lan") {
+        found.missing(
+            "lan",
+            "the port to the protected machine",
+            "Add `list lan 'lan1'`, with the port's name from `ip link`",
+        );
+    }
+    if bridge.wan.is_empty() && !found.failed_option(before, "wan") {
+        found.missing(
+            "wan",
+            "the port to the plant network",
+            "Add `option wan 'wan'`, with the port's name from `ip link`",
+        );
+    }
+    Some(bridge).filter(|bridge| !bridge.lan.is_empty() && !bridge.wan.is_empty())
+}
+
+/// A port belongs to one side of one bridge.
+pub(super) fn check_ports_once(bridges: &[Bridge], found: &mut Findings<'_>) {
+    let mut taken: HashMap<&str, &str> = HashMap::new();
+    for bridge in bridges {
+        found.about(Some(&bridge.section));
+        let lan = bridge.lan.iter().map(|port| ("lan", port));
+        for (option, port) in lan.chain([("wan", &bridge.wan)]) {
+            if let Some(other) = taken.insert(port, &bridge.section) {
+                let allowed =
+                    format!("a port stands in one place, and section {other} has this one");
+                let advice = "Name each port once, in `lan` or in `wan`";
+                found.wrong(option, Wrong::new(port, allowed, advice));
+            }
+        }
+    }
+    found.about(None);
+}
+
+fn set(opt: &Opt, bridge: &mut Bridge) -> Result<(), Wrong> {
+    match opt.name.as_str() {
+        "lan" => bridge.lan = lan(opt)?,
+        "wan" => bridge.wan = port(single(opt)?)?,
+        "device" => bridge.device = Some(port(single(opt)?)?),
+        _ => {}
+    }
+    Ok(())
+}
+
+fn lan(opt: &Opt) -> Result<Vec<String>, Wrong> {
+    let ports = several(opt).map(port).collect::<Result<Vec<_>, _>>()?;
+    if ports.len() > MAX_LAN_PORTS {
+        let allowed = format!("at most {MAX_LAN_PORTS} ports");
+        return Err(Wrong::new(&opt.value.texts().join(" "), allowed, "Remove some"));
+    }
+    Ok(ports)
+}
+
+/// What the kernel takes as the name of a network device, without what could be read as nft or shell text.
+fn port(text: &str) -> Result<String, Wrong> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
+    let first = text.bytes().next();
+    let good = first.is_some_and(|byte| byte.is_ascii_alphanumeric())
+        && text.len() <= MAX_PORT_NAME_BYTES
+        && text.bytes().all(plain);
+    if good {
+        return Ok(text.to_owned());
+    }
+    Err(Wrong::new(
+        text,
+        format!("a port's name: up to {MAX_PORT_NAME_BYTES} letters, digits, `.`, `_`, `-`"),
+        "Look up the names with `ip link`",
+    ))
+}

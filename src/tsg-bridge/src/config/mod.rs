@@ -1,0 +1,143 @@
+//! The gateway's settings, typed: `/etc/config/tsg` parsed once, at the edge.
+//!
+//! For: `config tsg 'main'`, `config bridge` and `config rule` (docs: README of the package). Every wrong
+//! value is reported, not only the first; unknown options are warnings, since the file may come from an
+//! older or newer package. Not for: what the group decides (mode, cipher, lifetimes): the key server sends
+//! that ([`tsg_control::group`]).
+
+mod bridge;
+mod endpoint;
+mod main_section;
+mod options;
+mod problem;
+mod rule;
+
+pub use bridge::Bridge;
+pub use endpoint::{DEFAULT_PORT, Endpoint};
+pub use main_section::{Attach, Oversize};
+pub use problem::{Problem, Problems, Severity};
+
+use std::path::Path;
+
+use anyhow::Result;
+use log::LevelFilter;
+use tsg_control::{
+    group::Fail,
+    keys::PublicKey,
+    policy::{MAX_RULES, Rule},
+};
+
+use crate::uci::{self, Package};
+use options::Findings;
+
+/// More bridges than this are refused; each costs threads and queues.
+const MAX_BRIDGES: usize = 16;
+
+/// Everything that `/etc/config/tsg` sets.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Off: no rules, no connection.
+    pub enabled: bool,
+    /// Key servers, in the order in which they are tried. None: idle, no rules.
+    pub servers: Vec<Endpoint>,
+    /// The key server's CURVE key; always there if there is a server.
+    pub server_key: Option<PublicKey>,
+    /// What people call this gateway; the host name if not set.
+    pub name: Option<String>,
+    /// How to get at packets.
+    pub attach: Attach,
+    /// What to do with packets that are too big once sealed.
+    pub oversize: Oversize,
+    /// Largest IP packet on the WAN side in bytes; the WAN port's MTU if not set.
+    pub path_mtu: Option<u16>,
+    /// Keep keys on flash, to start sealed without the key server after a power cut.
+    pub cache_keys: bool,
+    /// How much to log.
+    pub log_level: LevelFilter,
+    /// What happens without a key, until the key server has said.
+    pub fail: Fail,
+    /// The port pairs to work on.
+    pub bridges: Vec<Bridge>,
+    /// Local rules, before the server's.
+    pub rules: Vec<Rule>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            servers: Vec::new(),
+            server_key: None,
+            name: None,
+            attach: Attach::Auto,
+            oversize: Oversize::Icmp,
+            path_mtu: None,
+            cache_keys: false,
+            log_level: LevelFilter::Info,
+            fail: Fail::Closed,
+            bridges: Vec::new(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file. The warnings are for the log.
+    ///
+    /// # Errors
+    /// The file cannot be read or is no UCI file, or a [`Problems`] with everything that is wrong.
+    pub fn load(path: &Path) -> Result<(Self, Vec<Problem>)> {
+        let package = uci::read(path)?;
+        let (config, problems) = Self::from_package(path, &package);
+        let (errors, warnings): (Vec<_>, Vec<_>) =
+            problems.into_iter().partition(|problem| problem.severity == Severity::Error);
+        if errors.is_empty() { Ok((config, warnings)) } else { Err(Problems(errors).into()) }
+    }
+
+    /// The settings as far as they are right, and everything that is not. `path` is for the messages.
+    pub fn from_package(path: &Path, package: &Package) -> (Self, Vec<Problem>) {
+        let mut config = Self::default();
+        let mut found = Findings::new(path);
+        for section in &package.sections {
+            let label = found.enter(section);
+            match section.kind.as_str() {
+                "tsg" if label == "main" => main_section::read(section, &mut config, &mut found),
+                "bridge" => config.bridges.extend(bridge::read(section, label, &mut found)),
+                "rule" => config.rules.extend(rule::read(section, &mut found)),
+                _ => found.whole(
+                    Severity::Warning,
+                    &format!("`config {}` is not known", section.kind),
+                    "There are `config tsg 'main'`, `config bridge` and `config rule`",
+                ),
+            }
+        }
+        found.about(None);
+        if package.named("tsg", "main").is_none() {
+            found.whole(
+                Severity::Error,
+                "section `config tsg 'main'` is missing",
+                "Write it into the file, or install the package's file again",
+            );
+        }
+        config.check_as_a_whole(&mut found);
+        (config, found.problems)
+    }
+
+    /// Is there anything to do? Without a server the gateway is idle and puts up no rules.
+    pub fn is_idle(&self) -> bool {
+        !self.enabled || self.servers.is_empty()
+    }
+
+    fn check_as_a_whole(&self, found: &mut Findings<'_>) {
+        if self.bridges.len() > MAX_BRIDGES {
+            let allowed = format!("there are more than {MAX_BRIDGES} bridges");
+            found.whole(Severity::Error, &allowed, "Remove some");
+        }
+        if self.rules.len() > MAX_RULES {
+            let allowed = format!("there are more than {MAX_RULES} rules");
+            let advice = "Join rules that differ in one value; an option takes a list";
+            found.whole(Severity::Error, &allowed, advice);
+        }
+        bridge::check_ports_once(&self.bridges, found);
+    }
+}

@@ -1,0 +1,276 @@
+//! The rules as input of `nft -f`: `table bridge tsg` for the queue, `table netdev tsg` for the ingress
+//! hooks. One text is one transaction.
+
+use super::always;
+use super::passes::{Class, Condition, Pass, Then, Version, passes};
+use super::{Plan, Queues, iptables::may_bypass};
+use crate::attach::Ports;
+use core::fmt::{Display, Write as _};
+use tsg_control::group::{Mode, NonIp};
+use tsg_control::policy::Action;
+
+/// `table bridge tsg`: what is forwarded between the sides and matched goes into the queues.
+pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
+    let lan = quoted(&ports.lan);
+    let wan = &ports.wan;
+    let flags = if may_bypass(plan) { " flags bypass" } else { "" };
+    let mut text = String::from("add table bridge tsg\nflush table bridge tsg\ntable bridge tsg {\n");
+    chain(&mut text, "forward", |lines| {
+        lines.add("type filter hook forward priority 0; policy accept;");
+        lines.add(format!("iifname {lan} oifname \"{wan}\" goto out"));
+        lines.add(format!("iifname \"{wan}\" oifname {lan} goto in"));
+    });
+    chain(&mut text, "daemon", |lines| {
+        lines.add(format!("queue{flags} to {}-{}", queues.first, queues.last()));
+    });
+    chain(&mut text, "refuse", |lines| lines.add("drop"));
+    directions(&mut text, plan);
+    shared(&mut text, plan);
+    text.push_str("}\n");
+    text
+}
+
+/// `table netdev tsg`: an ingress hook on each port. `taps` are the devices that the daemon reads, one for
+/// each of [`Ports::all`]; `own` the Ethernet addresses of the box itself, whose traffic stays with it.
+pub fn netdev_text(plan: &Plan, ports: &Ports, taps: &[String], own: &[[u8; 6]]) -> String {
+    let mut text = String::from("add table netdev tsg\nflush table netdev tsg\ntable netdev tsg {\n");
+    for (at, port) in ports.all().enumerate() {
+        let direction = if at < ports.lan.len() { "out" } else { "in" };
+        chain(&mut text, &format!("port{at}"), |lines| {
+            lines.add(format!(
+                "type filter hook ingress device \"{port}\" priority 0; policy accept;"
+            ));
+            if let Some(own) = ether_set(own) {
+                lines.add(format!("ether daddr {own} accept"));
+            }
+            lines.add(format!("goto {direction}"));
+        });
+    }
+    chain(&mut text, "daemon", |lines| {
+        for (port, tap) in ports.all().zip(taps) {
+            lines.add(format!("iifname \"{port}\" fwd to \"{tap}\""));
+        }
+        lines.add("drop");
+    });
+    chain(&mut text, "refuse", |lines| {
+        // The hook cannot tell where a frame of a LAN port goes: to another one it may.
+        if let [_, _, ..] = ports.lan.as_slice() {
+            lines.add(format!("iifname {} goto daemon", quoted(&ports.lan)));
+        }
+        lines.add("drop");
+    });
+    directions(&mut text, plan);
+    shared(&mut text, plan);
+    text.push_str("}\n");
+    text
+}
+
+/// The lines of one chain.
+struct Lines<'t>(&'t mut String);
+
+impl Lines<'_> {
+    fn add(&mut self, line: impl Display) {
+        let _ = writeln!(self.0, "    {line}");
+    }
+}
+
+fn chain(text: &mut String, name: &str, fill: impl FnOnce(&mut Lines<'_>)) {
+    let _ = writeln!(text, "  chain {name} {{");
+    fill(&mut Lines(text));
+    text.push_str("  }\n");
+}
+
+fn quoted(names: &[String]) -> String {
+    set(names.iter().map(|name| format!("\"{name}\"")))
+}
+
+fn set(values: impl Iterator<Item = impl Display>) -> String {
+    let list: Vec<String> = values.map(|value| value.to_string()).collect();
+    match list.as_slice() {
+        [one] => one.clone(),
+        several => format!("{{ {} }}", several.join(", ")),
+    }
+}
+
+fn ether_set(addresses: &[[u8; 6]]) -> Option<String> {
+    let text = |mac: &[u8; 6]| mac.map(|byte| format!("{byte:02x}")).join(":");
+    (!addresses.is_empty()).then(|| set(addresses.iter().map(text)))
+}
+
+/// Chains `out` and `in`: where sealed packets go, then what both share.
+fn directions(text: &mut String, plan: &Plan) {
+    for (name, sealed) in [("out", "accept"), ("in", "goto daemon")] {
+        chain(text, name, |lines| {
+            if !plan.protocols().is_empty() {
+                let protocols = set(plan.protocols().iter());
+                lines.add(format!("meta protocol ip ip protocol {protocols} {sealed}"));
+                lines.add(format!("meta protocol ip6 meta l4proto {protocols} {sealed}"));
+            }
+            if !plan.udp_ports().is_empty() {
+                let udp = set(plan.udp_ports().iter());
+                lines.add(format!("meta protocol {{ ip, ip6 }} udp dport {udp} {sealed}"));
+            }
+            lines.add("meta protocol ip goto v4");
+            lines.add("meta protocol ip6 goto v6");
+            lines.add("goto other");
+        });
+    }
+}
+
+/// The chains that do not ask for the direction, the last ones first: a chain is named after it is there.
+fn shared(text: &mut String, plan: &Plan) {
+    chain(text, "other", |lines| other(lines, plan));
+    for (version, name) in [(Version::V4, "v4"), (Version::V6, "v6")] {
+        if plan.mode == Mode::Learn || !plan.acts() {
+            let all = if plan.mode == Mode::Learn { "goto daemon" } else { "accept" };
+            chain(text, name, |lines| {
+                always_pass(lines, plan, version);
+                lines.add(all);
+            });
+            continue;
+        }
+        for (class, word) in CLASSES {
+            write_passes(text, &format!("{name}_{word}"), &passes(&plan.effective(), version, class), version);
+        }
+        chain(text, name, |lines| {
+            always_pass(lines, plan, version);
+            classify(lines, version);
+        });
+    }
+}
+
+const CLASSES: [(Class, &str); 3] =
+    [(Class::Known, "known"), (Class::NoPorts, "no_ports"), (Class::Unknown, "unknown")];
+
+/// What is not IP: the list that always passes, then `non_ip`. A second VLAN tag hides what is inside, so
+/// the daemon looks.
+fn other(lines: &mut Lines<'_>, plan: &Plan) {
+    lines.add(format!("meta protocol {} accept", hex_set(&always::ETHER_TYPES)));
+    if plan.acts() || plan.non_ip != NonIp::Pass {
+        lines.add("meta protocol { 0x8100, 0x88a8 } goto daemon");
+    }
+    match &plan.non_ip {
+        NonIp::Pass => lines.add("accept"),
+        NonIp::Drop => {
+            lines.add(format!("ether daddr {} accept", always::LINK_GROUPS));
+            lines.add("goto refuse");
+        }
+        NonIp::Only(types) => {
+            lines.add(format!("ether daddr {} accept", always::LINK_GROUPS));
+            if !types.is_empty() {
+                lines.add(format!("meta protocol {} accept", hex_set(types)));
+            }
+            lines.add("goto refuse");
+        }
+    }
+}
+
+fn hex_set(types: &[u16]) -> String {
+    set(types.iter().map(|number| format!("0x{number:04x}")))
+}
+
+fn always_pass(lines: &mut Lines<'_>, plan: &Plan, version: Version) {
+    let (address, dhcp) = match version {
+        Version::V4 => {
+            lines.add(format!("ip frag-off & 0x3fff == 0 ip protocol {} accept", always::IGMP));
+            ("ip", always::DHCP)
+        }
+        Version::V6 => {
+            let (first, last) = always::ND;
+            let mld = set(always::MLD.iter()).replace(" }", &format!(", {first}-{last} }}"));
+            lines.add(format!("icmpv6 type {mld} accept"));
+            ("ip6", always::DHCPV6)
+        }
+    };
+    let [low, high] = dhcp;
+    lines.add(format!("udp sport {low}-{high} udp dport {low}-{high} accept"));
+    for server in plan.servers_of(version == Version::V4) {
+        let (ip, port) = (server.ip(), server.port());
+        lines.add(format!("{address} daddr {ip} tcp dport {port} accept"));
+        lines.add(format!("{address} saddr {ip} tcp sport {port} accept"));
+    }
+}
+
+/// ICMP errors to the daemon, the rest by what can be seen of it.
+fn classify(lines: &mut Lines<'_>, version: Version) {
+    // True for every packet whose ports lie in front of the reader.
+    const SHOWN: &str = "@th,0,32 & 0 == 0";
+    const WITH_PORTS: &str = "{ 6, 17, 132 }";
+    match version {
+        Version::V4 => {
+            let errors = set(always::ICMP_ERRORS.iter());
+            lines.add(format!("ip protocol icmp icmp type {errors} goto daemon"));
+            lines.add(format!("ip protocol != {WITH_PORTS} goto v4_known"));
+            lines.add("ip frag-off & 0x1fff != 0 goto v4_no_ports");
+            lines.add(format!("{SHOWN} goto v4_known"));
+            lines.add("goto v4_no_ports");
+        }
+        Version::V6 => {
+            let last = always::ICMPV6_FIRST_INFORMATION - 1;
+            lines.add(format!("icmpv6 type 0-{last} goto daemon"));
+            // An authentication header ends our walk, and the kernel walks on.
+            lines.add("ip6 nexthdr ah goto v6_unknown");
+            lines.add(format!("meta l4proto != {WITH_PORTS} goto v6_known"));
+            lines.add("frag frag-off != 0 goto v6_no_ports");
+            lines.add(format!("meta l4proto {WITH_PORTS} {SHOWN} goto v6_known"));
+            lines.add(format!("meta l4proto {WITH_PORTS} goto v6_no_ports"));
+            lines.add("goto v6_unknown");
+        }
+    }
+}
+
+fn write_passes(text: &mut String, name: &str, passes: &[Pass], version: Version) {
+    let chain_of = |at: usize| match at {
+        0 => name.to_owned(),
+        at => format!("{name}_{at}"),
+    };
+    for at in (0..=passes.len()).rev() {
+        chain(text, &chain_of(at), |lines| {
+            let Some(pass) = passes.get(at) else { return lines.add("accept") };
+            let act = match pass.action {
+                Action::Drop => "goto refuse",
+                Action::Encrypt => "goto daemon",
+                Action::Bypass => "accept",
+            };
+            let next = format!("goto {}", chain_of(at + 1));
+            let verdict = |then| if then == Then::Act { act } else { next.as_str() };
+            for (condition, then) in &pass.lines {
+                lines.add(format!("{}{}", words(condition, version), verdict(*then)));
+            }
+            lines.add(verdict(pass.end));
+        });
+    }
+}
+
+/// The condition as nft's words, with a blank behind it.
+fn words(condition: &Condition, version: Version) -> String {
+    let (address, proto) = match version {
+        Version::V4 => ("ip", "ip protocol"),
+        Version::V6 => ("ip6", "meta l4proto"),
+    };
+    let mut text = String::new();
+    let mut add = |what: &str, values: Vec<String>| {
+        if !values.is_empty() {
+            let _ = write!(text, "{what} {} ", set(values.iter()));
+        }
+    };
+    let strings = |values: &[tsg_control::policy::Block]| disjoint(values);
+    add(&format!("{address} saddr"), strings(&condition.src));
+    add(&format!("{address} daddr"), strings(&condition.dest));
+    add(proto, condition.proto.iter().map(|proto| proto.0.to_string()).collect());
+    add("@th,0,16", condition.src_port.iter().map(ToString::to_string).collect());
+    add("@th,16,16", condition.dest_port.iter().map(ToString::to_string).collect());
+    text
+}
+
+/// The blocks without those that lie inside another: nft takes no overlaps in a set.
+fn disjoint(blocks: &[tsg_control::policy::Block]) -> Vec<String> {
+    let inside = |at: usize| {
+        let block = blocks[at];
+        blocks.iter().enumerate().any(|(other_at, other)| {
+            let wider = other.prefix < block.prefix || (other == &block && other_at < at);
+            wider && other.contains(block.address)
+        })
+    };
+    (0..blocks.len()).filter(|&at| !inside(at)).map(|at| blocks[at].to_string()).collect()
+}

@@ -1,0 +1,147 @@
+//! Changing one option of a file and leaving the rest as its owner wrote it, comments included.
+
+use std::ops::Range;
+
+use super::{
+    Opt, Package, ParseError, Section, Value,
+    statement::{What, statements},
+    write::{config_line, option_lines, write},
+};
+
+/// A UCI text that can be changed option by option.
+#[derive(Clone, Debug)]
+pub struct Document {
+    text: String,
+    package: Package,
+}
+
+impl Document {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// Where and why it is not a UCI file.
+    pub fn parse(text: &[u8]) -> Result<Self, ParseError> {
+        let package = Package::parse(text)?;
+        Ok(Self { text: String::from_utf8_lossy(text).into_owned(), package })
+    }
+
+    /// What the text says.
+    pub fn package(&self) -> &Package {
+        &self.package
+    }
+
+    /// The text with all changes so far.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Sets an option of the named section and makes the section if there is none; an empty value
+    /// removes the option.
+    ///
+    /// A text that cannot be changed in place (several statements on one line, a section in two parts)
+    /// is written anew, without its comments.
+    pub fn set(&mut self, kind: &str, name: &str, option: &str, value: Value) {
+        let wanted = self.package.with(kind, name, option, value);
+        let edited = self.edited(&wanted, kind, name, option);
+        let faithful = Package::parse(edited.as_bytes()).is_ok_and(|read| same(&read, &wanted));
+        self.text = if faithful { edited } else { write(&wanted) };
+        self.package = wanted;
+    }
+
+    fn edited(&self, wanted: &Package, kind: &str, name: &str, option: &str) -> String {
+        let opt = wanted.named(kind, name).and_then(|section| section.option(option));
+        let lines = opt.map(option_lines).unwrap_or_default();
+        let Some(place) = self.place(name, option) else {
+            let gap = if self.text.is_empty() || self.text.ends_with("\n\n") { "" } else { "\n" };
+            let line_end =
+                if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
+            return format!("{}{line_end}{gap}{}{lines}", self.text, config_line(kind, Some(name)));
+        };
+        let mut text = self.text.clone();
+        for old in place.old.iter().skip(1).rev() {
+            text.replace_range(self.whole_lines(old), "");
+        }
+        match place.old.first() {
+            Some(first) => text.replace_range(self.whole_lines(first), &lines),
+            None => {
+                let at = self.whole_lines(&(place.after..place.after)).end;
+                let line_end = if text[..at].ends_with('\n') { "" } else { "\n" };
+                text.insert_str(at, &format!("{line_end}{lines}"));
+            }
+        }
+        text
+    }
+
+    /// Where the option stands in the named section, or where it would go.
+    fn place(&self, name: &str, option: &str) -> Option<Place> {
+        let mut place: Option<Place> = None;
+        let mut inside = false;
+        for statement in statements(self.text.as_bytes()).unwrap_or_default() {
+            match statement.what {
+                What::Package => {}
+                What::Config { name: found, .. } => {
+                    inside = found.as_deref() == Some(name);
+                    if inside {
+                        let old = place.take().map(|place| place.old).unwrap_or_default();
+                        place = Some(Place { old, after: statement.span.end });
+                    }
+                }
+                What::Option { name: found, .. } | What::List { name: found, .. } => {
+                    if let Some(place) = place.as_mut().filter(|_| inside) {
+                        place.after = statement.span.end;
+                        if found == option {
+                            place.old.push(statement.span);
+                        }
+                    }
+                }
+            }
+        }
+        place
+    }
+
+    /// The lines that a span lies on, line ends included.
+    fn whole_lines(&self, span: &Range<usize>) -> Range<usize> {
+        let start = self.text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+        let end = self.text[span.end..].find('\n').map_or(self.text.len(), |at| span.end + at + 1);
+        start..end
+    }
+}
+
+struct Place {
+    old: Vec<Range<usize>>,
+    after: usize,
+}
+
+impl Package {
+    fn with(&self, kind: &str, name: &str, option: &str, value: Value) -> Self {
+        let mut package = self.clone();
+        let known = package.sections.iter().position(|s| s.name.as_deref() == Some(name));
+        let at = known.unwrap_or_else(|| {
+            let name = Some(name.to_owned());
+            package.sections.push(Section { kind: kind.to_owned(), name, options: Vec::new() });
+            package.sections.len() - 1
+        });
+        let options = &mut package.sections[at].options;
+        if value.texts().iter().all(String::is_empty) {
+            options.retain(|opt| opt.name != option);
+            return package;
+        }
+        match options.iter_mut().find(|opt| opt.name == option) {
+            Some(opt) => opt.value = value,
+            None => options.push(Opt { name: option.to_owned(), value }),
+        }
+        package
+    }
+}
+
+/// Equal but for the order of options, which means nothing.
+fn same(a: &Package, b: &Package) -> bool {
+    let sorted = |package: &Package| {
+        let mut package = package.clone();
+        for section in &mut package.sections {
+            section.options.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        package
+    };
+    sorted(a) == sorted(b)
+}

@@ -1,0 +1,91 @@
+//! UCI files on disk: a size limit on reading, a lock and an atomic replacement on writing.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{Read, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Document, Package};
+
+/// More than this is no configuration file.
+pub const MAX_FILE_BYTES: u64 = 1 << 20;
+
+/// OpenWrt ships configuration files that only root may read.
+const NEW_FILE_MODE: u32 = 0o600;
+
+/// Reads and parses a file.
+///
+/// # Errors
+/// Names the file, and the line and column if its text is at fault.
+pub fn read(path: &Path) -> Result<Package> {
+    let text = read_limited(path)?;
+    Package::parse(&text).map_err(|error| anyhow!("{}:{error}", path.display()))
+}
+
+/// Changes a file under libuci's lock, and replaces it in one step; its mode stays. A file that is not
+/// there yet starts empty.
+///
+/// # Errors
+/// Names the file and what could not be done; the file is then as it was.
+pub fn store(path: &Path, change: impl FnOnce(&mut Document)) -> Result<()> {
+    let open = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(NEW_FILE_MODE)
+        .open(path)
+        .with_context(|| format!("cannot open {} for writing", path.display()))?;
+    let lock = Flock::lock(open, FlockArg::LockExclusive)
+        .map_err(|(_, error)| anyhow!("cannot lock {}: {error}", path.display()))?;
+    let text = read_limited(path)?;
+    let mut document =
+        Document::parse(&text).map_err(|error| anyhow!("{}:{error}", path.display()))?;
+    change(&mut document);
+    let mode = lock.metadata()?.permissions().mode() & 0o7777;
+    replace(path, document.text(), mode)
+        .with_context(|| format!("cannot replace {}", path.display()))
+}
+
+fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(file.metadata()?.is_file(), "{} is not a file", path.display());
+    let mut text = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut text)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    ensure!(
+        text.len() as u64 <= MAX_FILE_BYTES,
+        "{} is larger than {} KiB; that is no configuration file",
+        path.display(),
+        MAX_FILE_BYTES / 1024
+    );
+    Ok(text)
+}
+
+/// Writes beside the file and renames over it. The name starts with a dot, which `uci` does not list.
+fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let path = fs::canonicalize(path)?;
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(anyhow!("it has no folder"));
+    };
+    let beside = folder.join(format!(".{}.tsg-{}", name.to_string_lossy(), std::process::id()));
+    let written = write_new(&beside, text, mode).and_then(|()| Ok(fs::rename(&beside, &path)?));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written?;
+    Ok(File::open(folder)?.sync_all()?)
+}
+
+fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file.sync_all()?)
+}

@@ -1,0 +1,514 @@
+//! The gateway's half: from what the key server says to what the data path does.
+//!
+//! Events go in by `handle_*`, with the local time in milliseconds since boot; what to send comes
+//! out of [`Gateway::poll_transmit`], what changed out of [`Gateway::poll_event`], and
+//! [`Gateway::poll_timeout`] says when to call [`Gateway::handle_timeout`]. Call the polls until
+//! they are empty after every `handle_*`.
+//!
+//! Not here: sockets, files, and packets (tsg-bridge's `pipeline` asks for [`Gateway::keys`] and
+//! [`Gateway::policies`] when they changed).
+
+mod keyring;
+mod saved;
+
+pub use keyring::{KeyView, pseudo_time};
+pub use saved::Saved;
+
+use crate::clock::Estimate;
+use crate::message::{
+    Command, CommandKind, Done, GroupSettings, Heartbeat, Map, PolicyVersion, Reading, Register,
+    Report, State, ToGateway, ToServer,
+};
+use crate::timeline::Stage;
+use crate::token::TokenSecret;
+use keyring::Keyring;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+
+/// Milliseconds between two signs of life.
+pub const HEARTBEAT: u64 = 10_000;
+
+/// No answer for this long: the key server counts as lost.
+pub const SILENCE: u64 = 3 * HEARTBEAT + HEARTBEAT / 2;
+
+/// First and longest wait before asking to be let in again.
+const RETRY: (u64, u64) = (500, 30_000);
+
+/// An unknown epoch on the wire makes a gateway ask at most this often.
+const ASK_AGAIN: u64 = 5_000;
+
+/// A changed list of machines is reported after this long, an unchanged one as rarely as that.
+const REPORT: (u64, u64) = (200, 60_000);
+
+/// More machines than this on the LAN side are not reported.
+pub const MOST_MACHINES: usize = 512;
+
+/// Questions whose answers are still worth something.
+const MOST_QUESTIONS: usize = 8;
+
+/// What a gateway is when it starts.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// What it is called in its own configuration.
+    pub name: String,
+    /// Version of its software.
+    pub version: String,
+    /// AES in hardware.
+    pub aes: bool,
+    /// Sender numbers wanted in each epoch: one for each sealing thread, and spares.
+    pub senders: u8,
+    /// The secret of a one-time token.
+    pub token: Option<TokenSecret>,
+}
+
+/// Where a gateway stands with its key server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// No answer yet, or none for a while.
+    Searching,
+    /// An operator has to approve it.
+    Pending,
+    /// Refused, and why.
+    Refused(String),
+    /// A member of its group, and the server answers.
+    Member,
+    /// A member, but the server does not answer since this local time.
+    Island(u64),
+    /// Thrown out, and why.
+    Revoked(String),
+}
+
+/// What changed, for the shell around this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// [`Gateway::keys`] gives something else now.
+    Keys,
+    /// [`Gateway::policies`] or [`Gateway::settings`] do.
+    Policy,
+    /// [`Gateway::machines`] does.
+    Machines,
+    /// [`Gateway::standing`] does.
+    Standing,
+    /// [`Gateway::save`] gives something that must survive a restart of the daemon.
+    Save,
+    /// The token was used up: forget it.
+    TokenSpent,
+    /// The key server wants this done; answer with [`Gateway::done`].
+    Command(Command),
+}
+
+/// One gateway.
+#[derive(Debug)]
+pub struct Gateway {
+    identity: Identity,
+    process: u64,
+    started: u64,
+    standing: Standing,
+    keyring: Keyring,
+    clocks: Vec<Estimate>,
+    state: Option<Known>,
+    map: Map,
+    machines: BTreeSet<IpAddr>,
+    counters: BTreeMap<String, u64>,
+    alarms: Vec<String>,
+    questions: VecDeque<(u64, u64)>,
+    next_request: u64,
+    next_try: Option<u64>,
+    retry: u64,
+    last_answer: Option<u64>,
+    ask: bool,
+    asked: Option<u64>,
+    report_at: Option<u64>,
+    transmits: VecDeque<ToServer>,
+    events: VecDeque<Event>,
+}
+
+/// The state that the gateway is in.
+#[derive(Clone, Debug, PartialEq)]
+struct Known {
+    instance: u64,
+    revision: u64,
+    group: String,
+    name: String,
+    policies: Vec<PolicyVersion>,
+    settings: GroupSettings,
+}
+
+impl Gateway {
+    /// A gateway that starts at local time `now`. `process` is random: it names this daemon
+    /// process to the server, and no two may share it.
+    pub fn new(identity: Identity, process: u64, now: u64) -> Self {
+        Self {
+            identity,
+            process,
+            started: now,
+            standing: Standing::Searching,
+            keyring: Keyring::default(),
+            clocks: Vec::new(),
+            state: None,
+            map: Map::default(),
+            machines: BTreeSet::new(),
+            counters: BTreeMap::new(),
+            alarms: Vec::new(),
+            questions: VecDeque::new(),
+            next_request: process | 1,
+            next_try: Some(now),
+            retry: RETRY.0,
+            last_answer: None,
+            ask: false,
+            asked: None,
+            report_at: None,
+            transmits: VecDeque::new(),
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Where it stands with its key server.
+    pub const fn standing(&self) -> &Standing {
+        &self.standing
+    }
+
+    /// The epochs that live, oldest first, as the data path needs them at local time `now`.
+    pub fn keys(&self, now: u64) -> Vec<KeyView> {
+        let island = self.state.as_ref().map_or(0, |state| state.settings.island_time);
+        self.keyring.views(now, self.started, &self.clocks, island)
+    }
+
+    /// The policy versions that live, oldest first.
+    pub fn policies(&self) -> &[PolicyVersion] {
+        self.state.as_ref().map_or(&[], |state| &state.policies)
+    }
+
+    /// The group's settings, once known.
+    pub fn settings(&self) -> Option<&GroupSettings> {
+        self.state.as_ref().map(|state| &state.settings)
+    }
+
+    /// The names of the group and of this gateway, as the key server has them.
+    pub fn names(&self) -> Option<(&str, &str)> {
+        self.state.as_ref().map(|state| (state.group.as_str(), state.name.as_str()))
+    }
+
+    /// Machines behind which gateway.
+    pub const fn map(&self) -> &Map {
+        &self.map
+    }
+
+    /// Machines seen on the LAN side.
+    pub const fn machines(&self) -> &BTreeSet<IpAddr> {
+        &self.machines
+    }
+
+    /// The newest estimate of the key server's clock.
+    pub fn clock(&self) -> Option<&Estimate> {
+        self.clocks.last()
+    }
+
+    /// What to send to the key server, in order.
+    pub fn poll_transmit(&mut self) -> Option<ToServer> {
+        self.transmits.pop_front()
+    }
+
+    /// What changed, in order.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Gateway::handle_timeout`] wants to be called, local time.
+    pub fn poll_timeout(&self) -> Option<u64> {
+        let silence = match self.standing {
+            Standing::Member => self.last_answer.map(|at| at + SILENCE),
+            Standing::Searching
+            | Standing::Pending
+            | Standing::Refused(_)
+            | Standing::Island(_)
+            | Standing::Revoked(_) => None,
+        };
+        let island = self.state.as_ref().map_or(0, |state| state.settings.island_time);
+        let keys = self.keyring.next_change(&self.clocks, island);
+        [self.next_try, silence, self.report_at, keys].into_iter().flatten().min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: u64) {
+        let island = self.state.as_ref().map_or(0, |state| state.settings.island_time);
+        if self.keyring.expire(now, &self.clocks, island) {
+            self.events.extend([Event::Keys, Event::Save]);
+        }
+        if self.standing == Standing::Member
+            && self.last_answer.is_none_or(|at| now >= at + SILENCE)
+        {
+            self.stand(Standing::Island(self.last_answer.unwrap_or(self.started)));
+        }
+        if self.next_try.is_some_and(|at| now >= at) {
+            self.try_again(now);
+        }
+        if self.report_at.is_some_and(|at| now >= at) {
+            self.report(now);
+        }
+    }
+
+    /// The connection to the key server was made anew: whatever was asked before is lost.
+    pub fn handle_connected(&mut self, now: u64) {
+        self.questions.clear();
+        self.next_try = Some(now);
+    }
+
+    /// A message of the key server, over a connection that proved to be with it.
+    pub fn handle_message(&mut self, message: ToGateway, now: u64) {
+        match message {
+            ToGateway::Pending(pending) => {
+                if self.answered(pending.request).is_some() {
+                    self.stand(Standing::Pending);
+                    self.try_in(now, u64::from(pending.retry.clamp(1, 300)) * 1000);
+                }
+            }
+            ToGateway::Refused(refused) => self.refused(refused, now),
+            ToGateway::Unknown(unknown) => {
+                if self.answered(unknown.request).is_some() {
+                    self.register(now);
+                }
+            }
+            ToGateway::Pulse(pulse) => {
+                if let Some(sent) = self.answered(pulse.request) {
+                    self.learn_time(pulse.time, sent, now);
+                    self.heard(now);
+                }
+            }
+            ToGateway::State(state) => self.take_over(*state, now),
+            ToGateway::Map(map) => {
+                let newer = map.instance != self.map.instance || map.revision > self.map.revision;
+                if newer && self.state.as_ref().is_some_and(|s| s.instance == map.instance) {
+                    self.map = map;
+                    self.events.push_back(Event::Machines);
+                }
+            }
+            ToGateway::Command(command) => self.command(command, now),
+        }
+    }
+
+    /// The data path heard a packet of an epoch that it does not know.
+    pub fn handle_unknown_epoch(&mut self, now: u64) {
+        if self.asked.is_none_or(|at| now >= at + ASK_AGAIN) && self.is_member() {
+            self.asked = Some(now);
+            self.ask = true;
+            self.heartbeat(now);
+        }
+    }
+
+    /// The data path opened an authentic packet of this epoch: some member was told that it is in
+    /// force, so it is.
+    pub fn handle_authentic(&mut self, epoch: u64, now: u64) {
+        if self.keyring.activate(epoch, now) {
+            self.events.extend([Event::Keys, Event::Save]);
+        }
+    }
+
+    /// Sender numbers that are used up: they must not be offered to a thread again.
+    pub fn handle_exhausted(&mut self, epoch: u64, sender: u32, now: u64) {
+        if self.keyring.exhaust(epoch, sender) {
+            self.events.extend([Event::Keys, Event::Save]);
+            self.heartbeat(now);
+        }
+    }
+
+    /// The machines on the LAN side are these now.
+    pub fn handle_machines(&mut self, machines: BTreeSet<IpAddr>, now: u64) {
+        let machines: BTreeSet<_> = machines.into_iter().take(MOST_MACHINES).collect();
+        if machines != self.machines {
+            self.machines = machines;
+            let soon = now + REPORT.0;
+            self.report_at = Some(self.report_at.map_or(soon, |at| at.min(soon)));
+            self.events.push_back(Event::Machines);
+        }
+    }
+
+    /// Counters and alarms for the next report and heartbeat.
+    pub fn handle_counters(&mut self, counters: BTreeMap<String, u64>, alarms: Vec<String>) {
+        self.counters = counters;
+        self.alarms = alarms;
+    }
+
+    /// What came of a command.
+    pub fn done(&mut self, done: Done) {
+        self.transmits.push_back(ToServer::Done(done));
+    }
+
+    fn is_member(&self) -> bool {
+        matches!(self.standing, Standing::Member | Standing::Island(_))
+    }
+
+    fn stand(&mut self, standing: Standing) {
+        if self.standing != standing {
+            self.standing = standing;
+            self.events.push_back(Event::Standing);
+        }
+    }
+
+    fn heard(&mut self, now: u64) {
+        self.last_answer = Some(now);
+        self.retry = RETRY.0;
+        if matches!(self.standing, Standing::Island(_)) {
+            self.stand(Standing::Member);
+        }
+    }
+
+    /// Spreads tries out: a tenth up or down, from bits that differ between gateways.
+    fn try_in(&mut self, now: u64, delay: u64) {
+        let jitter = self.next_request.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        self.next_try = Some(now + delay - delay / 10 + jitter % (delay / 5 + 1));
+    }
+
+    fn try_again(&mut self, now: u64) {
+        if matches!(self.standing, Standing::Member) {
+            self.heartbeat(now);
+            self.try_in(now, HEARTBEAT);
+        } else {
+            self.register(now);
+        }
+    }
+
+    fn question(&mut self, now: u64) -> u64 {
+        self.next_request = self.next_request.wrapping_add(1).max(1);
+        self.questions.push_back((self.next_request, now));
+        if self.questions.len() > MOST_QUESTIONS {
+            self.questions.pop_front();
+        }
+        self.next_request
+    }
+
+    /// An answer counts once, and only for a question that was asked: gives when that was.
+    fn answered(&mut self, request: u64) -> Option<u64> {
+        let at = self.questions.iter().position(|&(asked, _)| asked == request)?;
+        self.questions.remove(at).map(|(_, sent)| sent)
+    }
+
+    fn register(&mut self, now: u64) {
+        let request = self.question(now);
+        self.transmits.push_back(ToServer::Register(Register {
+            request,
+            process: self.process,
+            name: self.identity.name.clone(),
+            version: self.identity.version.clone(),
+            token: self.identity.token.clone(),
+            aes: self.identity.aes,
+            senders: self.identity.senders,
+            holds: self.keyring.held(),
+        }));
+        self.try_in(now, self.retry);
+        self.retry = (self.retry * 2).min(RETRY.1);
+    }
+
+    fn heartbeat(&mut self, now: u64) {
+        let request = self.question(now);
+        let (instance, revision) =
+            self.state.as_ref().map_or((0, 0), |state| (state.instance, state.revision));
+        self.transmits.push_back(ToServer::Heartbeat(Heartbeat {
+            request,
+            process: self.process,
+            instance,
+            revision,
+            map: if self.map.instance == instance { self.map.revision } else { 0 },
+            sealing: self.keyring.sealing().unwrap_or(0),
+            holds: self.keyring.held(),
+            ask: std::mem::take(&mut self.ask),
+            alarms: self.alarms.clone(),
+        }));
+    }
+
+    fn report(&mut self, now: u64) {
+        self.report_at = Some(now + REPORT.1);
+        if self.is_member() {
+            self.transmits.push_back(ToServer::Report(Report {
+                process: self.process,
+                machines: self.machines.iter().copied().collect(),
+                counters: self.counters.clone(),
+            }));
+        }
+    }
+
+    fn refused(&mut self, refused: crate::message::Refused, now: u64) {
+        let asked = self.answered(refused.request).is_some();
+        if refused.revoked {
+            self.keyring = Keyring::default();
+            self.state = None;
+            self.map = Map::default();
+            self.stand(Standing::Revoked(refused.reason));
+            self.events.extend([Event::Keys, Event::Policy, Event::Machines, Event::Save]);
+        } else if asked {
+            self.stand(Standing::Refused(refused.reason));
+        } else {
+            return;
+        }
+        self.try_in(now, u64::from(refused.retry.clamp(5, 3_600)) * 1000);
+    }
+
+    fn learn_time(&mut self, reading: Reading, sent: u64, now: u64) {
+        match self.clocks.iter_mut().find(|known| known.clock == reading.clock) {
+            Some(known) => known.refine(reading, sent, now),
+            None => self.clocks.extend(Estimate::first(reading, sent, now)),
+        }
+        let in_use = self.keyring.clocks();
+        self.clocks.retain(|known| known.clock == reading.clock || in_use.contains(&known.clock));
+        self.events.extend([Event::Keys, Event::Save]);
+    }
+
+    fn take_over(&mut self, state: State, now: u64) {
+        if let Some(sent) = self.answered(state.request) {
+            self.learn_time(state.time, sent, now);
+        }
+        let newer = self
+            .state
+            .as_ref()
+            .is_none_or(|known| known.instance != state.instance || known.revision < state.revision);
+        self.heard(now);
+        self.stand(Standing::Member);
+        if self.identity.token.take().is_some() {
+            self.events.push_back(Event::TokenSpent);
+        }
+        let (group_changed, group) = (newer, state.group.clone());
+        if self.state.as_ref().is_some_and(|known| known.group != group) {
+            self.keyring = Keyring::default();
+        }
+        if group_changed {
+            self.keyring.take_over(state.epochs, now);
+            self.state = Some(Known {
+                instance: state.instance,
+                revision: state.revision,
+                group,
+                name: state.name,
+                policies: state.policies,
+                settings: state.settings,
+            });
+            self.events.extend([Event::Keys, Event::Policy, Event::Save]);
+            self.report_at.get_or_insert(now + REPORT.0);
+        }
+        // The answer says that the state was taken over, and brings the time.
+        self.heartbeat(now);
+        self.try_in(now, HEARTBEAT);
+    }
+
+    fn command(&mut self, command: Command, now: u64) {
+        match command.kind {
+            CommandKind::Reregister => {
+                self.register(now);
+                self.done(Done { command: command.command, ok: true, text: String::new() });
+            }
+            CommandKind::Rekey => {
+                self.keyring.drop_senders();
+                self.events.extend([Event::Keys, Event::Save]);
+                self.register(now);
+                self.done(Done { command: command.command, ok: true, text: String::new() });
+            }
+            CommandKind::Reload
+            | CommandKind::LogLevel(_)
+            | CommandKind::Diagnostics
+            | CommandKind::Reboot => self.events.push_back(Event::Command(command)),
+        }
+    }
+
+    /// The policy version in force.
+    pub fn active_policy(&self) -> Option<&PolicyVersion> {
+        self.policies().iter().rev().find(|version| version.stage == Stage::Active)
+    }
+}

@@ -1,0 +1,242 @@
+//! The epochs that a gateway holds.
+
+use crate::clock::Estimate;
+use crate::group::{Carriage, FOREVER};
+use crate::keys::tek_check;
+use crate::message::{Epoch, EpochKeys, Held};
+use crate::timeline::{MOST_LIVE, Stage};
+use std::collections::BTreeSet;
+use tsg_esp::crypto::{Suite, Tek};
+
+/// When an epoch that revokes comes into force, those before it are closed this much later, in
+/// milliseconds.
+const CLOSING: u64 = 1_000;
+
+/// An epoch as the data path needs it; times are local milliseconds.
+#[derive(Clone, Debug)]
+pub struct KeyView {
+    /// Number of the epoch.
+    pub id: u64,
+    /// Its TEK.
+    pub tek: Tek,
+    /// Cipher.
+    pub suite: Suite,
+    /// How packets are carried.
+    pub carriage: Carriage,
+    /// Seal with this one.
+    pub sealing: bool,
+    /// An authentic packet in this epoch is news to [`super::Gateway::handle_authentic`].
+    pub prepared: bool,
+    /// Sender numbers of this gateway that are not used up.
+    pub senders: Vec<u32>,
+    /// No sender has a number above this one.
+    pub highest_sender: u32,
+    /// Pseudo-time is local time less this, modulo 2^32. `None`: the key server's time is not
+    /// known, nothing can be sealed or opened in this epoch.
+    pub origin: Option<i64>,
+    /// How far pseudo-time can be off.
+    pub error: u32,
+    /// Packets from before this pseudo-time are from before this process, and not to be trusted.
+    pub floor: u32,
+    /// From this local time on the epoch is neither sealed nor opened with.
+    pub ends: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Key {
+    pub(super) id: u64,
+    pub(super) stage: Stage,
+    pub(super) revokes: bool,
+    pub(super) keys: EpochKeys,
+    pub(super) spent: BTreeSet<u32>,
+    pub(super) closes: Option<u64>,
+    /// Local time from which on this process could have seen packets of the epoch.
+    pub(super) since: u64,
+}
+
+/// The epochs, oldest first.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Keyring {
+    pub(super) keys: Vec<Key>,
+}
+
+impl Key {
+    fn check(&self) -> [u8; 8] {
+        tek_check(&self.keys.tek.0)
+    }
+
+    fn senders(&self) -> impl Iterator<Item = u32> {
+        self.keys.senders.iter().copied().filter(|number| !self.spent.contains(number))
+    }
+
+    /// Local time at which it ends, when the key server's clock is known.
+    fn ends(&self, clocks: &[Estimate], island: u32) -> Option<u64> {
+        let natural = match clocks.iter().find(|known| known.clock == self.keys.clock) {
+            Some(clock) if island != FOREVER => {
+                let server = i64::try_from(self.keys.ends).unwrap_or(i64::MAX);
+                let local = server.saturating_sub(clock.offset(self.since));
+                let local = local.saturating_add(i64::from(island) * 1000);
+                Some(u64::try_from(local).unwrap_or(0))
+            }
+            Some(_) | None => None,
+        };
+        natural.into_iter().chain(self.closes).min()
+    }
+}
+
+impl Keyring {
+    /// What the key server lists is what lives.
+    pub(super) fn take_over(&mut self, epochs: Vec<Epoch>, now: u64) {
+        let mut keys: Vec<Key> = Vec::new();
+        for epoch in epochs.into_iter().take(MOST_LIVE) {
+            let held = self.keys.iter().position(|key| key.id == epoch.id);
+            let key = match (held, epoch.keys) {
+                (Some(at), None) => Some(self.keys.swap_remove(at)),
+                (Some(at), Some(new)) => {
+                    let mut key = self.keys.swap_remove(at);
+                    // Another key under the same number: the server came back from an old backup.
+                    // What is held says so to it, and it will count on from there.
+                    if key.check() == tek_check(&new.tek.0) {
+                        key.merge(new);
+                    }
+                    Some(key)
+                }
+                (None, Some(new)) => Some(Key {
+                    id: epoch.id,
+                    stage: Stage::Prepared,
+                    revokes: epoch.revokes,
+                    keys: new,
+                    spent: BTreeSet::new(),
+                    closes: None,
+                    since: now,
+                }),
+                (None, None) => None,
+            };
+            if let Some(mut key) = key {
+                // Once in force it stays so: a late state does not take that back.
+                key.stage = key.stage.max(epoch.stage);
+                keys.push(key);
+            }
+        }
+        keys.sort_by_key(|key| key.id);
+        self.keys = keys;
+        self.close_revoked(now);
+    }
+
+    /// The epoch is in force. Gives whether that is news.
+    pub(super) fn activate(&mut self, id: u64, now: u64) -> bool {
+        match self.keys.iter_mut().find(|key| key.id == id && key.stage == Stage::Prepared) {
+            Some(key) => {
+                key.stage = Stage::Active;
+                self.close_revoked(now);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// A sender number is used up. Gives whether that is news.
+    pub(super) fn exhaust(&mut self, id: u64, sender: u32) -> bool {
+        self.keys
+            .iter_mut()
+            .find(|key| key.id == id)
+            .is_some_and(|key| key.keys.senders.contains(&sender) && key.spent.insert(sender))
+    }
+
+    pub(super) fn drop_senders(&mut self) {
+        for key in &mut self.keys {
+            key.spent.extend(key.keys.senders.iter().copied());
+        }
+    }
+
+    fn close_revoked(&mut self, now: u64) {
+        let newest = self.keys.iter().rposition(|key| key.revokes && key.stage != Stage::Prepared);
+        for key in &mut self.keys[..newest.unwrap_or(0)] {
+            key.closes.get_or_insert(now + CLOSING);
+        }
+    }
+
+    /// Forgets what is over. Gives whether anything was.
+    pub(super) fn expire(&mut self, now: u64, clocks: &[Estimate], island: u32) -> bool {
+        let before = self.keys.len();
+        self.keys.retain(|key| key.ends(clocks, island).is_none_or(|at| now < at));
+        self.keys.len() < before
+    }
+
+    pub(super) fn next_change(&self, clocks: &[Estimate], island: u32) -> Option<u64> {
+        self.keys.iter().filter_map(|key| key.ends(clocks, island)).min()
+    }
+
+    /// The newest epoch in force in which there is a sender number left.
+    pub(super) fn sealing(&self) -> Option<u64> {
+        let mut usable = self.keys.iter().rev().filter(|key| key.senders().next().is_some());
+        usable.find(|key| key.stage != Stage::Prepared).map(|key| key.id)
+    }
+
+    pub(super) fn held(&self) -> Vec<Held> {
+        let held = |key: &Key| Held {
+            epoch: key.id,
+            check: key.check(),
+            senders: u8::try_from(key.senders().count()).unwrap_or(u8::MAX),
+        };
+        self.keys.iter().map(held).collect()
+    }
+
+    pub(super) fn clocks(&self) -> BTreeSet<u64> {
+        self.keys.iter().map(|key| key.keys.clock).collect()
+    }
+
+    pub(super) fn views(
+        &self,
+        now: u64,
+        started: u64,
+        clocks: &[Estimate],
+        island: u32,
+    ) -> Vec<KeyView> {
+        let sealing = self.sealing();
+        let view = |key: &Key| {
+            let clock = clocks.iter().find(|known| known.clock == key.keys.clock);
+            let origin = clock.and_then(|clock| {
+                i64::try_from(key.keys.origin).ok()?.checked_sub(clock.offset(now))
+            });
+            let error = clock.map_or(u64::MAX, |clock| clock.error(now));
+            let error = u32::try_from(error).unwrap_or(u32::MAX);
+            // Older than the freshness window makes no difference, and serial arithmetic is short.
+            let age = now.saturating_sub(started).min(1 << 30) as u32;
+            let floor = pseudo_time(now, origin.unwrap_or(0)).wrapping_sub(age);
+            KeyView {
+                id: key.id,
+                tek: key.keys.tek.0.clone(),
+                suite: key.keys.suite,
+                carriage: key.keys.carriage,
+                sealing: sealing == Some(key.id),
+                prepared: key.stage == Stage::Prepared,
+                senders: key.senders().collect(),
+                highest_sender: key.keys.highest_sender,
+                origin,
+                error,
+                floor: floor.wrapping_add(error),
+                ends: key.ends(clocks, island),
+            }
+        };
+        self.keys.iter().map(view).collect()
+    }
+}
+
+/// Pseudo-time at local time `now`, both in milliseconds.
+pub const fn pseudo_time(now: u64, origin: i64) -> u32 {
+    (now as i64).wrapping_sub(origin) as u32
+}
+
+impl Key {
+    /// The same epoch again, with what may change in it.
+    fn merge(&mut self, new: EpochKeys) {
+        for number in new.senders {
+            if !self.keys.senders.contains(&number) {
+                self.keys.senders.push(number);
+            }
+        }
+        self.keys.highest_sender = self.keys.highest_sender.max(new.highest_sender);
+        self.keys.ends = new.ends;
+    }
+}

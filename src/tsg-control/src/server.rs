@@ -1,0 +1,345 @@
+//! The key server's half: who is in, which epochs and policies live, what each gateway is sent.
+//!
+//! Messages and operators' orders go in with the server's time in milliseconds; records to store
+//! come out of [`Server::poll_record`], messages of [`Server::poll_transmit`]. The shell around
+//! this machine makes all polled records durable before it sends anything that was polled after
+//! them, so a crash at any instruction can lose only what nobody was told.
+//!
+//! Sender numbers are handed out only in epochs that this process made itself, and are counted in
+//! memory: a restart, a restored backup or a takeover begins with a new epoch, so no number can
+//! come twice.
+
+mod group;
+mod orders;
+mod record;
+mod session;
+mod view;
+
+pub use orders::OrderError;
+pub use record::{
+    EpochRecord, GatewayRecord, GroupRecord, PolicyRecord, Record, Stored, TokenRecord,
+};
+pub use view::{suite_name, EpochView, GatewayState, GatewayView, GroupView, RevealedEpoch, TokenView};
+
+use crate::gateway::SILENCE;
+use crate::keys::PublicKey;
+use crate::message::{
+    Announcement, Heartbeat, Pending, Pulse, Reading, Refused, Register, Report, ToGateway,
+    ToServer, Unknown,
+};
+use group::Group;
+use session::{Admission, Session};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How long a stranger waits before asking again, in seconds.
+const PENDING_RETRY: u32 = 5;
+
+/// More strangers than this are not remembered; the next ones are refused for a while.
+pub const MOST_PENDING: usize = 1_000;
+
+/// A source of random bytes fit for keys.
+pub trait Random: Send {
+    /// Fills `bytes`.
+    fn fill(&mut self, bytes: &mut [u8]);
+}
+
+/// Something that an operator should be able to read later.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// How much it matters.
+    pub level: Level,
+    /// What happened, in words.
+    pub text: String,
+}
+
+/// How much an [`Event`] matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Somebody should look.
+    Warning,
+    /// Good to know.
+    Info,
+}
+
+/// One key server.
+pub struct Server {
+    random: Box<dyn Random>,
+    /// Random number of this process: state revisions count within it.
+    instance: u64,
+    /// Random number of the clock that epochs are made by.
+    clock: u64,
+    started: u64,
+    groups: BTreeMap<String, Group>,
+    gateways: BTreeMap<PublicKey, Gateway>,
+    pending: BTreeMap<PublicKey, Stranger>,
+    tokens: BTreeMap<u64, TokenRecord>,
+    admission: Admission,
+    next_command: u64,
+    records: VecDeque<Record>,
+    transmits: VecDeque<(PublicKey, ToGateway)>,
+    announcements: VecDeque<Announcement>,
+    events: VecDeque<Event>,
+}
+
+/// A gateway that was let in once.
+struct Gateway {
+    record: GatewayRecord,
+    session: Option<Session>,
+}
+
+/// A gateway that nobody has approved.
+struct Stranger {
+    name: String,
+    version: String,
+    aes: bool,
+    first: u64,
+    last: u64,
+}
+
+impl Server {
+    /// A server that starts from what is on disk. Every group that has members gets a new epoch.
+    pub fn new(stored: Stored, mut random: Box<dyn Random>, now: u64) -> Self {
+        let mut numbers = [0; 16];
+        random.fill(&mut numbers);
+        let [instance, clock] = [&numbers[..8], &numbers[8..]]
+            .map(|half| half.iter().fold(0, |n, &b| n << 8 | u64::from(b)) | 1);
+        let gateway = |record: GatewayRecord| (record.key, Gateway { record, session: None });
+        let mut server = Self {
+            random,
+            instance,
+            clock,
+            started: now,
+            groups: BTreeMap::new(),
+            gateways: stored.gateways.into_iter().map(gateway).collect(),
+            pending: BTreeMap::new(),
+            tokens: stored.tokens.into_iter().map(|token| (token.id, token)).collect(),
+            admission: Admission::new(now),
+            next_command: 1,
+            records: VecDeque::new(),
+            transmits: VecDeque::new(),
+            announcements: VecDeque::new(),
+            events: VecDeque::new(),
+        };
+        for record in stored.groups {
+            let group = Group::restore(record, now);
+            server.groups.insert(group.record.name.clone(), group);
+        }
+        let names: Vec<_> = server.groups.keys().cloned().collect();
+        for name in names {
+            if server.members(&name).next().is_some() {
+                server.want_epoch(&name, false);
+            }
+        }
+        server.advance(now);
+        server
+    }
+
+    /// May this key connect at all?
+    pub fn admits(&self, key: &PublicKey) -> bool {
+        self.gateways.get(key).is_none_or(|gateway| gateway.record.revoked.is_none())
+    }
+
+    /// The next change to make durable.
+    pub fn poll_record(&mut self) -> Option<Record> {
+        self.records.pop_front()
+    }
+
+    /// The next message to send.
+    pub fn poll_transmit(&mut self) -> Option<(PublicKey, ToGateway)> {
+        self.transmits.pop_front()
+    }
+
+    /// The next announcement to publish.
+    pub fn poll_announcement(&mut self) -> Option<Announcement> {
+        self.announcements.pop_front()
+    }
+
+    /// The next line for the log.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// When [`Server::handle_timeout`] wants to be called.
+    pub fn poll_timeout(&self, now: u64) -> Option<u64> {
+        self.groups.values().filter_map(|group| group.timeout(now)).min()
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.advance(now);
+    }
+
+    /// The server's clock made a jump: `now` counts differently from here on. Times of epochs made
+    /// before would mean something else, so every group gets a new one.
+    pub fn handle_clock_jump(&mut self, now: u64) {
+        let mut number = [0; 8];
+        self.random.fill(&mut number);
+        self.clock = u64::from_le_bytes(number) | 1;
+        self.warn("the clock jumped: every group gets a new epoch".to_owned());
+        for gateway in self.gateways.values_mut() {
+            if let Some(session) = &mut gateway.session {
+                session.heard = now;
+            }
+        }
+        let names: Vec<_> = self.groups.keys().cloned().collect();
+        for name in names {
+            if let Some(group) = self.groups.get_mut(&name) {
+                group.rebase(now);
+            }
+            self.want_epoch(&name, false);
+        }
+        self.advance(now);
+    }
+
+    /// A message of the gateway whose CURVE key is `from`.
+    pub fn handle_message(&mut self, from: PublicKey, message: ToServer, now: u64) {
+        match message {
+            ToServer::Register(register) => self.register(from, register, now),
+            ToServer::Heartbeat(heartbeat) => self.heartbeat(from, heartbeat, now),
+            ToServer::Report(report) => self.report(from, report, now),
+            ToServer::Done(done) => {
+                let name = self.gateways.get(&from).map(|gateway| gateway.record.name.clone());
+                if let Some(name) = name {
+                    let outcome = if done.ok { "done" } else { "failed" };
+                    let text: String = done.text.chars().filter(|c| !c.is_control()).take(500).collect();
+                    self.info(format!("{name}: command {} {outcome}: {text}", done.command));
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    fn register(&mut self, from: PublicKey, register: Register, now: u64) {
+        if !self.gateways.contains_key(&from) && !self.admit(from, &register, now) {
+            return;
+        }
+        let Some(gateway) = self.gateways.get_mut(&from) else { return };
+        if let Some(reason) = &gateway.record.revoked {
+            let refused = Refused {
+                request: register.request,
+                reason: reason.clone(),
+                revoked: true,
+                retry: 3_600,
+            };
+            self.transmits.push_back((from, ToGateway::Refused(refused)));
+            return;
+        }
+        if gateway.record.aes != register.aes {
+            gateway.record.aes = register.aes;
+            self.records.push_back(Record::Gateway(gateway.record.clone()));
+        }
+        let same_process =
+            gateway.session.as_ref().is_some_and(|session| session.process == register.process);
+        if !same_process {
+            gateway.session = Some(Session::new(register.process, now));
+        }
+        if let Some(session) = &mut gateway.session {
+            session.registered(&register, now);
+        }
+        let group = gateway.record.group.clone();
+        self.notice_held(&group, &register.holds, now);
+        self.suit_ciphers(&group);
+        self.send_state(from, register.request, now);
+    }
+
+    /// Lets a stranger in by token, or keeps it waiting. Gives whether it is a member now.
+    fn admit(&mut self, from: PublicKey, register: &Register, now: u64) -> bool {
+        if let Some(secret) = &register.token {
+            match self.redeem(secret, from, &register.name, register.aes, now) {
+                Ok(()) => return true,
+                Err(reason) => {
+                    self.warn(format!("{}: {reason}", from.fingerprint()));
+                    let retry = 60;
+                    let refused =
+                        Refused { request: register.request, reason, revoked: false, retry };
+                    self.transmits.push_back((from, ToGateway::Refused(refused)));
+                    return false;
+                }
+            }
+        }
+        let known = self.pending.contains_key(&from);
+        if !known && (self.pending.len() >= MOST_PENDING || !self.admission.take(now)) {
+            let reason = "too many gateways wait for approval".to_owned();
+            let refused = Refused { request: register.request, reason, revoked: false, retry: 60 };
+            self.transmits.push_back((from, ToGateway::Refused(refused)));
+            return false;
+        }
+        if !known {
+            self.info(format!("a gateway asks to join: {}", from.fingerprint()));
+        }
+        let stranger = self.pending.entry(from).or_insert_with(|| Stranger {
+            name: String::new(),
+            version: String::new(),
+            aes: false,
+            first: now,
+            last: now,
+        });
+        stranger.name = session::shown(&register.name);
+        stranger.version = session::shown(&register.version);
+        stranger.aes = register.aes;
+        stranger.last = now;
+        let pending = Pending { request: register.request, retry: PENDING_RETRY };
+        self.transmits.push_back((from, ToGateway::Pending(pending)));
+        false
+    }
+
+    fn heartbeat(&mut self, from: PublicKey, heartbeat: Heartbeat, now: u64) {
+        let instance = self.instance;
+        let member = self.gateways.get_mut(&from).filter(|g| g.record.revoked.is_none());
+        let Some(session) = member
+            .and_then(|gateway| gateway.session.as_mut())
+            .filter(|session| session.process == heartbeat.process)
+        else {
+            let unknown = Unknown { request: heartbeat.request };
+            self.transmits.push_back((from, ToGateway::Unknown(unknown)));
+            return;
+        };
+        let pulse = Pulse { request: heartbeat.request, time: Reading { clock: self.clock, now } };
+        self.transmits.push_back((from, ToGateway::Pulse(pulse)));
+        session.beat(&heartbeat, instance, now);
+        let Some(group) = self.gateways.get(&from).map(|g| g.record.group.clone()) else { return };
+        self.notice_held(&group, &heartbeat.holds, now);
+    }
+
+    fn report(&mut self, from: PublicKey, report: Report, now: u64) {
+        let Some(gateway) = self.gateways.get_mut(&from) else { return };
+        let Some(session) =
+            gateway.session.as_mut().filter(|session| session.process == report.process)
+        else {
+            return;
+        };
+        session.heard = now;
+        session.counters = session::shown_counters(report.counters);
+        let mut machines = report.machines;
+        machines.truncate(crate::gateway::MOST_MACHINES);
+        machines.sort_unstable();
+        machines.dedup();
+        if gateway.record.revoked.is_none() && gateway.record.machines != machines {
+            gateway.record.machines = machines;
+            self.records.push_back(Record::Gateway(gateway.record.clone()));
+            let group = gateway.record.group.clone();
+            self.map_changed(&group, now);
+        }
+    }
+
+    fn members<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Gateway> {
+        self.gateways
+            .values()
+            .filter(move |g| g.record.group == group && g.record.revoked.is_none())
+    }
+
+    fn info(&mut self, text: String) {
+        self.events.push_back(Event { level: Level::Info, text });
+    }
+
+    fn warn(&mut self, text: String) {
+        self.events.push_back(Event { level: Level::Warning, text });
+    }
+}
+
+impl Gateway {
+    /// It was heard lately.
+    fn online(&self, now: u64) -> Option<&Session> {
+        self.session.as_ref().filter(|session| now < session.heard + SILENCE)
+    }
+}

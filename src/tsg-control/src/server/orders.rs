@@ -1,0 +1,430 @@
+//! What operators order. Each order is checked whole before anything changes; its answer is true
+//! once the records that it caused are durable.
+
+use super::group::Group;
+use super::record::{GatewayRecord, GroupRecord, PolicyRecord, Record, TokenRecord};
+use super::{Gateway, Server};
+use crate::group::Settings;
+use crate::keys::PublicKey;
+use crate::message::{Command, CommandKind, Refused, ToGateway};
+use crate::policy::Policy;
+use crate::token::TokenSecret;
+use core::fmt;
+use sha2::{Digest as _, Sha256};
+use std::net::IpAddr;
+use zeroize::Zeroizing;
+
+/// Names of gateways and groups are at most this long.
+const MOST_NAME: usize = 48;
+
+/// An operator may pin this many machines to a gateway.
+const MOST_PINNED: usize = 256;
+
+/// Why an order was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OrderError {
+    /// There is no such thing.
+    NotFound(String),
+    /// It does not fit to what there is.
+    Conflict(String),
+    /// The order itself is wrong.
+    Invalid(String),
+}
+
+impl fmt::Display for OrderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotFound(text) | Self::Conflict(text) | Self::Invalid(text) => f.write_str(text),
+        }
+    }
+}
+
+impl core::error::Error for OrderError {}
+
+type Answer<T = ()> = Result<T, OrderError>;
+
+fn not_found<T>(text: String) -> Answer<T> {
+    Err(OrderError::NotFound(text))
+}
+
+fn conflict<T>(text: String) -> Answer<T> {
+    Err(OrderError::Conflict(text))
+}
+
+/// A name that can stand in a file name, a log line and a command.
+fn good_name(what: &str, name: &str) -> Answer {
+    let fits = (1..=MOST_NAME).contains(&name.len())
+        && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    if fits {
+        return Ok(());
+    }
+    Err(OrderError::Invalid(format!(
+        "a {what}'s name has 1 to {MOST_NAME} letters, digits, `-`, `_` and `.`, and begins with a \
+         letter or digit"
+    )))
+}
+
+impl Server {
+    /// A new group with default settings, an empty policy and no members.
+    ///
+    /// # Errors
+    /// The name is taken or cannot be one.
+    pub fn add_group(&mut self, name: &str, now: u64) -> Answer {
+        good_name("group", name)?;
+        if self.groups.contains_key(name) {
+            return conflict(format!("there is a group {name:?} already"));
+        }
+        let settings = Settings::default();
+        let record = GroupRecord {
+            name: name.to_owned(),
+            policy: policy_record(1, Policy::default(), &settings),
+            settings,
+            previous: None,
+            last_epoch: 0,
+            epochs: Vec::new(),
+        };
+        self.records.push_back(Record::Group(record.clone()));
+        self.groups.insert(name.to_owned(), Group::restore(record, now));
+        Ok(())
+    }
+
+    /// Removes a group that nobody is in.
+    ///
+    /// # Errors
+    /// There is no such group, or it has gateways.
+    pub fn remove_group(&mut self, name: &str) -> Answer {
+        self.group(name)?;
+        if self.gateways.values().any(|gateway| gateway.record.group == name) {
+            return conflict(format!("group {name:?} has gateways: remove them first"));
+        }
+        self.groups.remove(name);
+        self.records.push_back(Record::GroupGone(name.to_owned()));
+        Ok(())
+    }
+
+    /// Changes settings of a group; all of them or none.
+    ///
+    /// # Errors
+    /// There is no such group, or a setting is wrong.
+    pub fn set_group(&mut self, name: &str, changes: &[(String, String)], now: u64) -> Answer {
+        let old = self.group(name)?.record.settings.clone();
+        let mut new = old.clone();
+        for (setting, value) in changes {
+            new.set(setting, value).map_err(|error| OrderError::Invalid(error.to_string()))?;
+        }
+        if new == old {
+            return Ok(());
+        }
+        let Some(group) = self.groups.get_mut(name) else { return Ok(()) };
+        let rules = group.record.policy.policy.rules.clone();
+        let next = policy_record(group.record.policy.version + 1, Policy::new(rules), &new);
+        let same = PolicyRecord { version: group.record.policy.version, ..next.clone() }
+            == group.record.policy;
+        let rekey = new.carriage() != old.carriage() || new.cipher != old.cipher;
+        group.record.settings = new;
+        match same {
+            true => group.touch(),
+            false => group.prepare_policy(next, now),
+        }
+        let record = group.record.clone();
+        self.records.push_back(Record::Group(record));
+        if rekey && self.has_epoch(name) {
+            self.want_epoch(name, false);
+        }
+        self.advance(now);
+        Ok(())
+    }
+
+    /// Gives a group new rules. Gives the number of the version.
+    ///
+    /// # Errors
+    /// There is no such group, or a rule is wrong.
+    pub fn set_policy(&mut self, name: &str, policy: Policy, now: u64) -> Answer<u64> {
+        policy.check().map_err(|error| OrderError::Invalid(error.to_string()))?;
+        self.group(name)?;
+        let Some(group) = self.groups.get_mut(name) else { return Ok(0) };
+        let version = group.record.policy.version + 1;
+        let next = policy_record(version, Policy::new(policy.rules), &group.record.settings);
+        group.prepare_policy(next, now);
+        let record = group.record.clone();
+        self.records.push_back(Record::Group(record));
+        self.advance(now);
+        Ok(version)
+    }
+
+    /// A new epoch for a group. Gives whether it began at once; otherwise it follows on a change
+    /// that still runs.
+    ///
+    /// # Errors
+    /// There is no such group, or it has no members to give keys to.
+    pub fn rekey(&mut self, name: &str, now: u64) -> Answer<u64> {
+        let last = self.group(name)?.record.last_epoch;
+        if self.members(name).next().is_none() {
+            return conflict(format!("group {name:?} has no gateways to give keys to"));
+        }
+        self.want_epoch(name, false);
+        self.advance(now);
+        Ok(last + 1)
+    }
+
+    /// A new epoch for every group that has members.
+    pub fn rekey_all(&mut self, now: u64) {
+        let names: Vec<_> = self.groups.keys().cloned().collect();
+        for name in names {
+            if self.members(&name).next().is_some() {
+                self.want_epoch(&name, false);
+            }
+        }
+        self.advance(now);
+    }
+
+    /// Lets a waiting gateway into a group, or back in when it was revoked. A machine that was
+    /// never heard of can be let in ahead of its first message.
+    ///
+    /// # Errors
+    /// There is no such group, or the gateway is a member already.
+    pub fn approve(&mut self, key: PublicKey, group: &str, wall: u64, now: u64) -> Answer<String> {
+        self.group(group)?;
+        if let Some(known) = self.gateways.get(&key).map(|gateway| &gateway.record) {
+            if known.revoked.is_none() {
+                return conflict(format!("{} is in group {:?} already", known.name, known.group));
+            }
+        }
+        let stranger = self.pending.remove(&key);
+        let earlier = self.gateways.get(&key).map(|gateway| gateway.record.name.clone());
+        let asked = stranger.as_ref().map(|stranger| stranger.name.clone()).unwrap_or_default();
+        let name = earlier.unwrap_or_else(|| self.free_name(&asked, key));
+        let record = GatewayRecord {
+            key,
+            name: name.clone(),
+            group: group.to_owned(),
+            revoked: None,
+            approved: wall,
+            aes: stranger.is_some_and(|stranger| stranger.aes),
+            machines: Vec::new(),
+            pinned: Vec::new(),
+        };
+        self.records.push_back(Record::Gateway(record.clone()));
+        self.gateways.insert(key, Gateway { record, session: None });
+        if !self.has_epoch(group) {
+            self.want_epoch(group, false);
+        }
+        self.advance(now);
+        Ok(name)
+    }
+
+    /// Throws a gateway out: its group gets a new epoch without it.
+    ///
+    /// # Errors
+    /// There is no such gateway, or it is out already.
+    pub fn revoke(&mut self, key: PublicKey, reason: &str, now: u64) -> Answer {
+        let Some(gateway) = self.gateways.get_mut(&key) else {
+            return not_found(format!("no gateway has the key {key}"));
+        };
+        if gateway.record.revoked.is_some() {
+            return conflict(format!("{} is revoked already", gateway.record.name));
+        }
+        let reason = super::session::shown(reason);
+        gateway.record.revoked = Some(reason.clone());
+        gateway.session = None;
+        let record = gateway.record.clone();
+        self.records.push_back(Record::Gateway(record.clone()));
+        let refused = Refused { request: 0, reason, revoked: true, retry: 3_600 };
+        self.transmits.push_back((key, ToGateway::Refused(refused)));
+        self.left(&record.group, now);
+        Ok(())
+    }
+
+    /// Forgets a gateway; a member is thrown out by that.
+    ///
+    /// # Errors
+    /// There is no such gateway.
+    pub fn remove(&mut self, key: PublicKey, now: u64) -> Answer {
+        if self.pending.remove(&key).is_some() {
+            return Ok(());
+        }
+        let Some(gateway) = self.gateways.remove(&key) else {
+            return not_found(format!("no gateway has the key {key}"));
+        };
+        self.records.push_back(Record::GatewayGone(key));
+        if gateway.record.revoked.is_none() {
+            self.left(&gateway.record.group, now);
+        }
+        Ok(())
+    }
+
+    fn left(&mut self, group: &str, now: u64) {
+        if self.members(group).next().is_some() {
+            self.want_epoch(group, true);
+        }
+        self.map_changed(group, now);
+        self.advance(now);
+    }
+
+    /// Gives a gateway another name.
+    ///
+    /// # Errors
+    /// There is no such gateway, or the name is taken or cannot be one.
+    pub fn rename(&mut self, key: PublicKey, name: &str, now: u64) -> Answer {
+        good_name("gateway", name)?;
+        if self.gateways.values().any(|g| g.record.name == name && g.record.key != key) {
+            return conflict(format!("there is a gateway {name:?} already"));
+        }
+        self.change(key, |record| name.clone_into(&mut record.name))?;
+        let group = self.gateways.get(&key).map(|gateway| gateway.record.group.clone());
+        if let Some(group) = group.and_then(|name| self.groups.get_mut(&name)) {
+            group.touch();
+        }
+        self.advance(now);
+        Ok(())
+    }
+
+    /// Says which machines are behind a gateway, beyond those that it hears itself.
+    ///
+    /// # Errors
+    /// There is no such gateway, or there are too many machines.
+    pub fn pin(&mut self, key: PublicKey, machines: Vec<IpAddr>, now: u64) -> Answer {
+        if machines.len() > MOST_PINNED {
+            return Err(OrderError::Invalid(format!("at most {MOST_PINNED} machines can be pinned")));
+        }
+        let group = self.change(key, |record| record.pinned = machines)?;
+        self.map_changed(&group, now);
+        self.advance(now);
+        Ok(())
+    }
+
+    /// Tells a gateway to do something. Gives the command's number.
+    ///
+    /// # Errors
+    /// There is no such gateway, or it is not connected.
+    pub fn command(&mut self, key: PublicKey, kind: CommandKind, now: u64) -> Answer<u64> {
+        let Some(gateway) = self.gateways.get(&key) else {
+            return not_found(format!("no gateway has the key {key}"));
+        };
+        if gateway.online(now).is_none() {
+            return conflict(format!("{} is not connected", gateway.record.name));
+        }
+        let command = self.next_command;
+        self.next_command += 1;
+        self.transmits.push_back((key, ToGateway::Command(Command { command, kind })));
+        Ok(command)
+    }
+
+    /// A one-time token that lets one gateway into a group, good until `expires` (seconds since
+    /// 1970). Gives its number and secret; only the secret's hash is kept.
+    ///
+    /// # Errors
+    /// There is no such group.
+    pub fn create_token(&mut self, group: &str, expires: u64) -> Answer<(u64, TokenSecret)> {
+        self.group(group)?;
+        let mut secret = Zeroizing::new([0; 16]);
+        self.random.fill(secret.as_mut());
+        let id = self.tokens.keys().next_back().map_or(1, |last| last + 1);
+        let record = TokenRecord {
+            id,
+            hash: Sha256::digest(secret.as_ref()).into(),
+            group: group.to_owned(),
+            expires,
+            used_by: None,
+        };
+        self.records.push_back(Record::Token(record.clone()));
+        self.tokens.insert(id, record);
+        Ok((id, TokenSecret(secret)))
+    }
+
+    /// Makes a token worthless.
+    ///
+    /// # Errors
+    /// There is no such token.
+    pub fn revoke_token(&mut self, id: u64) -> Answer {
+        if self.tokens.remove(&id).is_none() {
+            return not_found(format!("there is no token {id}"));
+        }
+        self.records.push_back(Record::TokenGone(id));
+        Ok(())
+    }
+
+    /// A stranger comes with a token. `now` is the server's time, which counts from 1970 as well
+    /// as the machine knows it.
+    pub(super) fn redeem(
+        &mut self,
+        secret: &TokenSecret,
+        key: PublicKey,
+        name: &str,
+        aes: bool,
+        now: u64,
+    ) -> Result<(), String> {
+        let hash: [u8; 32] = Sha256::digest(secret.0.as_ref()).into();
+        let token = self.tokens.values_mut().find(|token| token.hash == hash);
+        let Some(token) = token else { return Err("this token is not known here".to_owned()) };
+        if token.used_by.is_some() {
+            return Err("this token was used already".to_owned());
+        }
+        if now / 1000 >= token.expires {
+            return Err("this token has expired".to_owned());
+        }
+        if !self.groups.contains_key(&token.group) {
+            return Err(format!("this token is for group {:?}, which is gone", token.group));
+        }
+        token.used_by = Some(key);
+        let token = token.clone();
+        self.pending.entry(key).or_insert_with(|| super::Stranger {
+            name: super::session::shown(name),
+            version: String::new(),
+            aes,
+            first: now,
+            last: now,
+        });
+        self.records.push_back(Record::Token(token.clone()));
+        self.approve(key, &token.group, now / 1000, now).map_err(|error| error.to_string())?;
+        self.info(format!("token {} let {} into {:?}", token.id, key.fingerprint(), token.group));
+        Ok(())
+    }
+
+    fn change(&mut self, key: PublicKey, edit: impl FnOnce(&mut GatewayRecord)) -> Answer<String> {
+        let Some(gateway) = self.gateways.get_mut(&key) else {
+            return not_found(format!("no gateway has the key {key}"));
+        };
+        edit(&mut gateway.record);
+        let record = gateway.record.clone();
+        let group = record.group.clone();
+        self.records.push_back(Record::Gateway(record));
+        Ok(group)
+    }
+
+    pub(super) fn group(&self, name: &str) -> Answer<&Group> {
+        match self.groups.get(name) {
+            Some(group) => Ok(group),
+            None => not_found(format!("there is no group {:?}", super::session::shown(name))),
+        }
+    }
+
+    fn has_epoch(&self, name: &str) -> bool {
+        self.groups.get(name).is_some_and(|group| !group.epochs.live().is_empty())
+    }
+
+    /// The name that a gateway gave itself, if it can be one and is free.
+    fn free_name(&self, asked: &str, key: PublicKey) -> String {
+        let fingerprint = key.fingerprint().to_string();
+        let base = if good_name("gateway", asked).is_ok() { asked } else { "gateway" };
+        let taken = |name: &str| self.gateways.values().any(|g| g.record.name == name);
+        if base != "gateway" && !taken(base) {
+            return base.to_owned();
+        }
+        let short: String = base.chars().take(MOST_NAME - 40).collect();
+        let candidates = [format!("{short}-{}", &fingerprint[..4]), format!("{short}-{fingerprint}")];
+        let [brief, whole] = candidates;
+        if taken(&brief) { whole } else { brief }
+    }
+}
+
+fn policy_record(version: u64, policy: Policy, settings: &Settings) -> PolicyRecord {
+    PolicyRecord {
+        version,
+        policy: Policy { default_action: settings.default_action, ..policy },
+        mode: settings.mode,
+        non_ip: settings.non_ip.clone(),
+        fail: settings.fail,
+    }
+}

@@ -1,0 +1,182 @@
+//! The life of what a whole group must change over to: epochs and policy versions.
+//!
+//! ```text
+//! Prepared ──all online members have it, or time is up──▶ Active ──a newer one is Active──▶ Retiring ──▶ gone
+//! ```
+//!
+//! A member can open (or lets in) with everything that lives, and seals (or sends) with what is
+//! active. Since a thing becomes active only after those who must understand it have it, a change
+//! loses nothing.
+
+use serde::{Deserialize, Serialize};
+
+/// Where an epoch or a policy version stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Members can open with it, nobody seals with it yet.
+    Prepared,
+    /// Members seal with it.
+    Active,
+    /// A newer one is active; members that have not heard of that may still seal with this.
+    Retiring,
+}
+
+/// More than this live at no time.
+pub const MOST_LIVE: usize = 3;
+
+/// A retiring entry stays at least this long, in milliseconds: packets are on their way.
+pub const LINGER: u64 = 5_000;
+
+/// One thing on the timeline.
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    /// The epoch or policy version.
+    pub item: T,
+    /// Where it stands.
+    pub stage: Stage,
+    /// The state revision that announced this stage.
+    pub revision: u64,
+    /// Since when it stands there, in the owner's milliseconds.
+    pub since: u64,
+    /// When the next stage comes even if members are missing, in the owner's milliseconds.
+    pub deadline: u64,
+}
+
+/// What members have confirmed, asked for one revision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// Some member that is online has not.
+    No,
+    /// All that are online have; some member is away.
+    Online,
+    /// Every member has.
+    All,
+}
+
+/// What a step of the timeline did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The prepared entry is in force now.
+    Activated,
+    /// One or more entries are gone.
+    Retired,
+}
+
+/// The entries, oldest first; at most [`MOST_LIVE`].
+#[derive(Clone, Debug)]
+pub struct Timeline<T> {
+    entries: Vec<Entry<T>>,
+}
+
+impl<T> Default for Timeline<T> {
+    fn default() -> Self {
+        Self { entries: Vec::new() }
+    }
+}
+
+impl<T> Timeline<T> {
+    /// What lives, oldest first.
+    pub fn live(&self) -> &[Entry<T>] {
+        &self.entries
+    }
+
+    /// The items that live, to be changed.
+    pub fn items_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|entry| &mut entry.item)
+    }
+
+    /// Stages and items, the items to be changed.
+    pub fn stages_mut(&mut self) -> impl Iterator<Item = (Stage, &mut T)> {
+        self.entries.iter_mut().map(|entry| (entry.stage, &mut entry.item))
+    }
+
+    /// The clock jumped: everything stands where it stands since `now`, and moves on by `latest`.
+    pub fn rebase(&mut self, now: u64, latest: u64) {
+        for entry in &mut self.entries {
+            entry.since = now;
+            entry.deadline = latest;
+        }
+    }
+
+    /// What is in force.
+    pub fn active(&self) -> Option<&Entry<T>> {
+        self.entries.iter().rev().find(|entry| entry.stage == Stage::Active)
+    }
+
+    /// What waits to come into force.
+    pub fn prepared(&self) -> Option<&Entry<T>> {
+        self.entries.iter().find(|entry| entry.stage == Stage::Prepared)
+    }
+
+    /// Puts in what is known to live already: read from disk after a restart.
+    pub fn restore(&mut self, item: T, stage: Stage, now: u64, deadline: u64) {
+        self.entries.push(Entry { item, stage, revision: 0, since: now, deadline });
+        self.make_room(MOST_LIVE);
+    }
+
+    /// A new item, announced with `revision`. It takes the place of one that is still prepared
+    /// (nobody seals with that), and the oldest goes if there were too many.
+    pub fn prepare(&mut self, item: T, revision: u64, now: u64, deadline: u64) {
+        self.entries.retain(|entry| entry.stage != Stage::Prepared);
+        self.make_room(MOST_LIVE - 1);
+        self.entries.push(Entry { item, stage: Stage::Prepared, revision, since: now, deadline });
+    }
+
+    /// Moves on what may move on. A new stage is announced with `revision`; what is retiring then
+    /// stays until every member has confirmed that, or until `deadline` says.
+    pub fn step(
+        &mut self,
+        now: u64,
+        revision: u64,
+        confirmed: impl Fn(u64) -> Confirmed,
+        deadline: impl Fn(&T) -> u64,
+    ) -> Option<Step> {
+        if let Some(at) = self.entries.iter().position(|entry| {
+            entry.stage == Stage::Prepared
+                && (now >= entry.deadline || confirmed(entry.revision) != Confirmed::No)
+        }) {
+            for entry in self.entries[..at].iter_mut().filter(|e| e.stage == Stage::Active) {
+                entry.stage = Stage::Retiring;
+                entry.revision = revision;
+                entry.since = now;
+                entry.deadline = deadline(&entry.item);
+            }
+            self.entries[at].stage = Stage::Active;
+            self.entries[at].revision = revision;
+            self.entries[at].since = now;
+            return Some(Step::Activated);
+        }
+        let before = self.entries.len();
+        self.entries.retain(|entry| {
+            entry.stage != Stage::Retiring
+                || now < entry.since + LINGER
+                || (now < entry.deadline && confirmed(entry.revision) != Confirmed::All)
+        });
+        (self.entries.len() < before).then_some(Step::Retired)
+    }
+
+    /// Takes out what is not to live any more, such as epochs whose time is over.
+    pub fn retain(&mut self, keep: impl Fn(&Entry<T>) -> bool) -> bool {
+        let before = self.entries.len();
+        self.entries.retain(keep);
+        self.entries.len() < before
+    }
+
+    /// When [`Timeline::step`] has something to do even if nobody confirms anything.
+    pub fn deadline(&self, now: u64) -> Option<u64> {
+        self.entries
+            .iter()
+            .filter(|entry| entry.stage != Stage::Active)
+            .map(|entry| match entry.stage {
+                Stage::Retiring if now < entry.since + LINGER => entry.since + LINGER,
+                Stage::Prepared | Stage::Active | Stage::Retiring => entry.deadline,
+            })
+            .min()
+    }
+
+    fn make_room(&mut self, most: usize) {
+        let surplus = self.entries.len().saturating_sub(most);
+        self.entries.drain(..surplus);
+    }
+}

@@ -1,0 +1,68 @@
+//! IPv4 and IPv6 headers (RFC 791, RFC 8200): views, and the bounded walk that says where ESP goes in.
+//!
+//! [`Outline::parse`] reads a packet once, at the edge; everything else works from the [`Outline`]. Not for:
+//! reassembly, and not for upper-layer checksums.
+
+pub mod v4;
+pub mod v6;
+
+mod outline;
+mod quote;
+mod upper;
+
+pub use outline::{Fragment, Outline, Version};
+pub use upper::Upper;
+
+use core::fmt;
+
+/// Protocol and next-header numbers that this crate knows.
+pub mod protocol {
+    /// IPv6 hop-by-hop options.
+    pub const HOP_BY_HOP: u8 = 0;
+    /// ICMP for IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP.
+    pub const TCP: u8 = 6;
+    /// UDP.
+    pub const UDP: u8 = 17;
+    /// DCCP.
+    pub const DCCP: u8 = 33;
+    /// IPv6 routing header.
+    pub const ROUTING: u8 = 43;
+    /// IPv6 fragment header.
+    pub const FRAGMENT: u8 = 44;
+    /// ESP.
+    pub const ESP: u8 = 50;
+    /// ICMP for IPv6.
+    pub const ICMPV6: u8 = 58;
+    /// IPv6 destination options.
+    pub const DESTINATION: u8 = 60;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
+    /// UDP-Lite.
+    pub const UDP_LITE: u8 = 136;
+    /// "Use for experimentation and testing" (RFC 3692): the default for sealed packets.
+    pub const EXPERIMENT: u8 = 253;
+}
+
+/// The bytes are not what they should be: too short, or with lengths that contradict each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("malformed packet")
+    }
+}
+
+impl core::error::Error for Malformed {}
+
+/// The big-endian 16-bit number at `at`, if it is there.
+pub(crate) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+/// The big-endian 32-bit number at `at`, if it is there.
+pub(crate) fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}

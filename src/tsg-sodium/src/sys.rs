@@ -1,0 +1,173 @@
+//! The calls into libsodium, with slices for pointers. Nothing above this module is unsafe.
+#![allow(unsafe_code)]
+
+use core::ffi::{c_char, c_ulonglong};
+use core::fmt;
+use core::ptr;
+
+use libsodium_sys as ffi;
+use tsg_esp::crypto::{ICV_LEN, KDF_CONTEXT, Unauthentic};
+use zeroize::Zeroize;
+
+pub(crate) fn init() -> bool {
+    // SAFETY: takes no arguments; libsodium guards against being called by several threads.
+    unsafe { ffi::sodium_init() >= 0 }
+}
+
+pub(crate) fn aes_is_available() -> bool {
+    // SAFETY: takes no arguments; reads what `sodium_init` found out about the processor.
+    unsafe { ffi::crypto_aead_aes256gcm_is_available() == 1 }
+}
+
+pub(crate) fn random(bytes: &mut [u8]) {
+    // SAFETY: the pointer is valid for writes of the length passed with it.
+    unsafe { ffi::randombytes_buf(bytes.as_mut_ptr().cast(), bytes.len()) }
+}
+
+/// Whether it worked: libsodium refuses output lengths under 16 and over 64 only.
+pub(crate) fn kdf_derive(output: &mut [u8; 36], subkey_id: u64, key: &[u8; 32]) -> bool {
+    let context: *const c_char = KDF_CONTEXT.as_ptr().cast();
+    // SAFETY: output is valid for its length; context has the 8 and key the 32 bytes that libsodium reads.
+    let result = unsafe {
+        ffi::crypto_kdf_derive_from_key(
+            output.as_mut_ptr(),
+            output.len(),
+            subkey_id,
+            context,
+            key.as_ptr(),
+        )
+    };
+    result == 0
+}
+
+pub(crate) fn chacha_seal(
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    data: &mut [u8],
+) -> [u8; ICV_LEN] {
+    let mut icv = [0; ICV_LEN];
+    // SAFETY: data is valid for reads and writes of its length, and libsodium allows it to be input and output; icv has
+    // room for the 16 bytes of a tag, aad is valid for its length, nonce and key have the sizes of the IETF variant.
+    // The tag length pointer and the unused secret nonce may be null. The call has no error.
+    unsafe {
+        ffi::crypto_aead_chacha20poly1305_ietf_encrypt_detached(
+            data.as_mut_ptr(),
+            icv.as_mut_ptr(),
+            ptr::null_mut(),
+            data.as_ptr(),
+            data.len() as c_ulonglong,
+            aad.as_ptr(),
+            aad.len() as c_ulonglong,
+            ptr::null(),
+            nonce.as_ptr(),
+            key.as_ptr(),
+        );
+    }
+    icv
+}
+
+pub(crate) fn chacha_open(
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    aad: &[u8],
+    data: &mut [u8],
+    icv: &[u8; ICV_LEN],
+) -> Result<(), Unauthentic> {
+    // SAFETY: as in `chacha_seal`, with icv read instead of written.
+    let result = unsafe {
+        ffi::crypto_aead_chacha20poly1305_ietf_decrypt_detached(
+            data.as_mut_ptr(),
+            ptr::null_mut(),
+            data.as_ptr(),
+            data.len() as c_ulonglong,
+            icv.as_ptr(),
+            aad.as_ptr(),
+            aad.len() as c_ulonglong,
+            nonce.as_ptr(),
+            key.as_ptr(),
+        )
+    };
+    authentic(result, data)
+}
+
+/// The key schedule of AES-256-GCM: 512 bytes, aligned to 16 by the type. Zeroed on drop.
+pub(crate) struct AesState(ffi::crypto_aead_aes256gcm_state);
+
+impl AesState {
+    /// `None` if this processor has no AES instructions.
+    pub(crate) fn new(key: &[u8; 32]) -> Option<Self> {
+        if !aes_is_available() {
+            return None;
+        }
+        let mut state = Self(ffi::crypto_aead_aes256gcm_state { opaque: [0; 512] });
+        // SAFETY: the state has libsodium's own type, key has its 32 bytes, and the instructions are there.
+        unsafe { ffi::crypto_aead_aes256gcm_beforenm(&raw mut state.0, key.as_ptr()) };
+        Some(state)
+    }
+
+    pub(crate) fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; ICV_LEN] {
+        let mut icv = [0; ICV_LEN];
+        // SAFETY: as in `chacha_seal`; the state was set up by `new`, which is the only way to get one.
+        unsafe {
+            ffi::crypto_aead_aes256gcm_encrypt_detached_afternm(
+                data.as_mut_ptr(),
+                icv.as_mut_ptr(),
+                ptr::null_mut(),
+                data.as_ptr(),
+                data.len() as c_ulonglong,
+                aad.as_ptr(),
+                aad.len() as c_ulonglong,
+                ptr::null(),
+                nonce.as_ptr(),
+                &raw const self.0,
+            );
+        }
+        icv
+    }
+
+    pub(crate) fn open(
+        &self,
+        nonce: &[u8; 12],
+        aad: &[u8],
+        data: &mut [u8],
+        icv: &[u8; ICV_LEN],
+    ) -> Result<(), Unauthentic> {
+        // SAFETY: as in `seal`, with icv read instead of written.
+        let result = unsafe {
+            ffi::crypto_aead_aes256gcm_decrypt_detached_afternm(
+                data.as_mut_ptr(),
+                ptr::null_mut(),
+                data.as_ptr(),
+                data.len() as c_ulonglong,
+                icv.as_ptr(),
+                aad.as_ptr(),
+                aad.len() as c_ulonglong,
+                nonce.as_ptr(),
+                &raw const self.0,
+            )
+        };
+        authentic(result, data)
+    }
+}
+
+impl Drop for AesState {
+    fn drop(&mut self) {
+        self.0.opaque.zeroize();
+    }
+}
+
+impl fmt::Debug for AesState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// What libsodium leaves behind after a failure differs by version and cipher, so it is wiped here.
+fn authentic(result: i32, data: &mut [u8]) -> Result<(), Unauthentic> {
+    if result == 0 {
+        return Ok(());
+    }
+    data.fill(0);
+    Err(Unauthentic)
+}

@@ -1,0 +1,31 @@
+"""Line 1: a minute at 100 polls a second, both protocols, both directions, both IP versions, all at
+once, with each attach: none lost, and nothing of it in clear on the switch."""
+
+import os
+
+from plant import assert_none_lost, scale, settle, start_all_ways
+from sealed import two_gateways
+
+SECONDS = float(os.environ.get("TSG_LAB_SECONDS", "60"))
+
+
+def test_a_minute_of_polls(attach, cases):
+    with two_gateways(attach) as plant:
+        plc, hmi = plant.hosts["plc"], plant.hosts["hmi"]
+        capture = plant.capture()
+        pollers = start_all_ways(plc, hmi, seconds=SECONDS)
+        settle(pollers)
+        hmi.run("ping", "-c", "5", "-i", "0.2", "-W", "2", plc.ip4)
+        hmi.run("ping", "-c", "5", "-i", "0.2", "-W", "2", plc.ip6)
+        reports = {poller: poller.finish() for poller in pollers}
+        capture.stop()
+        for poller, report in reports.items():
+            print(f"{poller.name}: {report['answered']} answered, median {report['p50_us']} µs, "
+                  f"99 % {report['p99_us']} µs, longest {report['max_us']} µs")
+        assert_none_lost(reports, least=0.99 * SECONDS * 100 * scale())
+        sealed, modbus, udp, ping = capture.count("sealed", "modbus", "udp", "ping")
+        polls = sum(report["sent"] for report in reports.values())
+        assert (modbus, udp) == (0, 0), f"{modbus} Modbus and {udp} UDP frames in clear"
+        assert sealed >= 2 * polls, f"{sealed} sealed frames for {polls} polls"
+        assert ping == 20, f"{ping} frames of the ping that the policy bypasses"
+        cases(polls)

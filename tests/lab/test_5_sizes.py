@@ -1,0 +1,106 @@
+"""Line 5: packets of every size, with and without DF, and TCP bulk at MTU 1500: all arrive, or the
+sender is told by ICMP what the path takes, and told right."""
+
+import json
+import sys
+
+import pytest
+
+from daemons import EVERYTHING
+from plant import REPOSITORY, scale, serve
+from sealed import two_gateways
+
+MTU = 1500
+HEADERS = {4: 28, 6: 48}  # IP and UDP, or IP and ICMP echo
+SIZES = REPOSITORY / "tests" / "lab" / "sizes.py"
+LARGEST = 4000
+BULK = f"{max(1, int(50 * scale()))}M"
+
+
+@pytest.fixture(scope="module")
+def plant(attach):
+    with two_gateways(attach, policy=EVERYTHING) as plant:
+        plc = plant.hosts["plc"]
+        # The echo server is one of those that never set DF.
+        plc.ns.sysctl({"net/ipv4/ip_no_pmtu_disc": 1})
+        serve(plc, "udp")
+        plc.start("iperf3", "-s", "--forceflush", log="iperf3").wait_line(lambda l: "listening" in l)
+        yield plant
+
+
+def probe(plant, kind, version, *numbers):
+    """Sends from a host that knows nothing of the path yet; see sizes.py."""
+    plc, hmi = plant.hosts["plc"], plant.hosts["hmi"]
+    for host in (plc, hmi):
+        for family in ("-4", "-6"):
+            host.ns.ip(family, "route", "flush", "cache")
+    done = hmi.run(sys.executable, SIZES, kind, plc.address(version), *numbers, timeout=300)
+    return json.loads(done.stdout)
+
+
+def fits(plant, version):
+    """The largest payload that must cross whole: found by asking, checked to be the very limit."""
+    report = probe(plant, "udp", version, 20000, 1, *range(1380, MTU - HEADERS[version] + 1))
+    return report, report["ended"]["answered"][-1]
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_ping_of_every_size(plant, version, cases):
+    capture = plant.capture("ping")
+    report = probe(plant, "ping", version, 0, LARGEST)
+    capture.stop()
+    assert report["ended"] == {"answered": list(range(LARGEST + 1))}, summary(report)
+    assert capture.count("ping", "unfit") == [0, 0]
+    cases(LARGEST + 1)
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_udp_that_must_stay_whole(plant, version, cases):
+    """What is too big is told so, with the MTU that is exactly right; the rest arrives."""
+    report, limit = fits(plant, version)
+    tried = list(range(1380, MTU - HEADERS[version] + 1))
+    assert report["ended"] == {"answered": [size for size in tried if size <= limit],
+                               "too big": [size for size in tried if size > limit]}, summary(report)
+    assert report["mtus"] == [limit + HEADERS[version]], summary(report)
+    assert MTU - 80 <= report["mtus"][0] < MTU
+    big = probe(plant, "udp", version, 20000, 1, MTU - HEADERS[version], 8000)
+    assert big["ended"] == {"too big": [MTU - HEADERS[version], 8000]}, summary(big)
+    cases(len(tried) + 2)
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_udp_that_may_be_cut(plant, version, cases):
+    sizes = [MTU - HEADERS[version], 8000, *range(1400, 1600), *range(2800, 3000), 20000, 60000]
+    capture = plant.capture("udp")
+    report = probe(plant, "udp", version, 20000, 0, *sizes)
+    capture.stop()
+    assert report["ended"] == {"answered": sorted(set(sizes))}, summary(report)
+    if version == 4:
+        assert (report["again"], report["mtus"]) == (0, []), "nobody had to be told: " + summary(report)
+    assert capture.count("udp", "unfit") == [0, 0]
+    cases(len(sizes))
+
+
+@pytest.mark.parametrize("version", (4, 6))
+@pytest.mark.parametrize("direction", ("to the server", "from the server"))
+def test_tcp_bulk(plant, version, direction, cases):
+    plc, hmi = plant.hosts["plc"], plant.hosts["hmi"]
+    capture = plant.capture("bulk", snap=200)
+    reverse = ["-R"] if direction == "from the server" else []
+    done = hmi.run("iperf3", "-c", plc.address(version), "-n", BULK, "-J", *reverse, timeout=200)
+    capture.stop()
+    end = json.loads(done.stdout)["end"]
+    received = end["sum_received"]["bytes"]
+    print(f"IPv{version} {direction}: {received / 1e6:.0f} MB, "
+          f"{end['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s")
+    sealed, clear, unfit = capture.count("sealed", "tcp.port == 5201", "unfit")
+    assert received >= end["sum_sent"]["bytes"] * 0.9
+    assert sealed > received / MTU and (clear, unfit) == (0, 0)
+    cases(1)
+
+
+def summary(report):
+    """Short enough to read: the ends of each list."""
+    return json.dumps({key: f"{len(sizes)}: {sizes[:5]}…{sizes[-5:]}"
+                       for key, sizes in report["ended"].items()}
+                      | {"again": report["again"], "mtus": report["mtus"]})
