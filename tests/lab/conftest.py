@@ -7,12 +7,18 @@ import pytest
 
 import attaches
 
-_cases = Counter()
 
-
-def pytest_configure():
+def pytest_configure(config):
+    config.addinivalue_line("markers", "xdist_group(name): stays with one worker")
     if os.geteuid():
         pytest.exit("the lab makes network namespaces: run it as root", returncode=2)
+
+
+def pytest_collection_modifyitems(items):
+    # Tests that share a plant share a worker.
+    for item in items:
+        if "plant" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(item.callspec.params["attach"]))
 
 
 @pytest.fixture(scope="module", params=attaches.NAMES)
@@ -25,17 +31,17 @@ def attach(request):
 
 
 @pytest.fixture
-def cases(request):
-    """Counts what a test tries beyond itself: call it with the number of cases."""
-    def add(number):
-        _cases[request.node.path.name] += number
-    return add
+def cases(record_property):
+    """Counts what a test tried beyond itself: call it with the number of cases."""
+    return lambda number: record_property("cases", number)
 
 
 def pytest_terminal_summary(terminalreporter):
-    tests = Counter()
+    tests, cases = Counter(), Counter()
     for outcome in ("passed", "failed"):
         for report in terminalreporter.stats.get(outcome, []):
-            tests[report.nodeid.split("::")[0].rsplit("/", 1)[-1]] += 1
+            file = report.nodeid.split("::")[0].rsplit("/", 1)[-1]
+            tests[file] += 1
+            cases[file] += sum(value for name, value in report.user_properties if name == "cases")
     for file, number in sorted(tests.items()):
-        terminalreporter.write_line(f"{file}: {number} tests ran, {_cases[file] or number} cases")
+        terminalreporter.write_line(f"{file}: {number} tests ran, {cases[file]} cases")

@@ -27,6 +27,7 @@ class KeyServer:
         self.folder = host.lab.run.folder / f"{host.name}-data"
         self.socket = host.lab.run.folder / f"{host.name}.sock"
         self.process = None
+        self._revealed = {}
 
     def start(self):
         self.process = self.host.start(
@@ -69,8 +70,11 @@ class KeyServer:
         self.ask("policy", "set", group, file)
 
     def keys(self, group=GROUP):
-        """The group's epochs with their TEKs, as the opener takes them."""
-        return self.ask("group", "keys", group, "--reveal")
+        """The epochs with their TEKs, as the opener takes them: those that live, and those that
+        lived when this was called before."""
+        for epoch in self.ask("group", "keys", group, "--reveal")["epochs"]:
+            self._revealed[group, epoch["id"]] = epoch
+        return {"epochs": [epoch for (name, _), epoch in self._revealed.items() if name == group]}
 
     def rekey(self, group=GROUP):
         self.ask("rekey", group)
@@ -156,7 +160,8 @@ class Box:
 
 def is_ready(status):
     """Does this gateway seal and open, as far as it says?"""
-    return status["state"] == "ready" and status["epoch"]
+    return (status["state"] == "sealing" and status["policy"] > 0
+            and all(bridge["attach"] for bridge in status["bridges"]))
 
 
 def bring_up(server, boxes, group=GROUP):

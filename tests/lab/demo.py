@@ -33,7 +33,7 @@ def main():
     tell("Key server and gateways start from their files; each gateway's fingerprint is compared and approved.")
     with sealed_plant(LAYOUT, "demo", policy=MODBUS_ONLY, revoke_delay=REVOKE_DELAY) as plant:
         for name, box in plant.boxes.items():
-            tell(f"  {name}: {box.fingerprint()}, attach {box.status()['attach']}")
+            tell(f"  {name}: {box.fingerprint()}, packets by {box.status()['bridges'][0]['attach']}")
         tell("The policy: Modbus/TCP is encrypted, all the rest passes as it is (bypass).")
         table = [*polls(plant), *rekeys(plant), *revocation(plant)]
         kept = show(table)

@@ -29,12 +29,12 @@ class SealedPlant:
 
 
 @contextmanager
-def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, offloads=True, **settings):
+def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, **settings):
     """`layout` says which hosts are behind which gateway: {"gwa": ["plc"], "gwb": ["hmi"]}.
 
     A gateway named "gwb/gwc" is behind gwb, in series. Hosts under "" are on the switch.
     """
-    with Lab(name, offloads) as lab:
+    with Lab(name) as lab:
         switch = lab.switch()
         server = KeyServer(lab.server(switch))
         plant = SealedPlant(lab, switch, server)

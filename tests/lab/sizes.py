@@ -6,7 +6,8 @@
 
 Prints one JSON object: by size how it ended, and the path MTUs that ICMP errors told. A size ends
 with "answered"; with "too big" when an error told a smaller MTU and the packet had to stay whole;
-or with "silence". "again" counts what had to be sent again after such an error.
+or with "silence"; after many silences the rest is "not tried". "again" counts what had to be sent
+again after such an error.
 """
 
 import json
@@ -22,7 +23,7 @@ IPV6_MTU_DISCOVER, IPV6_MTU, IPV6_RECVERR, IPV6_DONTFRAG = 23, 24, 25, 62
 PMTUDISC_DONT, PMTUDISC_WANT, PMTUDISC_DO = 0, 1, 2
 EMSGSIZE = 90
 
-WINDOW, PATIENCE, TRIES = 32, 1.0, 4
+WINDOW, PATIENCE, TRIES, ENOUGH = 32, 1.0, 4, 64
 
 
 class Echo:
@@ -48,15 +49,17 @@ class Echo:
 
     def send(self, payload):
         """False if the packet is larger than the path is known to take."""
-        try:
-            self.socket.send(payload)
-            return True
-        except OSError as error:
-            if error.errno != EMSGSIZE:
-                raise
-            self._errors()
-            self.mtus.append(self.socket.getsockopt(self._level, self._mtu))
-            return False
+        for _ in range(2):
+            try:
+                self.socket.send(payload)
+                return True
+            except OSError as error:
+                if error.errno != EMSGSIZE:
+                    raise
+                # The first time it may be an earlier packet's error that had not been read yet.
+                self._errors()
+        self.mtus.append(self.socket.getsockopt(self._level, self._mtu))
+        return False
 
     def receive(self, seconds):
         """The payloads that came within the time, as soon as there are some."""
@@ -87,7 +90,7 @@ class Echo:
 
 def probe(echo, sizes, payload, size_of):
     """Sends every size until it is answered; returns how each ended and the repeats."""
-    ended, again, waiting, queue = {}, 0, {}, list(reversed(sizes))
+    ended, again, silences, waiting, queue = {}, 0, 0, {}, list(reversed(sizes))
     tries = dict.fromkeys(sizes, 0)
     while queue or waiting:
         while queue and len(waiting) < WINDOW:
@@ -109,6 +112,10 @@ def probe(echo, sizes, payload, size_of):
                 queue.append(size)
             else:
                 ended[size] = "silence"
+                silences += 1
+        if silences > ENOUGH:
+            ended.update(dict.fromkeys(queue, "not tried"))
+            queue = []
     return ended, again
 
 
@@ -158,7 +165,7 @@ def main(kind, address, *numbers):
     if kind == "ping":
         echo, ended, again = ping(address, *numbers)
     else:
-        echo, ended, again = udp(address, numbers[0], bool(numbers[1]), numbers[2:])
+        echo, ended, again = udp(address, numbers[0], bool(numbers[1]), sorted(set(numbers[2:])))
     by_end = {}
     for size, end in sorted(ended.items()):
         by_end.setdefault(end, []).append(size)

@@ -26,6 +26,7 @@ def test_every_captured_packet_opens(way, cases):
         settle(pollers)
         for address in (plc.ip4, plc.ip6):
             hmi.run("ping", "-c", "20", "-i", "0.05", "-s", "300", "-W", "2", address)
+        plant.server.keys()
         plant.server.rekey()
         reports = {poller: poller.finish() for poller in pollers}
         capture.stop()

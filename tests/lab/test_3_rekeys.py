@@ -11,8 +11,10 @@ def test_ten_rekeys_under_load(attach, cases):
         pollers = start_all_ways(plant.hosts["plc"], plant.hosts["hmi"])
         settle(pollers)
         epochs = [epoch_of_all(plant)]
+        plant.server.keys()
         for turn in range(10):
             (plant.server.sigusr1 if turn % 2 else plant.server.rekey)()
+            plant.server.keys()
             epochs.append(epoch_of_all(plant, above=epochs[-1]))
             settle(pollers)
         reports = {poller: poller.finish() for poller in pollers}

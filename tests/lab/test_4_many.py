@@ -132,7 +132,7 @@ def test_a_policy_changed_under_load(attach, cases):
 def version_of_all(plant, above=0):
     """Waits until all gateways follow one policy, newer than `above`; returns its version."""
     newest = {box.wait_status(f"a policy after {above}",
-                              lambda status: status["policy_version"] > above, 30)["policy_version"]
+                              lambda status: status["policy"] > above, 30)["policy"]
               for box in plant.boxes.values()}
     assert len(newest) == 1, f"gateways with different policies: {newest}"
     return newest.pop()

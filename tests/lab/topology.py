@@ -114,9 +114,10 @@ class Host(Node):
 class Lab:
     """One run: makes the parts, wires them, and takes all away at the end."""
 
-    def __init__(self, name="lab", offloads=True):
-        prefix = os.environ.get("TSG_LAB_PREFIX") or f"tsg{os.getpid()}"
-        self.run = Run(f"{prefix}{name}")
+    def __init__(self, name="lab", offloads=os.environ.get("TSG_LAB_OFFLOADS") != "0"):
+        prefix = os.environ.get("TSG_LAB_PREFIX")
+        worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+        self.run = Run(f"{prefix}{worker}{name}" if prefix else f"tsg{os.getpid()}{name}")
         self.offloads, self.bridges = offloads, []
         self._hosts, self._gateways = itertools.count(10), itertools.count(101)
 

@@ -1,1 +1,24 @@
-//! (skeleton)
+//! The key server: lets gateways in, pushes policy, rotates keys.
+//!
+//! All decisions are made by [`tsg_control::server::Server`], which does no I/O. This crate is the
+//! shell around it: sockets, a clock, a disk and a door for operators.
+//!
+//! * [`daemon`]: the one thread that owns the state machine and the database
+//! * [`network`]: the ZeroMQ sockets that gateways connect to
+//! * [`database`]: what must survive, durable before anybody is told
+//! * [`operations`]: everything that an operator can ask for, whatever the door
+//! * [`admin`]: the door for root, a Unix socket
+//! * [`cli`]: the command line, a client of that socket
+//! * [`identity`], [`clock`], [`logging`], [`process`]: what a daemon needs besides
+
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod daemon;
+pub mod database;
+pub mod files;
+pub mod identity;
+pub mod logging;
+pub mod network;
+pub mod operations;
+pub mod process;

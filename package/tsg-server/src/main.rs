@@ -1,1 +1,7 @@
-fn main() {}
+//! `tsg-server`: the daemon and its command line.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tsg_server::cli::main()
+}

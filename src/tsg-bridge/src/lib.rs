@@ -1,10 +1,18 @@
-//! (skeleton)
+//! The gateway: one room per concern. `run` puts them together; docs/ has the picture.
 
+pub mod attach;
 pub mod cli;
 pub mod config;
 pub mod enrolment;
 pub mod folders;
+pub mod gate;
 pub mod identity;
 pub mod import;
 pub mod logging;
+pub mod netlink;
+pub mod rules;
 pub mod uci;
+pub mod boottime;
+pub mod pipeline;
+pub mod run;
+pub mod server;

@@ -1,17 +1,17 @@
 //! A packet inside a caller's buffer, with room in front and behind it.
 //!
-//! Sealing makes a packet longer at both ends. With room reserved once, at reception, nothing is copied but
-//! the IP header. Not for: owning memory, or knowing what the bytes mean.
+//! Sealing makes a packet longer at both ends. With room reserved once, at reception, nothing is
+//! copied but the IP header. Not for: owning memory, or knowing what the bytes mean.
 
 use core::fmt;
 use core::ops::Range;
 
-/// What [`Sender::seal`](crate::seal::Sender::seal) needs in front of a packet at most: UDP 8, ESP 8, IV 8,
-/// fragment header 8 bytes.
+/// What [`Sender::seal`](crate::seal::Sender::seal) needs in front of a packet at most: UDP 8, ESP
+/// 8, IV 8, fragment header 8 bytes.
 pub const HEAD_ROOM: usize = 32;
 
-/// What [`Sender::seal`](crate::seal::Sender::seal) needs behind a packet at most: padding 3, pad length and
-/// next header 2, ICV 16 bytes.
+/// What [`Sender::seal`](crate::seal::Sender::seal) needs behind a packet at most: padding 3, pad
+/// length and next header 2, ICV 16 bytes.
 pub const TAIL_ROOM: usize = 21;
 
 /// The buffer has not enough room at that end, or the packet is shorter than what is taken from it.

@@ -32,8 +32,8 @@ pub trait Cipher {
     ///
     /// # Errors
     ///
-    /// [`Unauthentic`] if key, nonce, `aad`, `data` and `icv` do not belong together. `data` must not hold
-    /// plaintext then; its content is lost.
+    /// [`Unauthentic`] if key, nonce, `aad`, `data` and `icv` do not belong together. `data` must
+    /// not hold plaintext then; its content is lost.
     fn open(
         &self,
         nonce: &[u8; 12],
@@ -59,8 +59,8 @@ impl<C: Cipher + ?Sized> Cipher for &C {
     }
 }
 
-/// The key of a sender from the group's key: `crypto_kdf_derive_from_key` of libsodium, with the SPI as subkey
-/// id, [`KDF_CONTEXT`] as context and 36 bytes of output.
+/// The key of a sender from the group's key: `crypto_kdf_derive_from_key` of libsodium, with the
+/// SPI as subkey id, [`KDF_CONTEXT`] as context and 36 bytes of output.
 pub trait Kdf {
     /// Derives the key that `spi` seals with.
     fn derive(tek: &Tek, spi: Spi) -> SenderKey;
@@ -137,7 +137,8 @@ pub struct SenderKey {
 }
 
 impl SenderKey {
-    /// Splits the output of the key derivation: 32 bytes key, 4 bytes salt. The caller zeroes its own copy.
+    /// Splits the output of the key derivation: 32 bytes key, 4 bytes salt. The caller zeroes its
+    /// own copy.
     pub fn from_output(output: &[u8; 36]) -> Self {
         let mut split = Self { key: [0; 32], salt: [0; 4] };
         split.key.copy_from_slice(&output[..32]);

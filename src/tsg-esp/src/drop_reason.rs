@@ -13,7 +13,8 @@ pub enum DropReason {
     SealedFragment,
     /// The SPI's epoch is not one of those this gateway holds.
     UnknownEpoch,
-    /// The SPI's sender number is above all that were announced, or the budget for unknown senders is spent.
+    /// The SPI's sender number is above all that were announced, or the budget for unknown senders
+    /// is spent.
     UnknownSender,
     /// A packet with this sequence number was opened before.
     Replayed,

@@ -1,7 +1,7 @@
 //! The bytes of ESP (RFC 4303 section 2) with a combined-mode cipher (RFC 4106, RFC 7634).
 //!
-//! This is the layer of the published test vectors: the IV is whatever the caller says. What TSG puts into it is
-//! decided in [`seal`](crate::seal).
+//! This is the layer of the published test vectors: the IV is whatever the caller says. What TSG
+//! puts into it is decided in [`seal`](crate::seal).
 
 use core::net::IpAddr;
 

@@ -10,7 +10,8 @@ use crate::udp;
 pub enum Encap {
     /// Directly behind the IP header, under this protocol number: 253, or ESP's own 50.
     Protocol(u8),
-    /// In UDP as RFC 3948, both ports the same: 4253 in the transparent mode, 4500 in the routed ones.
+    /// In UDP as RFC 3948, both ports the same: 4253 in the transparent mode, 4500 in the routed
+    /// ones.
     Udp {
         /// Source and destination port.
         port: u16,
@@ -20,7 +21,8 @@ pub enum Encap {
 /// What is authenticated in addition to the sealed bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Aad {
-    /// SPI ‖ sequence number ‖ source ‖ destination: the transparent mode, where the addresses are outside.
+    /// SPI ‖ sequence number ‖ source ‖ destination: the transparent mode, where the addresses are
+    /// outside.
     WithAddresses,
     /// SPI ‖ sequence number, as RFC 4303 with RFC 4106 and RFC 7634: the routed modes.
     Rfc4303,
@@ -59,7 +61,8 @@ impl Form {
         }
     }
 
-    /// Length of the packet once sealed, in bytes: 34 to 37 more, 8 for UDP, 8 for an IPv4 fragment.
+    /// Length of the packet once sealed, in bytes: 34 to 37 more, 8 for UDP, 8 for an IPv4
+    /// fragment.
     pub fn sealed_len(&self, outline: &Outline) -> usize {
         let payload = outline.total_len.saturating_sub(outline.header_len) + fragment_len(outline);
         outline.header_len + self.front_len() + esp::sealed_len(payload)
@@ -70,16 +73,16 @@ impl Form {
         self.sealed_len(outline) <= usize::from(path_mtu)
     }
 
-    /// The longest payload behind `header_len` bytes of header that fits the path once sealed. `None` if not even an
-    /// empty one does.
+    /// The longest payload behind `header_len` bytes of header that fits the path once sealed.
+    /// `None` if not even an empty one does.
     pub fn largest_payload(&self, header_len: usize, path_mtu: u16) -> Option<usize> {
         let room =
             usize::from(path_mtu).checked_sub(header_len + self.front_len() + esp::ICV_LEN)?;
         (room & !3).checked_sub(esp::TRAILER_LEN)
     }
 
-    /// The longest plain packet of that version, without options, that fits the path once sealed: the MTU to tell
-    /// hosts. `None` if the path is too narrow for any.
+    /// The longest plain packet of that version, without options, that fits the path once sealed:
+    /// the MTU to tell hosts. `None` if the path is too narrow for any.
     pub fn plain_mtu(&self, version: Version, path_mtu: u16) -> Option<u16> {
         let header_len = match version {
             Version::V4 => v4::HEADER_LEN,

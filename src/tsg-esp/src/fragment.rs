@@ -1,10 +1,11 @@
-//! Cutting a packet that does not fit once sealed (docs/protocol.md: fragments; RFC 791 section 3.2, RFC 8200
-//! section 4.5).
+//! Cutting a packet that does not fit once sealed (docs/protocol.md: fragments; RFC 791 section
+//! 3.2, RFC 8200 section 4.5).
 //!
-//! [`pieces`] says where to cut, [`write_piece`] writes each piece as a plain IP fragment into another buffer, and
-//! [`Sender::seal`](crate::seal::Sender::seal) seals it as it seals any fragment. The receiver restores the same plain
-//! fragments; the host reassembles. Not for: reassembly, and not for deciding who may be cut
-//! ([`Outline::may_fragment`], and the gateway's `oversize`).
+//! [`pieces`] says where to cut, [`write_piece`] writes each piece as a plain IP fragment into
+//! another buffer, and [`Sender::seal`](crate::seal::Sender::seal) seals it as it seals any
+//! fragment. The receiver restores the same plain fragments; the host reassembles. Not for:
+//! reassembly, and not for deciding who may be cut ([`Outline::may_fragment`], and the gateway's
+//! `oversize`).
 
 use core::fmt;
 use core::iter::FusedIterator;
@@ -55,9 +56,9 @@ pub struct Pieces {
 
 /// The pieces of a packet so that each fits the path once sealed.
 ///
-/// A packet that is itself a fragment is cut into smaller ones of the same original. `spare_id` is used where the
-/// packet has no identification: IPv6 without a fragment header, and IPv4 with "don't fragment" and 0. It should differ
-/// from packet to packet between the same two hosts.
+/// A packet that is itself a fragment is cut into smaller ones of the same original. `spare_id` is
+/// used where the packet has no identification: IPv6 without a fragment header, and IPv4 with
+/// "don't fragment" and 0. It should differ from packet to packet between the same two hosts.
 ///
 /// # Errors
 ///
@@ -107,15 +108,16 @@ impl Iterator for Pieces {
 
 impl FusedIterator for Pieces {}
 
-/// Writes `piece` of the packet `source` at the front of `out`, as a plain IP fragment, and gives its outline.
+/// Writes `piece` of the packet `source` at the front of `out`, as a plain IP fragment, and gives
+/// its outline.
 ///
 /// `out` keeps its front; its length becomes the fragment's. Leave
 /// [`HEAD_ROOM`](crate::buffer::HEAD_ROOM) in front for sealing.
 ///
 /// # Errors
 ///
-/// [`WriteError::NoRoom`] if the piece does not fit behind the front of `out`; [`WriteError::Malformed`] if `outline`
-/// or `piece` are not of `source`.
+/// [`WriteError::NoRoom`] if the piece does not fit behind the front of `out`;
+/// [`WriteError::Malformed`] if `outline` or `piece` are not of `source`.
 pub fn write_piece(
     source: &[u8],
     outline: &Outline,

@@ -1,12 +1,13 @@
 //! Whether a packet's pseudo-time is of now (docs/protocol.md: freshness).
 //!
-//! Pseudo-time is a 32-bit count of milliseconds which goes round after 49.7 days; all comparisons are serial
-//! arithmetic (as RFC 1982). Not for: knowing the time. The caller passes it in.
+//! Pseudo-time is a 32-bit count of milliseconds which goes round after 49.7 days; all comparisons
+//! are serial arithmetic (as RFC 1982). Not for: knowing the time. The caller passes it in.
 
 use crate::DropReason;
 
-/// How far in the future a floor may lie and still be taken as such (three days). A floor further "ahead" is one from
-/// long ago: so a gateway that has run for 40 days in one epoch does not mistake its own start for the future.
+/// How far in the future a floor may lie and still be taken as such (three days). A floor further
+/// "ahead" is one from long ago: so a gateway that has run for 40 days in one epoch does not
+/// mistake its own start for the future.
 const FLOOR_AHEAD_MAX: u32 = 1 << 28;
 
 /// The tolerance for pseudo-times.
@@ -14,7 +15,8 @@ const FLOOR_AHEAD_MAX: u32 = 1 << 28;
 pub struct Freshness {
     /// The group's `replay_window` in milliseconds.
     pub window_ms: u32,
-    /// How wrong this gateway's own idea of pseudo-time may be, in milliseconds. Grows while the key server is away.
+    /// How wrong this gateway's own idea of pseudo-time may be, in milliseconds. Grows while the
+    /// key server is away.
     pub clock_error_ms: u32,
 }
 
@@ -25,9 +27,10 @@ impl Freshness {
         if sum > i32::MAX as u32 { i32::MAX as u32 } else { sum }
     }
 
-    /// Checks the time of a packet against `now`, and against `floor`: what was sealed before it may have been opened
-    /// by this gateway already without it knowing, after a start or an eviction. A floor is of no more use once it is
-    /// older than the tolerance, and must be forgotten before it is 46 days old.
+    /// Checks the time of a packet against `now`, and against `floor`: what was sealed before it
+    /// may have been opened by this gateway already without it knowing, after a start or an
+    /// eviction. A floor is of no more use once it is older than the tolerance, and must be
+    /// forgotten before it is 46 days old.
     ///
     /// # Errors
     ///

@@ -1,14 +1,15 @@
-//! The packet of TSG: ESP (RFC 4303) behind the IP header that was there, sealed and opened in place.
+//! The packet of TSG: ESP (RFC 4303) behind the IP header that was there, sealed and opened in
+//! place.
 //!
-//! No I/O, no clock, no randomness, no allocation, no `std`: bytes, time and ciphers come in as arguments. The bytes on the
-//! wire are in docs/protocol.md.
+//! No I/O, no clock, no randomness, no allocation, no `std`: bytes, time and ciphers come in as
+//! arguments. The bytes on the wire are in docs/protocol.md.
 //!
 //! # Layers
 //!
 //! | module | what it is | source |
 //! | --- | --- | --- |
 //! | [`buffer`] | a packet in a caller's buffer, with room at both ends | |
-//! | [`ip`] | header views, and the [`Outline`](ip::Outline): what a bounded walk through the headers found | RFC 791, RFC 8200 |
+//! | [`ip`] | headers, and the [`Outline`](ip::Outline) that a bounded walk finds | RFC 791, RFC 8200 |
 //! | [`form`] | how a group's packets look, and how long they get | |
 //! | [`spi`], [`crypto`] | sender and epoch; keys; the traits for ciphers and key derivation | |
 //! | [`esp`] | the bytes of ESP, for any IV | RFC 4303, 4106, 7634 |
@@ -20,24 +21,27 @@
 //!
 //! # Sealing
 //!
-//! 1. [`Outline::parse`](ip::Outline::parse). Malformed packets are dropped, and those with a source route.
+//! 1. [`Outline::parse`](ip::Outline::parse). Malformed packets are dropped, and those with a
+//!    source route.
 //! 2. Ask the policy, which reads the outline; for an ICMP error, the outline of what it
 //!    [quotes](ip::Outline::quoted).
 //! 3. [`mss::clamp`] a TCP SYN to [`mss::max_mss`].
-//! 4. If it [fits](form::Form::fits): [`Sender::seal`](seal::Sender::seal), also for a fragment. If not, either
-//!    [`fragment::pieces`], and write and seal each; or [`too_big::answer`].
+//! 4. If it [fits](form::Form::fits): [`Sender::seal`](seal::Sender::seal), also for a fragment. If
+//!    not, either [`fragment::pieces`], and write and seal each; or [`too_big::answer`].
 //!
 //! # Opening
 //!
-//! In this order, so that cheap checks come first and nothing is kept for a packet that did not authenticate:
+//! In this order, so that cheap checks come first and nothing is kept for a packet that did not
+//! authenticate:
 //!
 //! 1. shape: [`Outline::parse`](ip::Outline::parse), [`Header::parse`](open::Header::parse);
-//! 2. epoch known: the caller looks up [`Spi::epoch_byte`](spi::Spi::epoch_byte), then the sender's window and receiver; it
-//!    derives a key for an SPI that it has not heard yet;
+//! 2. epoch known: the caller looks up [`Spi::epoch_byte`](spi::Spi::epoch_byte), then the sender's
+//!    window and receiver; it derives a key for an SPI that it has not heard yet;
 //! 3. replay window, quick check: [`Window::check`](replay::Window::check);
 //! 4. freshness: [`Freshness::check`](freshness::Freshness::check);
 //! 5. authenticate and restore: [`Receiver::open`](open::Receiver::open), without holding a lock;
-//! 6. [`Window::mark`](replay::Window::mark), which may still refuse: another thread may have opened a copy.
+//! 6. [`Window::mark`](replay::Window::mark), which may still refuse: another thread may have
+//!    opened a copy.
 //!
 //! Then the policy sees the restored packet's outline, which [`Opened`](open::Opened) has.
 //!
@@ -59,8 +63,15 @@
 //! #     fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; 16] {
 //! #         self.0.encrypt_in_place_detached(nonce.into(), aad, data).unwrap().into()
 //! #     }
-//! #     fn open(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8], icv: &[u8; 16]) -> Result<(), Unauthentic> {
-//! #         self.0.decrypt_in_place_detached(nonce.into(), aad, data, icv.into()).map_err(|_| Unauthentic)
+//! #     fn open(
+//! #         &self,
+//! #         nonce: &[u8; 12],
+//! #         aad: &[u8],
+//! #         data: &mut [u8],
+//! #         icv: &[u8; 16],
+//! #     ) -> Result<(), Unauthentic> {
+//! #         let opened = self.0.decrypt_in_place_detached(nonce.into(), aad, data, icv.into());
+//! #         opened.map_err(|_| Unauthentic)
 //! #     }
 //! # }
 //! # let cipher = || Chosen(KeyInit::new(&[7; 32].into()));

@@ -1,10 +1,12 @@
-//! Clamping TCP's maximum segment size in a SYN (RFC 9293 section 3.7.1, RFC 6691), both IP versions.
+//! Clamping TCP's maximum segment size in a SYN (RFC 9293 section 3.7.1, RFC 6691), both IP
+//! versions.
 //!
-//! A SYN without the option stays without: its receiver then sends at most 536 bytes (IPv4) or 1,220 (IPv6) a
-//! segment, which fits any path this gateway is for, and an option cannot be added without moving the rest.
+//! A SYN without the option stays without: its receiver then sends at most 536 bytes (IPv4) or
+//! 1,220 (IPv6) a segment, which fits any path this gateway is for, and an option cannot be added
+//! without moving the rest.
 //!
-//! The checksum is updated by RFC 1624. In a packet whose checksum the network card was to fill in, the field holds
-//! the sum of the pseudo-header only: complete it first.
+//! The checksum is updated by RFC 1624. In a packet whose checksum the network card was to fill in,
+//! the field holds the sum of the pseudo-header only: [complete](checksum::complete) it first.
 
 use crate::checksum;
 use crate::form::Form;
@@ -13,8 +15,8 @@ use crate::ip::{Outline, Version, protocol, read_u16, v4, v6};
 /// Length of a TCP header without options.
 const TCP_HEADER_LEN: usize = 20;
 
-/// The largest segment that fits the path once sealed, without IP or TCP options: what to clamp to. `None` if the
-/// path is too narrow for TCP.
+/// The largest segment that fits the path once sealed, without IP or TCP options: what to clamp to.
+/// `None` if the path is too narrow for TCP.
 pub fn max_mss(path_mtu: u16, version: Version, form: &Form) -> Option<u16> {
     let headers = match version {
         Version::V4 => v4::HEADER_LEN + TCP_HEADER_LEN,
@@ -23,7 +25,8 @@ pub fn max_mss(path_mtu: u16, version: Version, form: &Form) -> Option<u16> {
     form.plain_mtu(version, path_mtu)?.checked_sub(headers as u16).filter(|mss| *mss > 0)
 }
 
-/// Lowers the MSS option of a SYN to `max`, if it is higher. Gives the former value if it changed something.
+/// Lowers the MSS option of a SYN to `max`, if it is higher. Gives the former value if it changed
+/// something.
 ///
 /// Anything else than a TCP SYN with such an option is left alone, malformed ones included.
 pub fn clamp(packet: &mut [u8], outline: &Outline, max: u16) -> Option<u16> {

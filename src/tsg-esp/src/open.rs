@@ -1,7 +1,9 @@
-//! Opening: a sealed packet becomes the original one in the buffer where it lies (docs/protocol.md).
+//! Opening: a sealed packet becomes the original one in the buffer where it lies
+//! (docs/protocol.md).
 //!
-//! [`Header::parse`] shows what is needed to find the key and to check window and freshness; [`Receiver::open`]
-//! authenticates and restores. Not for: the order of the checks, which the caller drives (see the crate's front page).
+//! [`Header::parse`] shows what is needed to find the key and to check window and freshness;
+//! [`Receiver::open`] authenticates and restores. Not for: the order of the checks, which the
+//! caller drives (see the crate's front page).
 
 use core::fmt;
 
@@ -32,8 +34,8 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// [`DropReason::SealedFragment`]; [`DropReason::Malformed`] if the packet is not sealed in this form, too short
-    /// or not aligned, or numbers 0.
+    /// [`DropReason::SealedFragment`]; [`DropReason::Malformed`] if the packet is not sealed in
+    /// this form, too short or not aligned, or numbers 0.
     pub fn parse(packet: &[u8], outline: &Outline, form: &Form) -> Result<Self, DropReason> {
         if !form.is_sealed(outline) {
             return Err(DropReason::Malformed);
@@ -80,7 +82,8 @@ pub struct Receiver<C> {
 }
 
 impl<C: Cipher> Receiver<C> {
-    /// A receiver for the packets of `spi`; `cipher` and `salt` come from its [`SenderKey`](crate::crypto::SenderKey).
+    /// A receiver for the packets of `spi`; `cipher` and `salt` come from its
+    /// [`SenderKey`](crate::crypto::SenderKey).
     pub fn new(spi: Spi, cipher: C, salt: [u8; 4]) -> Self {
         Self { spi, cipher, salt }
     }
@@ -90,14 +93,14 @@ impl<C: Cipher> Receiver<C> {
         self.spi
     }
 
-    /// Authenticates `packet` and restores the original packet, which may be a fragment. `outline` is the sealed
-    /// packet's own; the restored one's is in [`Opened`].
+    /// Authenticates `packet` and restores the original packet, which may be a fragment. `outline`
+    /// is the sealed packet's own; the restored one's is in [`Opened`].
     ///
     /// # Errors
     ///
     /// Those of [`Header::parse`]; [`DropReason::UnknownSender`] if the SPI is not this receiver's;
-    /// [`DropReason::Unauthentic`]; [`DropReason::WrongPadding`]; [`DropReason::BadInner`]. The packet must be
-    /// dropped: its content is lost.
+    /// [`DropReason::Unauthentic`]; [`DropReason::WrongPadding`]; [`DropReason::BadInner`]. The
+    /// packet must be dropped: its content is lost.
     pub fn open(
         &self,
         packet: &mut Packet<'_>,
@@ -180,7 +183,8 @@ fn restore(
     check_inner(packet, outline)
 }
 
-/// What was restored must be a packet that [`Sender::seal`](crate::seal::Sender::seal) takes, with the same header.
+/// What was restored must be a packet that [`Sender::seal`](crate::seal::Sender::seal) takes, with
+/// the same header.
 fn check_inner(packet: &Packet<'_>, sealed: &Outline) -> Result<Outline, Malformed> {
     let restored = Outline::parse(packet.bytes())?;
     let is_whole = restored.total_len == packet.len();

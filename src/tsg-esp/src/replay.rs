@@ -1,8 +1,8 @@
 //! The replay window of one sender: RFC 6479's shifting bitmap, exact over 8,192 numbers.
 //!
-//! Not for: time ([`freshness`](crate::freshness)), and not for locking: two threads that open packets of
-//! one sender share the window behind the caller's mutex, and call [`Window::check`] and [`Window::mark`]
-//! in two separate, short holds with the decryption between them.
+//! Not for: time ([`freshness`](crate::freshness)), and not for locking: two threads that open
+//! packets of one sender share the window behind the caller's mutex, and call [`Window::check`] and
+//! [`Window::mark`] in two separate, short holds with the decryption between them.
 
 use crate::DropReason;
 
@@ -16,7 +16,8 @@ const WORDS: usize = (WINDOW / WORD_BITS) as usize + 1;
 
 /// Which sequence numbers of one sender were opened.
 ///
-/// Number `n` is acceptable if it was not marked and is not [`WINDOW`] or more below the newest marked one.
+/// Number `n` is acceptable if it was not marked and is not [`WINDOW`] or more below the newest
+/// marked one.
 #[derive(Clone, Debug)]
 pub struct Window {
     newest: u32,
@@ -38,7 +39,8 @@ impl Window {
     ///
     /// # Errors
     ///
-    /// [`DropReason::Replayed`], [`DropReason::TooOld`], or [`DropReason::Malformed`] for 0, which nobody sends.
+    /// [`DropReason::Replayed`], [`DropReason::TooOld`], or [`DropReason::Malformed`] for 0, which
+    /// nobody sends.
     pub fn check(&self, sequence: u32) -> Result<(), DropReason> {
         if sequence == 0 {
             return Err(DropReason::Malformed);
@@ -59,8 +61,8 @@ impl Window {
     ///
     /// # Errors
     ///
-    /// As [`check`](Self::check): between the quick check and now, another thread may have marked the same number,
-    /// and then the packet must be dropped.
+    /// As [`check`](Self::check): between the quick check and now, another thread may have marked
+    /// the same number, and then the packet must be dropped.
     pub fn mark(&mut self, sequence: u32) -> Result<(), DropReason> {
         self.check(sequence)?;
         if sequence > self.newest {
@@ -166,7 +168,10 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(48))]
 
         #[test]
-        fn any_walk_agrees_with_a_set(start in any::<u32>(), steps in proptest::collection::vec(step(), 1..600)) {
+        fn any_walk_agrees_with_a_set(
+            start in any::<u32>(),
+            steps in proptest::collection::vec(step(), 1..600),
+        ) {
             let mut at = i64::from(start >> 3);
             agrees_with_the_model(steps.into_iter().map(|step| {
                 at = (at + step).clamp(0, i64::from(u32::MAX));

@@ -1,7 +1,8 @@
 //! Sealing: a plain IP packet becomes a sealed one in the buffer where it lies (docs/protocol.md).
 //!
-//! The payload stays in its place; the IP header moves forward into the head-room. Not for: deciding whether to
-//! seal ([`Outline`] goes to the policy for that), or cutting what does not fit ([`fragment`](crate::fragment)).
+//! The payload stays in its place; the IP header moves forward into the head-room. Not for:
+//! deciding whether to seal ([`Outline`] goes to the policy for that), or cutting what does not fit
+//! ([`fragment`](crate::fragment)).
 
 use core::fmt;
 
@@ -18,7 +19,8 @@ use crate::udp;
 /// One more than the last sequence number.
 pub const SEQUENCE_END: u64 = 1 << 32;
 
-/// From this sequence number on a gateway should change to a spare sender number: three quarters of the space.
+/// From this sequence number on a gateway should change to a spare sender number: three quarters of
+/// the space.
 pub const SPARE_FROM: u64 = 3 << 30;
 
 /// Why a packet could not be sealed. It is as it was.
@@ -30,8 +32,8 @@ pub enum SealError {
     NoRoom,
     /// More than 65,535 bytes once sealed.
     TooLong,
-    /// The outline does not fit the packet, or the packet carries what cannot be restored: IPv4 with protocol 44,
-    /// IPv6 with hop-by-hop options in the wrong place.
+    /// The outline does not fit the packet, or the packet carries what cannot be restored: IPv4
+    /// with protocol 44, IPv6 with hop-by-hop options in the wrong place.
     Malformed,
 }
 
@@ -67,8 +69,8 @@ pub struct Sender<C> {
 impl<C: Cipher> Sender<C> {
     /// A sender whose next packet gets `first_sequence` (from 1) and which stops before `limit`.
     ///
-    /// `cipher` and `salt` come from the [`SenderKey`](crate::crypto::SenderKey) of `spi`. Two senders with the same
-    /// key must never share a sequence number: the nonce is made of it.
+    /// `cipher` and `salt` come from the [`SenderKey`](crate::crypto::SenderKey) of `spi`. Two
+    /// senders with the same key must never share a sequence number: the nonce is made of it.
     pub fn new(spi: Spi, cipher: C, salt: [u8; 4], first_sequence: u64, limit: u64) -> Self {
         Self { spi, cipher, salt, next: first_sequence.max(1), limit: limit.min(SEQUENCE_END) }
     }
@@ -88,15 +90,16 @@ impl<C: Cipher> Sender<C> {
         self.limit.saturating_sub(self.next)
     }
 
-    /// Moves the limit, once the new ceiling is stored. A limit is the first number that may not be used; it is never
-    /// moved back, and never beyond 2^32.
+    /// Moves the limit, once the new ceiling is stored. A limit is the first number that may not be
+    /// used; it is never moved back, and never beyond 2^32.
     pub fn extend(&mut self, limit: u64) {
         self.limit = self.limit.max(limit.min(SEQUENCE_END));
     }
 
     /// Seals `packet`. `outline` is the packet's own, `time` the pseudo-time in milliseconds.
     ///
-    /// Bytes beyond the outline's `total_len` are trimmed. An IPv4 fragment gets a fragment header inside.
+    /// Bytes beyond the outline's `total_len` are trimmed. An IPv4 fragment gets a fragment header
+    /// inside.
     ///
     /// # Errors
     ///
@@ -166,7 +169,7 @@ impl Layout {
     fn plan(packet: &Packet<'_>, outline: &Outline, form: &Form) -> Result<Self, SealError> {
         let plain_len = outline.total_len.checked_sub(outline.header_len);
         let plain_len = plain_len.ok_or(SealError::Malformed)?;
-        if outline.total_len > packet.len() || unrestorable(outline) {
+        if !outline.describes(packet.bytes()) || unrestorable(outline) {
             return Err(SealError::Malformed);
         }
         let total_len = form.sealed_len(outline);
@@ -193,7 +196,8 @@ impl Layout {
         })
     }
 
-    /// Trims Ethernet padding, grows the packet at both ends and moves the IP header to the new front.
+    /// Trims Ethernet padding, grows the packet at both ends and moves the IP header to the new
+    /// front.
     fn make_room(&self, packet: &mut Packet<'_>, outline: &Outline) -> Result<(), NoRoom> {
         packet.truncate(outline.total_len);
         let back = usize::from(self.total_len) - self.front - outline.total_len;
@@ -231,7 +235,8 @@ impl Layout {
     }
 }
 
-/// Inside ESP, next header 44 under IPv4 stands for a fragment, and hop-by-hop options never stand there.
+/// Inside ESP, next header 44 under IPv4 stands for a fragment, and hop-by-hop options never stand
+/// there.
 pub(crate) const fn unrestorable(outline: &Outline) -> bool {
     match outline.version {
         Version::V4 => outline.next_header == protocol::FRAGMENT,

@@ -1,8 +1,10 @@
-//! The security parameters index: which epoch, which sender (docs/protocol.md; RFC 4303 section 2.1).
+//! The security parameters index: which epoch, which sender (docs/protocol.md; RFC 4303 section
+//! 2.1).
 
 use core::fmt;
 
-/// SPI: the epoch's byte (1 to 255) in the top 8 bits, the sender number (1 to 2^24 − 1) in the low 24.
+/// SPI: the epoch's byte (1 to 255) in the top 8 bits, the sender number (1 to 2^24 − 1) in the low
+/// 24.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Spi(u32);
 

@@ -1,8 +1,9 @@
-//! The ICMP message for a packet that does not fit and may not be cut: "fragmentation needed" (RFC 792, RFC 1191
-//! section 4) and "packet too big" (RFC 4443 section 3.2).
+//! The ICMP message for a packet that does not fit and may not be cut: "fragmentation needed" (RFC
+//! 792, RFC 1191 section 4) and "packet too big" (RFC 4443 section 3.2).
 //!
-//! It goes to the packet's source, from the packet's destination: the gateway has no address of its own. Not for: the
-//! limit on how many are sent, which is the caller's (RFC 4443 section 2.4 f asks for one).
+//! It goes to the packet's source, from the packet's destination: the gateway has no address of its
+//! own. Not for: the limit on how many are sent, which is the caller's (RFC 4443 section 2.4 f asks
+//! for one).
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -22,7 +23,8 @@ const HOP_LIMIT: u8 = 64;
 const V4_MIN_MTU: u16 = 68;
 const V6_MIN_MTU: u16 = 1280;
 
-/// Why a packet gets no answer (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section 2.4 e).
+/// Why a packet gets no answer (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section
+/// 2.4 e).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unanswerable {
     /// It is an ICMP error, or cannot be read far enough to know that it is not.
@@ -37,10 +39,11 @@ pub enum Unanswerable {
     NoRoom,
 }
 
-/// Writes the answer to `packet` at the front of `out`, whose length becomes the answer's. `mtu` is the longest plain
-/// packet that fits, see [`Form::plain_mtu`](crate::form::Form::plain_mtu).
+/// Writes the answer to `packet` at the front of `out`, whose length becomes the answer's. `mtu` is
+/// the longest plain packet that fits, see [`Form::plain_mtu`](crate::form::Form::plain_mtu).
 ///
-/// A caller that knows that the packet came as a link-layer broadcast or multicast must not answer it.
+/// A caller that knows that the packet came as a link-layer broadcast or multicast must not answer
+/// it.
 ///
 /// # Errors
 ///

@@ -1,10 +1,11 @@
 //! ESP in UDP: the framing of RFC 3948.
 //!
-//! **Checksum.** Zero over IPv4, as RFC 3948 section 2.1 says. Over IPv6 it is computed: RFC 6935 lets a tunnel
-//! send zero, but hosts, firewalls and network cards on the way discard it unless they are told not to. Nobody here
-//! checks it on reception: the ICV is the better check.
+//! **Checksum.** Zero over IPv4, as RFC 3948 section 2.1 says. Over IPv6 it is computed: RFC 6935
+//! lets a tunnel send zero, but hosts, firewalls and network cards on the way discard it unless
+//! they are told not to. Nobody here checks it on reception: the ICV is the better check.
 //!
-//! Not for: IKE and keep-alives, which share the port in the routed modes; [`Kind::of`] tells them apart.
+//! Not for: IKE and keep-alives, which share the port in the routed modes; [`Kind::of`] tells them
+//! apart.
 
 use core::net::IpAddr;
 

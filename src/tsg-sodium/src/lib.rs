@@ -1,10 +1,10 @@
 //! libsodium's ciphers and key derivation behind tsg-esp's traits.
 //!
-//! The only crate that calls libsodium; the calls are in the module `sys`. Nothing here allocates. Call [`init`] and
-//! [`self_test`] once at start, before any thread.
+//! The only crate that calls libsodium; the calls are in the module `sys`. Nothing here allocates.
+//! Call [`init`] and [`self_test`] once at start, before any thread.
 //!
-//! Not for: deciding which suite a group uses (the key server), or locking memory and forbidding core dumps (the
-//! daemon).
+//! Not for: deciding which suite a group uses (the key server), or locking memory and forbidding
+//! core dumps (the daemon).
 
 mod cipher;
 mod self_test;

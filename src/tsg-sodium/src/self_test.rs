@@ -1,4 +1,5 @@
-//! Known answers, computed with OpenSSL and Python's hashlib: that the library at hand is the one we think it is.
+//! Known answers, computed with OpenSSL and Python's hashlib: that the library at hand is the one
+//! we think it is.
 
 use core::fmt;
 
@@ -64,8 +65,8 @@ const DERIVED: [u8; 36] = [
     0x0e, 0x4d, 0xbe, 0xbe,
 ];
 
-/// Compares both ciphers and the key derivation with known answers. AES-256-GCM is left out where the processor has
-/// no instructions for it.
+/// Compares both ciphers and the key derivation with known answers. AES-256-GCM is left out where
+/// the processor has no instructions for it.
 ///
 /// # Errors
 ///

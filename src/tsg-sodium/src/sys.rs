@@ -27,7 +27,8 @@ pub(crate) fn random(bytes: &mut [u8]) {
 /// Whether it worked: libsodium refuses output lengths under 16 and over 64 only.
 pub(crate) fn kdf_derive(output: &mut [u8; 36], subkey_id: u64, key: &[u8; 32]) -> bool {
     let context: *const c_char = KDF_CONTEXT.as_ptr().cast();
-    // SAFETY: output is valid for its length; context has the 8 and key the 32 bytes that libsodium reads.
+    // SAFETY: output is valid for its length; context has the 8 and key the 32 bytes that libsodium
+    // reads.
     let result = unsafe {
         ffi::crypto_kdf_derive_from_key(
             output.as_mut_ptr(),
@@ -47,15 +48,17 @@ pub(crate) fn chacha_seal(
     data: &mut [u8],
 ) -> [u8; ICV_LEN] {
     let mut icv = [0; ICV_LEN];
-    // SAFETY: data is valid for reads and writes of its length, and libsodium allows it to be input and output; icv has
-    // room for the 16 bytes of a tag, aad is valid for its length, nonce and key have the sizes of the IETF variant.
-    // The tag length pointer and the unused secret nonce may be null. The call has no error.
+    let bytes = data.as_mut_ptr();
+    // SAFETY: bytes is valid for reads and writes of the length of data, and libsodium allows it to
+    // be input and output; icv has room for the 16 bytes of a tag, aad is valid for its length,
+    // nonce and key have the sizes of the IETF variant. The tag length pointer and the unused
+    // secret nonce may be null. The call has no error.
     unsafe {
         ffi::crypto_aead_chacha20poly1305_ietf_encrypt_detached(
-            data.as_mut_ptr(),
+            bytes,
             icv.as_mut_ptr(),
             ptr::null_mut(),
-            data.as_ptr(),
+            bytes.cast_const(),
             data.len() as c_ulonglong,
             aad.as_ptr(),
             aad.len() as c_ulonglong,
@@ -74,12 +77,13 @@ pub(crate) fn chacha_open(
     data: &mut [u8],
     icv: &[u8; ICV_LEN],
 ) -> Result<(), Unauthentic> {
+    let bytes = data.as_mut_ptr();
     // SAFETY: as in `chacha_seal`, with icv read instead of written.
     let result = unsafe {
         ffi::crypto_aead_chacha20poly1305_ietf_decrypt_detached(
-            data.as_mut_ptr(),
+            bytes,
             ptr::null_mut(),
-            data.as_ptr(),
+            bytes.cast_const(),
             data.len() as c_ulonglong,
             icv.as_ptr(),
             aad.as_ptr(),
@@ -101,20 +105,23 @@ impl AesState {
             return None;
         }
         let mut state = Self(ffi::crypto_aead_aes256gcm_state { opaque: [0; 512] });
-        // SAFETY: the state has libsodium's own type, key has its 32 bytes, and the instructions are there.
+        // SAFETY: the state has libsodium's own type, key has its 32 bytes, and the instructions
+        // are there.
         unsafe { ffi::crypto_aead_aes256gcm_beforenm(&raw mut state.0, key.as_ptr()) };
         Some(state)
     }
 
     pub(crate) fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; ICV_LEN] {
         let mut icv = [0; ICV_LEN];
-        // SAFETY: as in `chacha_seal`; the state was set up by `new`, which is the only way to get one.
+        let bytes = data.as_mut_ptr();
+        // SAFETY: as in `chacha_seal`; the state was set up by `new`, which is the only way to get
+        // one.
         unsafe {
             ffi::crypto_aead_aes256gcm_encrypt_detached_afternm(
-                data.as_mut_ptr(),
+                bytes,
                 icv.as_mut_ptr(),
                 ptr::null_mut(),
-                data.as_ptr(),
+                bytes.cast_const(),
                 data.len() as c_ulonglong,
                 aad.as_ptr(),
                 aad.len() as c_ulonglong,
@@ -133,12 +140,13 @@ impl AesState {
         data: &mut [u8],
         icv: &[u8; ICV_LEN],
     ) -> Result<(), Unauthentic> {
+        let bytes = data.as_mut_ptr();
         // SAFETY: as in `seal`, with icv read instead of written.
         let result = unsafe {
             ffi::crypto_aead_aes256gcm_decrypt_detached_afternm(
-                data.as_mut_ptr(),
+                bytes,
                 ptr::null_mut(),
-                data.as_ptr(),
+                bytes.cast_const(),
                 data.len() as c_ulonglong,
                 icv.as_ptr(),
                 aad.as_ptr(),

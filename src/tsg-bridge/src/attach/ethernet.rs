@@ -1,14 +1,14 @@
 //! The Ethernet header with up to two VLAN tags (IEEE 802.1Q, 802.1ad), read and written.
 
 /// IPv4.
-pub const IPV4: u16 = 0x0800;
+pub(super) const IPV4: u16 = 0x0800;
 /// IPv6.
-pub const IPV6: u16 = 0x86dd;
+pub(super) const IPV6: u16 = 0x86dd;
 /// ARP.
-pub const ARP: u16 = 0x0806;
+pub(super) const ARP: u16 = 0x0806;
 
 /// Both addresses, two tags and the EtherType.
-pub const LONGEST: usize = 22;
+pub(super) const LONGEST: usize = 22;
 
 /// A VLAN tag.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -95,16 +95,16 @@ impl Link {
 
 /// A header as read: the link, the EtherType behind the tags and where the payload begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
-    pub link: Link,
-    pub ether_type: u16,
-    pub len: usize,
+pub(super) struct Header {
+    pub(super) link: Link,
+    pub(super) ether_type: u16,
+    pub(super) len: usize,
 }
 
 impl Header {
     /// Reads a frame's header; `None` if it is cut short. With more than two tags `ether_type` is the
     /// third tag's.
-    pub fn parse(frame: &[u8]) -> Option<Self> {
+    pub(super) fn parse(frame: &[u8]) -> Option<Self> {
         let (addresses, _) = frame.split_first_chunk::<12>()?;
         let mut link = Link { dst: [0; 6], src: [0; 6], vlans: Vlans::default() };
         link.dst.copy_from_slice(&addresses[..6]);
@@ -127,7 +127,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u16> {
 }
 
 /// The EtherType of an IP packet by its version; `None` for what is none.
-pub fn ether_type_of(packet: &[u8]) -> Option<u16> {
+pub(super) fn ether_type_of(packet: &[u8]) -> Option<u16> {
     match packet.first()? >> 4 {
         4 => Some(IPV4),
         6 => Some(IPV6),

@@ -21,7 +21,9 @@ mod ports;
 mod probe;
 mod running;
 mod sockets;
+mod stamp;
 mod sys;
+mod sysctl;
 
 pub use counters::Counters;
 pub use ethernet::{Link, Tag, Vlans};

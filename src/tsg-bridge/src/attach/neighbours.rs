@@ -98,7 +98,7 @@ fn note(places: &mut Vec<Place>, mut place: Place) {
 }
 
 /// An address that one machine can have.
-fn is_machine(address: IpAddr) -> bool {
+pub(super) fn is_machine(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast()),
         IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_multicast()),

@@ -24,8 +24,13 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: Vec::with_capacity(BYTES), packets: Vec::with_capacity(MOST) }
+    }
+
+    /// One that takes nothing and has no memory.
+    pub(super) const fn none() -> Self {
+        Self { bytes: Vec::new(), packets: Vec::new() }
     }
 
     /// Takes a packet, from its IP header on, that leaves on side `to`.
@@ -61,11 +66,11 @@ impl Outbox {
         self.packets.is_empty()
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
         self.packets.iter().map(|(to, range)| (*to, &self.bytes[range.clone()]))
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
         self.packets.clear();
     }

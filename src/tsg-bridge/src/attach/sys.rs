@@ -127,8 +127,8 @@ pub(super) fn tap(name: &str) -> io::Result<File> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
 }
 
-/// Sets a TAP up: MTU, length of its queue, up.
-pub(super) fn bring_up(name: &str, mtu: i32, queue: i32) -> io::Result<()> {
+/// Sets a TAP up, with room for `queue` frames.
+pub(super) fn bring_up(name: &str, queue: i32) -> io::Result<()> {
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -143,7 +143,6 @@ pub(super) fn bring_up(name: &str, mtu: i32, queue: i32) -> io::Result<()> {
         let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, &raw mut request) };
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     };
-    set(libc::SIOCSIFMTU as _, &|request| request.ifr_ifru.ifru_mtu = mtu)?;
     set(libc::SIOCSIFTXQLEN as _, &|request| request.ifr_ifru.ifru_metric = queue)?;
     set(libc::SIOCSIFFLAGS as _, &|request| {
         request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
@@ -207,4 +206,40 @@ fn option<T>(fd: &OwnedFd, level: i32, name: i32, value: T) -> io::Result<()> {
     let done =
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Number of entries and size in bytes of a table of the older iptables; `None` if it is not there.
+pub(super) fn table_size(v6: bool, table: &str) -> Option<(u32, u32)> {
+    /// `struct ipt_getinfo`, which `struct ip6t_getinfo` equals.
+    #[repr(C)]
+    struct Info {
+        name: [u8; 32],
+        hooks: u32,
+        entries_and_underflows: [u32; 10],
+        count: u32,
+        size: u32,
+    }
+    const GET_INFO: i32 = 64;
+    let (family, level) = match v6 {
+        false => (libc::AF_INET, libc::IPPROTO_IP),
+        true => (libc::AF_INET6, libc::IPPROTO_IPV6),
+    };
+    let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(family, kind, libc::IPPROTO_RAW) };
+    if fd < 0 {
+        return None;
+    }
+    // SAFETY: `fd` was just made and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let mut info =
+        Info { name: [0; 32], hooks: 0, entries_and_underflows: [0; 10], count: 0, size: 0 };
+    info.name.get_mut(..table.len())?.copy_from_slice(table.as_bytes());
+    let mut len = size_of::<Info>() as libc::socklen_t;
+    // SAFETY: the kernel reads and writes at most `len` bytes of `info`, which lives during the call.
+    let done = unsafe {
+        let info = (&raw mut info).cast();
+        libc::getsockopt(fd.as_raw_fd(), level, GET_INFO, info, &raw mut len)
+    };
+    (done == 0).then_some((info.count, info.size))
 }

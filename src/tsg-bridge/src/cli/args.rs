@@ -99,7 +99,7 @@ impl Options {
                 Short('h') | Long("help") => found.help = true,
                 Short('V') | Long("version") => found.words.insert(0, "version".into()),
                 Value(word) => found.words.push(word),
-                other => return Err(other.unexpected().into()),
+                other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
             }
         }
         found.options()

@@ -47,7 +47,8 @@ const TOPICS: [(&str, &str, &str); 8] = [
         "check",
         "look at the configuration and at what the machine can do",
         "Usage: tsg check\n\n\
-         One line for each thing looked at, with what to do where something is wrong. Changes nothing.\n\
+         One line for each thing looked at, with what to do where something is wrong. As root it also tries\n\
+         the kernel's attaches, and takes away what that needed.\n\
          Exit code 0 if there are no problems, 1 if there are.\n",
     ),
     (

@@ -60,7 +60,7 @@ pub fn main() -> ExitCode {
 fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
     let folders: &Folders = &options.folders;
     match &options.command {
-        Command::Run => return Err(anyhow::anyhow!("`run` is not part of this build")),
+        Command::Run => crate::run::run(options)?,
         Command::Status { json } => status::run(folders, *json, out)?,
         Command::Keygen { force } => key::keygen(folders, *force, out)?,
         Command::Fingerprint => key::fingerprint(folders, out)?,

@@ -45,17 +45,22 @@ fn ask(socket: &Path, method: &str) -> Result<Value> {
 }
 
 fn connect(socket: &Path) -> Result<UnixStream> {
-    UnixStream::connect(socket).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => anyhow::anyhow!(
+    let error = match UnixStream::connect(socket) {
+        Ok(stream) => return Ok(stream),
+        Err(error) => error,
+    };
+    let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
+    if is(&[io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused]) {
+        bail!(
             "no gateway runs here: nobody answers on {}; start it with `/etc/init.d/tsg start`, and \
              see `logread -e tsg` if it does not stay up",
             socket.display()
-        ),
-        io::ErrorKind::PermissionDenied => {
-            anyhow::anyhow!("only root may ask on {}", socket.display())
-        }
-        _ => anyhow::Error::new(error).context(format!("cannot ask on {}", socket.display())),
-    })
+        );
+    }
+    if is(&[io::ErrorKind::PermissionDenied]) {
+        bail!("only root may ask on {}", socket.display());
+    }
+    Err(error).with_context(|| format!("cannot ask on {}", socket.display()))
 }
 
 /// Any answer as indented lines, so that a newer gateway's fields are shown too.

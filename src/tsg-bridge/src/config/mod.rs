@@ -119,7 +119,7 @@ impl Config {
                 "Write it into the file, or install the package's file again",
             );
         }
-        config.check_as_a_whole(&mut found);
+        config.check_as_a_whole(package.of_kind("bridge").next().is_some(), &mut found);
         (config, found.problems)
     }
 
@@ -128,7 +128,20 @@ impl Config {
         !self.enabled || self.servers.is_empty()
     }
 
-    fn check_as_a_whole(&self, found: &mut Findings<'_>) {
+    /// The name that people see: `name`, or the host's.
+    pub fn gateway_name(&self) -> String {
+        let host = || nix::unistd::gethostname().ok()?.into_string().ok();
+        self.name.clone().or_else(host).unwrap_or_else(|| "gateway".to_owned())
+    }
+
+    fn check_as_a_whole(&self, has_bridge: bool, found: &mut Findings<'_>) {
+        if !self.servers.is_empty() && !has_bridge {
+            found.whole(
+                Severity::Error,
+                "there is a server, but no `config bridge` that says which ports to work on",
+                "Add one with `list lan` for the protected machine's port and `option wan`",
+            );
+        }
         if self.bridges.len() > MAX_BRIDGES {
             let allowed = format!("there are more than {MAX_BRIDGES} bridges");
             found.whole(Severity::Error, &allowed, "Remove some");

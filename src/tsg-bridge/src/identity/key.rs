@@ -29,7 +29,7 @@ impl SecretKey {
     /// # Errors
     /// The text is no key.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
-        Ok(Self::new(&*Zeroizing::new(key_bytes(text)?)))
+        Ok(Self::new(&Zeroizing::new(key_bytes(text)?)))
     }
 
     /// Reads what [`Self::to_base64`] wrote.

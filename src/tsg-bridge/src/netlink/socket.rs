@@ -56,7 +56,7 @@ impl Socket {
         mut each: impl FnMut(u16, &[u8]),
     ) -> io::Result<()> {
         self.seq = self.seq.wrapping_add(1);
-        self.send(&[request.finish(self.seq, 0)])?;
+        self.send(request.finish(self.seq, 0), &[])?;
         let mut buffer = vec![0; 64 * 1024];
         loop {
             sys::wait_readable(self.fd.as_fd(), PATIENCE_MS)?;
@@ -72,12 +72,12 @@ impl Socket {
         }
     }
 
-    /// Sends the parts as one message.
+    /// Sends a message, of which the last part may lie elsewhere.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn send(&self, parts: &[&[u8]]) -> io::Result<()> {
-        sys::send(self.fd.as_fd(), parts)
+    pub fn send(&self, head: &[u8], behind: &[u8]) -> io::Result<()> {
+        sys::send(self.fd.as_fd(), head, behind)
     }
 
     /// Receives one datagram without waiting; `WouldBlock` where there is none.

@@ -31,14 +31,10 @@ pub(super) fn wait_readable(fd: BorrowedFd<'_>, patience_ms: u16) -> io::Result<
     }
 }
 
-pub(super) fn send(fd: BorrowedFd<'_>, parts: &[&[u8]]) -> io::Result<()> {
-    let mut slices = [const { IoSlice::new(&[]) }; 4];
-    for (slice, part) in slices.iter_mut().zip(parts) {
-        *slice = IoSlice::new(part);
-    }
-    let slices = &slices[..parts.len().min(4)];
+pub(super) fn send(fd: BorrowedFd<'_>, head: &[u8], behind: &[u8]) -> io::Result<()> {
+    let parts = [IoSlice::new(head), IoSlice::new(behind)];
     let kernel = NetlinkAddr::new(0, 0);
-    sendmsg(fd.as_raw_fd(), slices, &[], MsgFlags::empty(), Some(&kernel))?;
+    sendmsg(fd.as_raw_fd(), &parts, &[], MsgFlags::empty(), Some(&kernel))?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::{Plan, Queues, iptables::may_bypass};
 use crate::attach::Ports;
 use core::fmt::{Display, Write as _};
 use tsg_control::group::{Mode, NonIp};
-use tsg_control::policy::Action;
+use tsg_control::policy::{Action, Block, Ports as Range};
 
 /// `table bridge tsg`: what is forwarded between the sides and matched goes into the queues.
 pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
@@ -254,17 +254,16 @@ fn words(condition: &Condition, version: Version) -> String {
             let _ = write!(text, "{what} {} ", set(values.iter()));
         }
     };
-    let strings = |values: &[tsg_control::policy::Block]| disjoint(values);
-    add(&format!("{address} saddr"), strings(&condition.src));
-    add(&format!("{address} daddr"), strings(&condition.dest));
+    add(&format!("{address} saddr"), disjoint(&condition.src));
+    add(&format!("{address} daddr"), disjoint(&condition.dest));
     add(proto, condition.proto.iter().map(|proto| proto.0.to_string()).collect());
-    add("@th,0,16", condition.src_port.iter().map(ToString::to_string).collect());
-    add("@th,16,16", condition.dest_port.iter().map(ToString::to_string).collect());
+    add("@th,0,16", merged(&condition.src_port));
+    add("@th,16,16", merged(&condition.dest_port));
     text
 }
 
 /// The blocks without those that lie inside another: nft takes no overlaps in a set.
-fn disjoint(blocks: &[tsg_control::policy::Block]) -> Vec<String> {
+fn disjoint(blocks: &[Block]) -> Vec<String> {
     let inside = |at: usize| {
         let block = blocks[at];
         blocks.iter().enumerate().any(|(other_at, other)| {
@@ -273,4 +272,18 @@ fn disjoint(blocks: &[tsg_control::policy::Block]) -> Vec<String> {
         })
     };
     (0..blocks.len()).filter(|&at| !inside(at)).map(|at| blocks[at].to_string()).collect()
+}
+
+/// The ranges as a set of ranges that do not touch.
+fn merged(ranges: &[Range]) -> Vec<String> {
+    let mut ranges = ranges.to_vec();
+    ranges.sort_by_key(|range| range.first);
+    let mut apart: Vec<Range> = Vec::new();
+    for range in ranges {
+        match apart.last_mut().filter(|last| range.first <= last.last.saturating_add(1)) {
+            Some(last) => last.last = last.last.max(range.last),
+            None => apart.push(range),
+        }
+    }
+    apart.iter().map(ToString::to_string).collect()
 }

@@ -228,7 +228,7 @@ mod tests {
     fn policy() -> impl Strategy<Value = Policy> {
         let rules = prop::collection::vec(words().prop_map(|w| w.parse().unwrap()), 0..6);
         let default = prop::sample::select(&[Action::Bypass, Action::Encrypt, Action::Drop]);
-        (rules, default).prop_map(|(rules, &default_action)| Policy { rules, default_action })
+        (rules, default).prop_map(|(rules, default_action)| Policy { rules, default_action })
     }
 
     fn flow() -> impl Strategy<Value = Flow> {

@@ -49,7 +49,8 @@ impl Document {
     }
 
     fn edited(&self, wanted: &Package, kind: &str, name: &str, option: &str) -> String {
-        let opt = wanted.named(kind, name).and_then(|section| section.option(option));
+        let section = wanted.sections.iter().find(|s| s.name.as_deref() == Some(name));
+        let opt = section.and_then(|section| section.option(option));
         let lines = opt.map(option_lines).unwrap_or_default();
         let Some(place) = self.place(name, option) else {
             let gap = if self.text.is_empty() || self.text.ends_with("\n\n") { "" } else { "\n" };

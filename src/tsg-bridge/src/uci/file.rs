@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{Read, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -17,6 +17,8 @@ pub const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// OpenWrt ships configuration files that only root may read.
 const NEW_FILE_MODE: u32 = 0o600;
+
+const LOCK_TRIES: u32 = 100;
 
 /// Reads and parses a file.
 ///
@@ -33,23 +35,36 @@ pub fn read(path: &Path) -> Result<Package> {
 /// # Errors
 /// Names the file and what could not be done; the file is then as it was.
 pub fn store(path: &Path, change: impl FnOnce(&mut Document)) -> Result<()> {
-    let open = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(NEW_FILE_MODE)
-        .open(path)
-        .with_context(|| format!("cannot open {} for writing", path.display()))?;
-    let lock = Flock::lock(open, FlockArg::LockExclusive)
-        .map_err(|(_, error)| anyhow!("cannot lock {}: {error}", path.display()))?;
+    let locked = lock(path)?;
     let text = read_limited(path)?;
     let mut document =
         Document::parse(&text).map_err(|error| anyhow!("{}:{error}", path.display()))?;
     change(&mut document);
-    let mode = lock.metadata()?.permissions().mode() & 0o7777;
+    let mode = locked.metadata()?.permissions().mode() & 0o7777;
     replace(path, document.text(), mode)
         .with_context(|| format!("cannot replace {}", path.display()))
+}
+
+/// Locks the file as libuci does. Who held the lock before may have put a new file in its place, so the
+/// one that is locked must still be the one at that path.
+fn lock(path: &Path) -> Result<Flock<File>> {
+    for _ in 0..LOCK_TRIES {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(NEW_FILE_MODE)
+            .open(path)
+            .with_context(|| format!("cannot open {} for writing", path.display()))?;
+        let locked = Flock::lock(file, FlockArg::LockExclusive)
+            .map_err(|(_, error)| anyhow!("cannot lock {}: {error}", path.display()))?;
+        let (ours, there) = (locked.metadata()?, fs::metadata(path));
+        if there.is_ok_and(|there| there.ino() == ours.ino() && there.dev() == ours.dev()) {
+            return Ok(locked);
+        }
+    }
+    Err(anyhow!("{} is being changed by something else all the time; try again", path.display()))
 }
 
 fn read_limited(path: &Path) -> Result<Vec<u8>> {

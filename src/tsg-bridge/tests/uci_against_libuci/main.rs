@@ -1,4 +1,5 @@
 //! Our UCI reader and writer against the real libuci, both ways, on random packages and random texts.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and print")]
 
 mod real;
 
@@ -183,6 +184,7 @@ fn statements() -> impl Strategy<Value = String> {
             "\\\\",
             "\\ ",
             "\\;",
+            "\\\r\n",
             "\\\n",
             "'l\nl'",
             "\"l\\\nl\"",

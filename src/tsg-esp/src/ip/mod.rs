@@ -1,7 +1,8 @@
-//! IPv4 and IPv6 headers (RFC 791, RFC 8200): views, and the bounded walk that says where ESP goes in.
+//! IPv4 and IPv6 headers (RFC 791, RFC 8200): views, and the bounded walk that says where ESP goes
+//! in.
 //!
-//! [`Outline::parse`] reads a packet once, at the edge; everything else works from the [`Outline`]. Not for:
-//! reassembly, and not for upper-layer checksums.
+//! [`Outline::parse`] reads a packet once, at the edge; everything else works from the [`Outline`].
+//! Not for: reassembly, and not for upper-layer checksums.
 
 pub mod v4;
 pub mod v6;

@@ -6,7 +6,8 @@ use super::v4::{self, Options};
 use super::v6::{self, FragmentHeader};
 use super::{Malformed, Upper, protocol};
 
-/// How many IPv6 extension headers are walked at most; a longer chain is [`unparsed`](Outline::unparsed).
+/// How many IPv6 extension headers are walked at most; a longer chain is
+/// [`unparsed`](Outline::unparsed).
 const MAX_EXTENSIONS: usize = 8;
 
 /// The longest IP packet, and the end of the last fragment of one.
@@ -45,8 +46,8 @@ pub struct Outline {
     pub dst: IpAddr,
     /// Length of the packet; what the buffer holds beyond it is Ethernet padding.
     pub total_len: usize,
-    /// Length of the part that stays readable: the IPv4 header with its options, or the IPv6 header with hop-by-hop
-    /// options. ESP begins here.
+    /// Length of the part that stays readable: the IPv4 header with its options, or the IPv6 header
+    /// with hop-by-hop options. ESP begins here.
     pub header_len: usize,
     /// Protocol or next header of what begins there.
     pub next_header: u8,
@@ -69,8 +70,9 @@ impl Outline {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if it is neither IPv4 nor IPv6, if lengths contradict each other or exceed `bytes`, or for a
-    /// fragment that no host accepts (beyond 65,535 bytes, or not the last and not a multiple of 8).
+    /// [`Malformed`] if it is neither IPv4 nor IPv6, if lengths contradict each other or exceed
+    /// `bytes`, or for a fragment that no host accepts (beyond 65,535 bytes, or not the last and
+    /// not a multiple of 8).
     pub fn parse(bytes: &[u8]) -> Result<Self, Malformed> {
         Self::parse_extent(bytes, Extent::Whole)
     }
@@ -185,7 +187,24 @@ impl Outline {
         Ok(())
     }
 
-    /// Whether a router may cut this packet: IPv4 without "don't fragment". Nobody but its source may cut IPv6.
+    /// Whether this can be the outline of `packet`: enough of a check to write into its headers.
+    pub(crate) fn describes(&self, packet: &[u8]) -> bool {
+        let fits = self.header_len <= self.total_len && self.total_len <= packet.len();
+        let same = match self.version {
+            Version::V4 => {
+                v4::Header::new_checked(packet).is_ok_and(|h| h.header_len() == self.header_len)
+            }
+            Version::V6 => v6::Header::new_checked(packet).is_ok_and(|h| {
+                let has_options = h.next_header() == protocol::HOP_BY_HOP;
+                self.header_len >= v6::HEADER_LEN
+                    && has_options == (self.header_len > v6::HEADER_LEN)
+            }),
+        };
+        fits && same
+    }
+
+    /// Whether a router may cut this packet: IPv4 without "don't fragment". Nobody but its source
+    /// may cut IPv6.
     pub fn may_fragment(&self) -> bool {
         !self.dont_fragment
     }

@@ -1,4 +1,5 @@
-//! What an ICMP error quotes (RFC 792; RFC 4443 section 2.4): errors follow the packet they are about.
+//! What an ICMP error quotes (RFC 792; RFC 4443 section 2.4): errors follow the packet they are
+//! about.
 
 use super::outline::Extent;
 use super::{Malformed, Outline, Upper, Version, protocol};
@@ -7,10 +8,11 @@ use super::{Malformed, Outline, Upper, Version, protocol};
 const QUOTE_AT: usize = 8;
 
 impl Outline {
-    /// The outline of the packet that an ICMP error quotes; `None` if this packet is not an ICMP error.
-    /// `packet` is the one that this outline was made of.
+    /// The outline of the packet that an ICMP error quotes; `None` if this packet is not an ICMP
+    /// error. `packet` is the one that this outline was made of.
     ///
-    /// The quote may have been cut off: its `total_len` says what is there, and ports may be missing.
+    /// The quote may have been cut off: its `total_len` says what is there, and ports may be
+    /// missing.
     ///
     /// # Errors
     ///

@@ -7,12 +7,14 @@ use super::{protocol, read_u16};
 pub struct Upper {
     /// Protocol number.
     pub proto: u8,
-    /// Source and destination port of TCP, UDP, SCTP, DCCP and UDP-Lite. `None` for other protocols, and where the
-    /// packet does not show them: a later fragment, or one cut off before them.
+    /// Source and destination port of TCP, UDP, SCTP, DCCP and UDP-Lite. `None` for other
+    /// protocols, and where the packet does not show them: a later fragment, or one cut off before
+    /// them.
     pub ports: Option<(u16, u16)>,
     /// Type of an ICMP or ICMPv6 message, if the packet shows it.
     pub icmp_type: Option<u8>,
-    /// Where the upper-layer header begins in the packet, in bytes. In a later fragment: where its data begins.
+    /// Where the upper-layer header begins in the packet, in bytes. In a later fragment: where its
+    /// data begins.
     pub offset: usize,
 }
 

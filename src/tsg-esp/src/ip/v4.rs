@@ -1,6 +1,7 @@
 //! A view of an IPv4 header (RFC 791 section 3.1).
 //!
-//! The setters keep the header checksum in step by RFC 1624, so a header that arrived damaged leaves damaged.
+//! The setters keep the header checksum in step by RFC 1624, so a header that arrived damaged
+//! leaves damaged.
 
 use core::net::Ipv4Addr;
 
@@ -38,7 +39,8 @@ impl<T: AsRef<[u8]>> Header<T> {
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if the version is not 4, the header length is under 20 bytes, or `bytes` end before it.
+    /// [`Malformed`] if the version is not 4, the header length is under 20 bytes, or `bytes` end
+    /// before it.
     pub fn new_checked(bytes: T) -> Result<Self, Malformed> {
         let view = bytes.as_ref();
         if view.len() < HEADER_LEN || view[field::VERSION_IHL] >> 4 != 4 {
@@ -141,7 +143,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Header<T> {
         self.replace(field::ID, id);
     }
 
-    /// Sets "more fragments" and the fragment offset (in bytes; its low three bits are lost). "Don't fragment" stays.
+    /// Sets "more fragments" and the fragment offset (in bytes; its low three bits are lost).
+    /// "Don't fragment" stays.
     pub fn set_fragment(&mut self, offset: u16, more: bool) {
         let kept = self.u16_at(field::FLAGS) & !(MORE_FRAGMENTS | OFFSET);
         let more = if more { MORE_FRAGMENTS } else { 0 };
@@ -155,8 +158,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Header<T> {
         self.replace(WORD, ttl | u16::from(protocol));
     }
 
-    /// Overwrites the options that belong to the first fragment only with "no operation" (RFC 791: those whose
-    /// copied flag is clear), so that the rest of the header can lead another fragment.
+    /// Overwrites the options that belong to the first fragment only with "no operation" (RFC 791:
+    /// those whose copied flag is clear), so that the rest of the header can lead another fragment.
     pub fn blank_uncopied_options(&mut self) {
         const END: u8 = 0;
         const NO_OPERATION: u8 = 1;

@@ -1,6 +1,7 @@
 //! A view of an IPv6 header (RFC 8200 section 3) and of the fragment header (section 4.5).
 //!
-//! Not for: the walk along the extension headers, which is [`Outline::parse`](super::Outline::parse).
+//! Not for: the walk along the extension headers, which is
+//! [`Outline::parse`](super::Outline::parse).
 
 use core::net::Ipv6Addr;
 

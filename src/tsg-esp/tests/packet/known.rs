@@ -1,5 +1,5 @@
-//! Published ESP packets: RFC 7634 appendix A, and the test cases with 256-bit keys of draft-mcgrew-gcm-test-01
-//! (for RFC 4106). All are in hexadecimal.
+//! Published ESP packets: RFC 7634 appendix A, and the test cases with 256-bit keys of
+//! draft-mcgrew-gcm-test-01 (for RFC 4106). All are in hexadecimal.
 
 use tsg_esp::crypto::Suite;
 

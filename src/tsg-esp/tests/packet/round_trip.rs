@@ -10,8 +10,8 @@ use tsg_esp::seal::{SEQUENCE_END, SealError, Sender};
 
 use crate::rustcrypto::TestCipher;
 use crate::traffic::{
-    self, Buffer, FORMS, TIME, extended, forms, fragmented, ipv4, ipv6, noise, packets, pair,
-    suites,
+    self, Buffer, FORMS, TIME, cases, extended, forms, fragmented, ipv4, ipv6, noise, packets,
+    pair, suites,
 };
 
 /// Seals, opens, compares, and checks what is promised about the sealed packet.
@@ -192,7 +192,7 @@ fn what_could_not_be_restored_is_not_sealed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn any_packet(suite in suites(), form in forms(), packet in packets(1600)) {
@@ -201,7 +201,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(cases(12))]
 
     #[test]
     fn any_big_packet(suite in suites(), form in forms(), packet in packets(30_000)) {

@@ -48,8 +48,8 @@ impl Cipher for TestCipher {
     }
 }
 
-/// `crypto_kdf_derive_from_key` by its definition: BLAKE2b keyed with the master key, no message, the subkey id in the
-/// salt and the context in the personalisation.
+/// `crypto_kdf_derive_from_key` by its definition: BLAKE2b keyed with the master key, no message,
+/// the subkey id in the salt and the context in the personalisation.
 pub(crate) struct Blake2;
 
 impl Kdf for Blake2 {

@@ -69,7 +69,8 @@ pub(crate) fn noise(len: usize, seed: u32) -> Vec<u8> {
 pub(crate) const V4_SRC: [u8; 4] = [10, 0, 0, 1];
 pub(crate) const V4_DST: [u8; 4] = [10, 0, 0, 2];
 
-/// An IPv4 packet; `options` are padded to four bytes, `flags` is the 16-bit word of flags and offset.
+/// An IPv4 packet; `options` are padded to four bytes, `flags` is the 16-bit word of flags and
+/// offset.
 pub(crate) fn ipv4(protocol: u8, options: &[u8], id: u16, flags: u16, payload: &[u8]) -> Vec<u8> {
     let header_len = 20 + options.len().next_multiple_of(4);
     let mut packet = vec![0; header_len];
@@ -103,7 +104,8 @@ pub(crate) fn ipv6(next_header: u8, payload: &[u8]) -> Vec<u8> {
     packet
 }
 
-/// An extension header of `units` times 8 bytes more than the least, filled with padding options, and what follows it.
+/// An extension header of `units` times 8 bytes more than the least, filled with padding options,
+/// and what follows it.
 pub(crate) fn extended(next_header: u8, units: u8, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![next_header, units];
     bytes.resize(8 + 8 * usize::from(units), 0);
@@ -124,6 +126,11 @@ pub(crate) fn fragmented(
     bytes.extend_from_slice(&id.to_be_bytes());
     bytes.extend_from_slice(rest);
     bytes
+}
+
+/// So many cases, or fewer where `PROPTEST_CASES` is below its default of 256.
+pub(crate) fn cases(number: u32) -> ProptestConfig {
+    ProptestConfig::with_cases((number * ProptestConfig::default().cases / 256).max(1))
 }
 
 pub(crate) fn suites() -> impl Strategy<Value = Suite> {
@@ -210,7 +217,8 @@ fn v6_packets(max: usize) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Packets of both versions with payloads of up to `max` bytes: options, extension headers, fragments.
+/// Packets of both versions with payloads of up to `max` bytes: options, extension headers,
+/// fragments.
 pub(crate) fn packets(max: usize) -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![v4_packets(max), v6_packets(max)]
 }

@@ -21,7 +21,7 @@ fn packets() -> impl Iterator<Item = (&'static Known, Header, Vec<u8>)> {
     KNOWN.iter().filter(|known| known.aad.len() == 16).map(|known| {
         let [spi, sequence] = [&known.aad[..8], &known.aad[8..]].map(array).map(u32::from_be_bytes);
         let header = Header { spi, sequence, iv: array(&known.nonce[8..]) };
-        let packet = [&known.aad, &known.nonce[8..], known.sealed].map(bytes).concat();
+        let packet = [known.aad, &known.nonce[8..], known.sealed].map(bytes).concat();
         (known, header, packet)
     })
 }

@@ -108,7 +108,7 @@ impl Worker {
         let addresses = addresses(&buffer[queued.payload.clone()]);
         if let (Some((src, _)), Some(mac), None) = (addresses, queued.hw_src, queued.link) {
             let place = Place { mac, vlans: None, side: route.from };
-            self.shared.neighbours().hear(src, place);
+            self.shared.hear(src, place);
         }
         let Ok(packet) = Packet::new(buffer, queued.payload.clone()) else {
             return self.refuse(queued.id);
@@ -159,10 +159,7 @@ impl Worker {
         let len = new.map(<[u8]>::len);
         message::accept(&mut self.reply, self.number, queued.id, mark, len);
         let head = self.reply.finish(0, len.unwrap_or(0));
-        let sent = match new {
-            Some(packet) => self.socket.send(&[head, packet]),
-            None => self.socket.send(&[head]),
-        };
+        let sent = self.socket.send(head, new.unwrap_or_default());
         match (sent, new) {
             (Ok(()), Some(_)) => self.counters.sent += 1,
             (Ok(()), None) => self.counters.passed += 1,
@@ -175,7 +172,7 @@ impl Worker {
 
     fn refuse(&mut self, id: u32) {
         message::drop(&mut self.reply, self.number, id);
-        if self.socket.send(&[self.reply.finish(0, 0)]).is_err() {
+        if self.socket.send(self.reply.finish(0, 0), &[]).is_err() {
             self.counters.send_failed += 1;
         }
     }

@@ -1,0 +1,141 @@
+//! From whatever file is there to the schema of today.
+
+use anyhow::{Context, Result, bail, ensure};
+use rusqlite::Connection;
+
+/// The tables as they are now.
+const SCHEMA: &str = include_str!("../../schema.sql");
+
+/// From an empty file to now, one step each; entry 0 makes schema 1. Only ever added to.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_first.sql")];
+
+/// `TSGk`: marks the file as a key server's.
+const APPLICATION: i32 = 0x5453_476b;
+
+pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
+    let version: usize = connection
+        .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
+        .context("it is damaged, or no SQLite database: restore it from a backup")?
+        .try_into()
+        .context("its schema number is negative: it is no database of tsg-server")?;
+    ensure!(
+        version <= MIGRATIONS.len(),
+        "it was written by a newer tsg-server (schema {version}, this one knows {}): install that \
+         version again, or restore a backup from before the upgrade",
+        MIGRATIONS.len()
+    );
+    check(connection, version)?;
+    configure(connection)?;
+    match version {
+        0 => create(connection),
+        _ => migrate(connection, version),
+    }
+}
+
+/// A damaged file is noticed at the start, not in the middle of a night.
+fn check(connection: &Connection, version: usize) -> Result<()> {
+    let verdict: String = connection
+        .pragma_query_value(None, "quick_check", |row| row.get(0))
+        .context("it is damaged: restore it from a backup")?;
+    ensure!(verdict == "ok", "it is damaged ({verdict}): restore it from a backup");
+    if version > 0 {
+        let application: i32 =
+            connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+        ensure!(application == APPLICATION, "it is no database of tsg-server: move it away");
+    } else {
+        let tables: i64 =
+            connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
+        ensure!(tables == 0, "it is no database of tsg-server: move it away");
+    }
+    Ok(())
+}
+
+fn configure(connection: &Connection) -> Result<()> {
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
+    ensure!(mode == "wal", "its file system cannot do WAL: put it on a local disk");
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    Ok(())
+}
+
+fn create(connection: &mut Connection) -> Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(SCHEMA).context("cannot make its tables: is the disk full?")?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
+    transaction.commit().context("cannot make its tables: is the disk full?")
+}
+
+fn migrate(connection: &mut Connection, from: usize) -> Result<()> {
+    for (at, step) in MIGRATIONS.iter().enumerate().skip(from) {
+        let number = at + 1;
+        let transaction = connection.transaction()?;
+        transaction
+            .execute_batch(step)
+            .with_context(|| format!("the migration to schema {number} failed"))?;
+        transaction.pragma_update(None, "user_version", number as i64)?;
+        transaction.commit()?;
+    }
+    let orphans = connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+        row.get::<_, i64>(0)
+    })?;
+    if orphans > 0 {
+        bail!("{orphans} of its rows refer to something that is gone: restore it from a backup");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// Tables, columns, keys, indexes and triggers, without the blanks between the words.
+    fn shape(connection: &Connection) -> BTreeSet<String> {
+        let mut statement = connection
+            .prepare(
+                "SELECT m.type || ' ' || m.name || ' ' || c.name || ' ' || c.type || ' ' ||
+                        c.\"notnull\" || ' ' || c.pk || ' ' || coalesce(c.dflt_value, '')
+                   FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
+                  WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'
+                 UNION ALL
+                 SELECT 'reference ' || m.name || ' ' || f.\"from\" || ' ' || f.\"table\"
+                   FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+                 UNION ALL
+                 SELECT type || ' ' || name || ' ' || coalesce(sql, '')
+                   FROM sqlite_master WHERE type IN ('index', 'trigger')",
+            )
+            .unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(|row| row.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+    }
+
+    #[test]
+    fn migrations_lead_to_the_schema() {
+        let mut fresh = Connection::open_in_memory().unwrap();
+        create(&mut fresh).unwrap();
+        let mut migrated = Connection::open_in_memory().unwrap();
+        migrate(&mut migrated, 0).unwrap();
+        assert!(shape(&fresh).len() > 30);
+        assert_eq!(shape(&fresh), shape(&migrated));
+    }
+
+    #[test]
+    fn every_old_dump_leads_to_the_schema() {
+        let mut fresh = Connection::open_in_memory().unwrap();
+        create(&mut fresh).unwrap();
+        let dumps = [include_str!("../../tests/dumps/schema-1.sql")];
+        assert_eq!(dumps.len(), MIGRATIONS.len(), "commit a dump of every schema");
+        for (at, dump) in dumps.iter().enumerate() {
+            let mut old = Connection::open_in_memory().unwrap();
+            old.execute_batch(dump).unwrap();
+            migrate(&mut old, at + 1).unwrap();
+            assert_eq!(shape(&fresh), shape(&old), "from schema {}", at + 1);
+            let stored = super::super::tables::load(&old).unwrap();
+            assert!(!stored.gateways.is_empty() && !stored.tokens.is_empty());
+        }
+        println!("{} dumps", dumps.len());
+    }
+}

@@ -1,0 +1,148 @@
+//! The server's CURVE key pair: the file `server.key` in the data folder.
+//!
+//! Whoever has this file is the key server, as far as gateways can tell. All servers of an
+//! installation share one.
+
+mod sys;
+
+use crate::files;
+use anyhow::{Context, Result, ensure};
+use std::fmt;
+use std::path::Path;
+use tsg_control::keys::{PublicKey, key_bytes, key_text};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+/// Name of the file.
+pub const FILE: &str = "server.key";
+
+/// The key pair.
+#[derive(Debug)]
+pub struct Identity {
+    public: PublicKey,
+    secret: SecretKey,
+}
+
+/// The secret half: zeroed on drop, never printed.
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct SecretKey([u8; 32]);
+
+impl fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+impl Identity {
+    /// Reads the pair, or makes one on the first start.
+    ///
+    /// # Errors
+    /// Names the file: it cannot be read or written, is open to others, or holds no pair.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join(FILE);
+        match files::read_secret(&path)? {
+            Some(text) => Self::parse(&text).with_context(|| {
+                format!(
+                    "{} is damaged: put it back from a backup; without it every gateway must \
+                     enrol again",
+                    path.display()
+                )
+            }),
+            None => {
+                let identity = Self::generate()?;
+                files::write_new_secret(&path, identity.text().as_bytes())?;
+                Ok(identity)
+            }
+        }
+    }
+
+    /// The public half, which gateways are given.
+    pub const fn public(&self) -> PublicKey {
+        self.public
+    }
+
+    /// The secret half, for ZeroMQ's socket option.
+    pub(crate) const fn secret(&self) -> &[u8; 32] {
+        &self.secret.0
+    }
+
+    fn generate() -> Result<Self> {
+        let mut pair = zmq::CurveKeyPair::new().context("libzmq makes no CURVE key pair")?;
+        let identity =
+            Self { public: PublicKey(pair.public_key), secret: SecretKey(pair.secret_key) };
+        pair.secret_key.zeroize();
+        Ok(identity)
+    }
+
+    fn text(&self) -> Zeroizing<String> {
+        let secret = Zeroizing::new(key_text(&self.secret.0));
+        Zeroizing::new(format!(
+            "# The identity of this TSG key server: keep it secret, keep a copy.\n\
+             public {}\nsecret {}\n",
+            self.public, *secret
+        ))
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let field = |name: &str| {
+            text.lines()
+                .filter_map(|line| line.trim().split_once(' '))
+                .find_map(|(word, value)| (word == name).then_some(value.trim()))
+                .with_context(|| format!("it has no line `{name} KEY`"))
+        };
+        let public: PublicKey =
+            field("public")?.parse().context("its line `public` holds no key")?;
+        let bytes = Zeroizing::new(
+            key_bytes(field("secret")?).context("its line `secret` holds no key")?,
+        );
+        let secret = SecretKey(*bytes);
+        let matching = sys::public_of(&secret.0)?;
+        ensure!(matching == public, "its two keys do not belong together");
+        Ok(Self { public, secret })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn it_is_made_once_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Identity::open(folder.path()).unwrap();
+        let again = Identity::open(folder.path()).unwrap();
+        assert_eq!(first.public(), again.public());
+        assert_eq!(first.secret(), again.secret());
+        let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o600);
+        assert!(!format!("{first:?}").contains(&key_text(first.secret())));
+    }
+
+    #[test]
+    fn a_damaged_file_is_named_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        let good = Identity::generate().unwrap().text();
+        let other = Identity::generate().unwrap();
+        let mixed = format!("public {}\n{}", other.public(), good.lines().last().unwrap());
+        for bad in ["", "public\nsecret\n", &good[..good.len() - 20], mixed.as_str()] {
+            fs::write(&path, bad).unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            let error = format!("{:#}", Identity::open(folder.path()).unwrap_err());
+            assert!(error.contains("server.key is damaged"), "{error}");
+            assert!(error.contains("backup"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), bad);
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        Identity::open(folder.path()).unwrap();
+        let path = folder.path().join(FILE);
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let error = format!("{:#}", Identity::open(folder.path()).unwrap_err());
+        assert!(error.contains("chmod 600") && error.contains("0640"), "{error}");
+    }
+}

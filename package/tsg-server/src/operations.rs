@@ -1,0 +1,340 @@
+//! Everything that an operator can ask for: the one door, whatever leads to it.
+//!
+//! The Unix socket's clients send an [`Operation`] and are sent an [`Answer`] or a [`Refusal`]; web
+//! pages will call the same. Checks, audit and the calls into the state machine are here and
+//! nowhere else.
+
+mod audited;
+mod naming;
+mod order;
+mod reveal;
+mod status;
+mod view;
+
+pub use audited::entry;
+pub use naming::GatewayName;
+pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
+pub use status::{GatewayAlarm, Status};
+pub use view::{Approval, CreatedToken, PolicyView, ServerKey};
+
+use crate::database::{AuditRow, Database, PolicyRow};
+use crate::identity::Identity;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use tsg_control::message::CommandKind;
+use tsg_control::policy::Rule;
+use tsg_control::server::{GatewayView, GroupView, Server, TokenView};
+
+/// What an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Operation {
+    /// The server's public key.
+    Key {},
+    /// How everything is.
+    Status {},
+    /// All gateways, those that wait first.
+    GatewayList {},
+    /// One gateway.
+    GatewayShow {
+        /// Which.
+        gateway: GatewayName,
+    },
+    /// Lets a gateway in.
+    GatewayApprove {
+        /// Which.
+        gateway: GatewayName,
+        /// Into which group.
+        group: String,
+        /// The fingerprint that the operator read on the box; must match if given.
+        #[serde(default)]
+        fingerprint: Option<String>,
+    },
+    /// Throws a gateway out.
+    GatewayRevoke {
+        /// Which.
+        gateway: GatewayName,
+        /// Why; the gateway is told.
+        reason: String,
+    },
+    /// Gives a gateway another name.
+    GatewayRename {
+        /// Which.
+        gateway: GatewayName,
+        /// The new name.
+        name: String,
+    },
+    /// Forgets a gateway.
+    GatewayRemove {
+        /// Which.
+        gateway: GatewayName,
+    },
+    /// Says which machines are behind a gateway.
+    GatewayPin {
+        /// Which.
+        gateway: GatewayName,
+        /// All of them; none takes back what was said before.
+        machines: Vec<IpAddr>,
+    },
+    /// Tells a gateway to do something.
+    GatewayCommand {
+        /// Which.
+        gateway: GatewayName,
+        /// What.
+        kind: CommandKind,
+    },
+    /// All groups.
+    GroupList {},
+    /// One group.
+    GroupShow {
+        /// Which.
+        group: String,
+    },
+    /// A new group.
+    GroupAdd {
+        /// Its name.
+        group: String,
+    },
+    /// Removes a group that nobody is in.
+    GroupRemove {
+        /// Which.
+        group: String,
+    },
+    /// Changes settings of a group, all of them or none.
+    GroupSet {
+        /// Which.
+        group: String,
+        /// Names and values.
+        settings: Vec<(String, String)>,
+    },
+    /// Reveals the keys of a group, to look into packets.
+    GroupKeys {
+        /// Which.
+        group: String,
+        /// The operator knows what that means.
+        reveal: bool,
+        /// Only senders of these numbers, both included.
+        #[serde(default)]
+        senders: Option<(u32, u32)>,
+    },
+    /// The rules of a group.
+    PolicyShow {
+        /// Which.
+        group: String,
+    },
+    /// New rules for a group.
+    PolicySet {
+        /// Which.
+        group: String,
+        /// The rules, in order.
+        rules: Vec<Rule>,
+    },
+    /// Are these rules good?
+    PolicyCheck {
+        /// The rules, in order.
+        rules: Vec<Rule>,
+    },
+    /// The policies that a group had.
+    PolicyHistory {
+        /// Which.
+        group: String,
+    },
+    /// A one-time enrolment token.
+    TokenCreate {
+        /// The group that it lets into.
+        group: String,
+        /// For how many seconds it is good.
+        lifetime: u32,
+        /// Addresses under which the gateway reaches the server; none for the one it listens on.
+        #[serde(default)]
+        servers: Vec<String>,
+    },
+    /// All tokens.
+    TokenList {},
+    /// Makes a token worthless.
+    TokenRevoke {
+        /// Its number.
+        id: u64,
+    },
+    /// A new epoch for a group.
+    Rekey {
+        /// Which.
+        group: String,
+    },
+    /// What operators ordered, newest first.
+    AuditList {
+        /// At most so many lines.
+        most: u32,
+    },
+}
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind", content = "value")]
+pub enum Answer {
+    /// It is done, and that is all there is to say.
+    Done(Done),
+    /// To [`Operation::Key`].
+    Key(ServerKey),
+    /// To [`Operation::Status`].
+    Status(Box<Status>),
+    /// To [`Operation::GatewayList`].
+    Gateways(Vec<GatewayView>),
+    /// To [`Operation::GatewayShow`].
+    Gateway(Box<GatewayView>),
+    /// To [`Operation::GatewayApprove`].
+    Approved(Approval),
+    /// To [`Operation::GatewayCommand`].
+    Commanded {
+        /// Number of the command, as the log names it.
+        command: u64,
+    },
+    /// To [`Operation::GroupList`].
+    Groups(Vec<GroupView>),
+    /// To [`Operation::GroupShow`].
+    Group(Box<GroupView>),
+    /// To [`Operation::GroupKeys`].
+    Keys(RevealedGroup),
+    /// To [`Operation::PolicyShow`].
+    Policy(PolicyView),
+    /// To [`Operation::PolicySet`].
+    Accepted {
+        /// Number of the version.
+        version: u64,
+    },
+    /// To [`Operation::PolicyHistory`].
+    History(Vec<PolicyRow>),
+    /// To [`Operation::TokenCreate`].
+    Token(CreatedToken),
+    /// To [`Operation::TokenList`].
+    Tokens(Vec<TokenView>),
+    /// To [`Operation::Rekey`].
+    Rekeying {
+        /// Number of the new epoch.
+        epoch: u64,
+    },
+    /// To [`Operation::AuditList`].
+    Audit(Vec<AuditRow>),
+}
+
+/// Done, with what changed in words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// What is so now.
+    pub done: String,
+}
+
+/// Why an operation was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What kind of reason it is.
+    pub kind: RefusalKind,
+    /// The reason, for the operator.
+    pub message: String,
+}
+
+/// The kinds of reasons, for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RefusalKind {
+    /// There is no such thing.
+    NotFound,
+    /// It does not fit to what there is.
+    Conflict,
+    /// The operation itself is wrong.
+    Invalid,
+    /// This operator may not.
+    Forbidden,
+    /// The server cannot now.
+    Unavailable,
+}
+
+impl Refusal {
+    pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Operator(pub String);
+
+impl Operator {
+    /// A process on the Unix socket, as the kernel names it.
+    pub fn peer(uid: u32, pid: i32) -> Self {
+        Self(format!("uid {uid} (pid {pid})"))
+    }
+
+    /// A process that sent a signal.
+    pub fn signal(uid: u32, pid: u32) -> Self {
+        Self(format!("signal from uid {uid} (pid {pid})"))
+    }
+}
+
+/// What operations work on.
+pub(crate) struct Desk<'a> {
+    pub(crate) server: &'a mut Server,
+    pub(crate) database: &'a Database,
+    pub(crate) identity: &'a Identity,
+    pub(crate) running: Running<'a>,
+    /// The server's time in milliseconds.
+    pub(crate) now: u64,
+}
+
+/// What the daemon knows of itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Running<'a> {
+    /// Addresses of the two sockets.
+    pub(crate) listen: &'a str,
+    pub(crate) publish: &'a str,
+    pub(crate) uptime: u64,
+    pub(crate) clock_jumps: u64,
+    pub(crate) connections: u64,
+    pub(crate) dropped: &'a std::collections::BTreeMap<&'static str, u64>,
+}
+
+/// Carries out an operation. What it answers may be told once the records that it caused are
+/// durable.
+pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answer, Refusal> {
+    use Operation as Op;
+    match operation {
+        Op::Key {} => Ok(Answer::Key(ServerKey::of(desk.identity))),
+        Op::Status {} => Ok(Answer::Status(Box::new(status::status(desk)))),
+        Op::GatewayList {} => Ok(Answer::Gateways(desk.server.gateways(desk.now))),
+        Op::GatewayShow { gateway } => view::gateway(desk, gateway),
+        Op::GatewayApprove { gateway, group, fingerprint } => {
+            order::approve(desk, gateway, group, fingerprint.as_deref())
+        }
+        Op::GatewayRevoke { gateway, reason } => order::revoke(desk, gateway, reason),
+        Op::GatewayRename { gateway, name } => order::rename(desk, gateway, name),
+        Op::GatewayRemove { gateway } => order::remove(desk, gateway),
+        Op::GatewayPin { gateway, machines } => order::pin(desk, gateway, machines),
+        Op::GatewayCommand { gateway, kind } => order::command(desk, gateway, kind),
+        Op::GroupList {} => Ok(Answer::Groups(desk.server.groups(desk.now))),
+        Op::GroupShow { group } => Ok(Answer::Group(Box::new(view::group(desk, group)?))),
+        Op::GroupAdd { group } => order::add_group(desk, group),
+        Op::GroupRemove { group } => order::remove_group(desk, group),
+        Op::GroupSet { group, settings } => order::set_group(desk, group, settings),
+        Op::GroupKeys { group, reveal, senders } => reveal::reveal(desk, group, *reveal, *senders),
+        Op::PolicyShow { group } => view::policy(desk, group),
+        Op::PolicySet { group, rules } => order::set_policy(desk, group, rules),
+        Op::PolicyCheck { rules } => order::check_policy(rules),
+        Op::PolicyHistory { group } => view::history(desk, group),
+        Op::TokenCreate { group, lifetime, servers } => {
+            order::create_token(desk, group, *lifetime, servers)
+        }
+        Op::TokenList {} => Ok(Answer::Tokens(desk.server.tokens())),
+        Op::TokenRevoke { id } => order::revoke_token(desk, *id),
+        Op::Rekey { group } => order::rekey(desk, group),
+        Op::AuditList { most } => view::audit(desk, *most),
+    }
+}

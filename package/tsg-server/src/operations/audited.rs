@@ -1,0 +1,90 @@
+//! The line that an operation leaves in the audit trail.
+
+use super::{Answer, Operation, Operator, Refusal};
+use crate::database::AuditEntry;
+use tsg_control::message::CommandKind;
+
+/// Longer texts are cut.
+const MOST_TEXT: usize = 1_000;
+
+/// The line for an operation and what came of it; `None` for one that only looks.
+pub fn entry(
+    operator: &Operator,
+    operation: &Operation,
+    outcome: &Result<Answer, Refusal>,
+) -> Option<AuditEntry> {
+    let (action, object) = described(operation)?;
+    let outcome = match outcome {
+        Ok(Answer::Approved(approval)) => format!("done: {}", approval.fingerprint),
+        Ok(Answer::Accepted { version }) => format!("done: version {version}"),
+        Ok(Answer::Token(token)) => format!("done: token {}", token.id),
+        Ok(Answer::Rekeying { epoch }) => format!("done: epoch {epoch}"),
+        Ok(Answer::Commanded { command }) => format!("sent: command {command}"),
+        Ok(_) => "done".to_owned(),
+        Err(refusal) => format!("refused: {refusal}"),
+    };
+    Some(AuditEntry {
+        who: operator.0.clone(),
+        action: action.to_owned(),
+        object: shown(&object),
+        outcome: shown(&outcome),
+    })
+}
+
+fn described(operation: &Operation) -> Option<(&'static str, String)> {
+    use Operation as Op;
+    Some(match operation {
+        Op::Key {}
+        | Op::Status {}
+        | Op::GatewayList {}
+        | Op::GatewayShow { .. }
+        | Op::GroupList {}
+        | Op::GroupShow { .. }
+        | Op::PolicyShow { .. }
+        | Op::PolicyCheck { .. }
+        | Op::PolicyHistory { .. }
+        | Op::TokenList {}
+        | Op::AuditList { .. } => return None,
+        Op::GatewayApprove { gateway, group, .. } => {
+            ("gateway approve", format!("{gateway} into {group}"))
+        }
+        Op::GatewayRevoke { gateway, reason } => ("gateway revoke", format!("{gateway}: {reason}")),
+        Op::GatewayRename { gateway, name } => ("gateway rename", format!("{gateway} to {name}")),
+        Op::GatewayRemove { gateway } => ("gateway remove", gateway.to_string()),
+        Op::GatewayPin { gateway, machines } => {
+            let list: Vec<_> = machines.iter().map(ToString::to_string).collect();
+            ("gateway pin", format!("{gateway}: {}", list.join(" ")))
+        }
+        Op::GatewayCommand { gateway, kind } => {
+            ("gateway command", format!("{gateway}: {}", command_name(kind)))
+        }
+        Op::GroupAdd { group } => ("group add", group.clone()),
+        Op::GroupRemove { group } => ("group remove", group.clone()),
+        Op::GroupSet { group, settings } => {
+            let list: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            ("group set", format!("{group}: {}", list.join(" ")))
+        }
+        Op::GroupKeys { group, .. } => ("group keys", group.clone()),
+        Op::PolicySet { group, rules } => ("policy set", format!("{group}: {} rules", rules.len())),
+        Op::TokenCreate { group, lifetime, .. } => {
+            ("token create", format!("{group}, {lifetime} seconds"))
+        }
+        Op::TokenRevoke { id } => ("token revoke", id.to_string()),
+        Op::Rekey { group } => ("rekey", group.clone()),
+    })
+}
+
+const fn command_name(kind: &CommandKind) -> &'static str {
+    match kind {
+        CommandKind::Rekey => "rekey",
+        CommandKind::Reload => "reload",
+        CommandKind::Reregister => "reregister",
+        CommandKind::LogLevel(_) => "log-level",
+        CommandKind::Diagnostics => "diagnostics",
+        CommandKind::Reboot => "reboot",
+    }
+}
+
+fn shown(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MOST_TEXT).collect()
+}

@@ -1,0 +1,111 @@
+//! Answers to questions, and the forms of those that have no view in the state machine.
+
+use super::{Answer, Desk, GatewayName, Refusal, RefusalKind};
+use crate::identity::Identity;
+use serde::{Deserialize, Serialize};
+use tsg_control::keys::PublicKey;
+use tsg_control::policy::Policy;
+use tsg_control::server::GroupView;
+use zeroize::Zeroizing;
+
+/// More policies of one group are not shown.
+const MOST_HISTORY: u32 = 200;
+
+/// More lines of the audit trail are not shown at once.
+const MOST_AUDIT: u32 = 10_000;
+
+/// The server's public key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerKey {
+    /// What gateways are given.
+    pub public_key: PublicKey,
+    /// To compare.
+    pub fingerprint: String,
+}
+
+impl ServerKey {
+    pub(super) fn of(identity: &Identity) -> Self {
+        let key = identity.public();
+        Self { public_key: key, fingerprint: key.fingerprint().to_string() }
+    }
+}
+
+/// A gateway was let in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The name that it has here.
+    pub name: String,
+    /// Its fingerprint, to compare once more.
+    pub fingerprint: String,
+    /// Its group.
+    pub group: String,
+}
+
+/// The rules of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyView {
+    /// Name of the group.
+    pub group: String,
+    /// Number of the newest version.
+    pub version: u64,
+    /// Number of the version in force.
+    pub in_force: u64,
+    /// Rules and default action.
+    #[serde(flatten)]
+    pub policy: Policy,
+}
+
+/// A new token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CreatedToken {
+    /// Its number.
+    pub id: u64,
+    /// The text that is handed to the gateway; shown only this once.
+    pub token: Zeroizing<String>,
+    /// The group that it lets into.
+    pub group: String,
+    /// When it stops being good, seconds since 1970.
+    pub expires: u64,
+    /// Where the gateway will look for the server.
+    pub servers: Vec<String>,
+}
+
+pub(super) fn gateway(desk: &Desk<'_>, name: &GatewayName) -> Result<Answer, Refusal> {
+    let found = name.find(&desk.server.gateways(desk.now))?;
+    Ok(Answer::Gateway(Box::new(found)))
+}
+
+pub(super) fn group(desk: &Desk<'_>, name: &str) -> Result<GroupView, Refusal> {
+    let groups = desk.server.groups(desk.now);
+    groups.into_iter().find(|group| group.name == name).ok_or_else(|| {
+        let shown: String = name.chars().take(60).collect();
+        Refusal::new(
+            RefusalKind::NotFound,
+            format!("there is no group {shown:?}: see `group list`"),
+        )
+    })
+}
+
+pub(super) fn policy(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
+    let group = group(desk, name)?;
+    Ok(Answer::Policy(PolicyView {
+        group: group.name,
+        version: group.policy_version,
+        in_force: group.policy_in_force,
+        policy: group.policy,
+    }))
+}
+
+pub(super) fn history(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
+    let rows = desk.database.policy_history(name, MOST_HISTORY);
+    Ok(Answer::History(rows.map_err(|error| unreadable(&error))?))
+}
+
+pub(super) fn audit(desk: &Desk<'_>, most: u32) -> Result<Answer, Refusal> {
+    let rows = desk.database.audit_trail(most.min(MOST_AUDIT));
+    Ok(Answer::Audit(rows.map_err(|error| unreadable(&error))?))
+}
+
+fn unreadable(error: &anyhow::Error) -> Refusal {
+    Refusal::new(RefusalKind::Unavailable, format!("{error:#}"))
+}

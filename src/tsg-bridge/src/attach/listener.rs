@@ -1,0 +1,198 @@
+//! Hears on the ports who is there: ARP, neighbour discovery and a sample of the rest.
+//!
+//! What it hears feeds the neighbour table (a queue does not tell VLAN tags) and the list of machines on the
+//! LAN side, which the gateway reports to its key server. Not for: anything that must be seen whole.
+
+use super::ethernet::{ARP, Header, IPV4, IPV6, Vlans};
+use super::neighbours::{Place, addresses};
+use super::running::Shared;
+use super::{Ports, Side, sys};
+use core::net::IpAddr;
+use std::collections::HashMap;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use sys::FilterStep;
+
+/// A machine that was heard on the LAN side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// Its address.
+    pub address: IpAddr,
+    /// The Ethernet address that it was heard with: its own, or that of a router in front of it.
+    pub mac: [u8; 6],
+    /// The side; always the LAN side for now.
+    pub side: Side,
+}
+
+/// Machines that were heard and not yet asked for. Bounded on both ends.
+#[derive(Debug, Default)]
+pub(super) struct Machines {
+    reported: HashMap<IpAddr, ([u8; 6], Instant)>,
+    waiting: Vec<Machine>,
+}
+
+/// Machines that are remembered, and that wait to be asked for.
+const MOST: usize = 4_096;
+
+/// A machine is told again after this time.
+const AGAIN: Duration = Duration::from_secs(60);
+
+impl Machines {
+    pub(super) fn hear(&mut self, machine: Machine) {
+        let now = Instant::now();
+        if let Some((mac, at)) = self.reported.get(&machine.address) {
+            if *mac == machine.mac && now.duration_since(*at) < AGAIN {
+                return;
+            }
+        } else if self.reported.len() >= MOST {
+            self.reported.clear();
+        }
+        if self.waiting.len() < MOST {
+            self.reported.insert(machine.address, (machine.mac, now));
+            self.waiting.push(machine);
+        }
+    }
+
+    pub(super) fn take(&mut self) -> Vec<Machine> {
+        core::mem::take(&mut self.waiting)
+    }
+}
+
+/// Bytes of a frame that are looked at.
+const ENOUGH: u32 = 128;
+
+/// ARP, neighbour discovery, and one in sixteen of the rest.
+fn filter() -> [FilterStep; 13] {
+    const ANCILLARY: u32 = 0xffff_f000;
+    const PROTOCOL: u32 = ANCILLARY;
+    const RANDOM: u32 = ANCILLARY + 56;
+    const LOAD_HALF: u16 = 0x28;
+    const LOAD_BYTE: u16 = 0x30;
+    const LOAD_WORD: u16 = 0x20;
+    const EQUAL: u16 = 0x15;
+    const AT_LEAST: u16 = 0x35;
+    const GREATER: u16 = 0x25;
+    const AND: u16 = 0x54;
+    const RETURN: u16 = 0x06;
+    // The two numbers are how many steps to leap when the comparison holds and when it does not.
+    [
+        (LOAD_HALF, 0, 0, PROTOCOL),
+        (EQUAL, 9, 0, ARP as u32),
+        (EQUAL, 0, 5, IPV6 as u32),
+        (LOAD_BYTE, 0, 0, 14 + 6),
+        (EQUAL, 0, 3, 58),
+        (LOAD_BYTE, 0, 0, 14 + 40),
+        (AT_LEAST, 0, 1, 133),
+        (GREATER, 0, 3, 137),
+        (LOAD_WORD, 0, 0, RANDOM),
+        (AND, 0, 0, 15),
+        (EQUAL, 0, 1, 0),
+        (RETURN, 0, 0, ENOUGH),
+        (RETURN, 0, 0, 0),
+    ]
+}
+
+/// The thread's body: listens on every port until told to stop.
+pub(super) fn run(shared: &Arc<Shared>, ports: &Ports) {
+    let mut ears: Vec<Ear> = ports.all().map(|_| Ear::default()).collect();
+    let mut buffer = [0; 2_048];
+    while !shared.stopping() {
+        for (at, ear) in ears.iter_mut().enumerate() {
+            let (side, lan) = side_at(at, ports);
+            ear.follow(shared.interfaces.towards(side, lan));
+        }
+        let open = ears.iter().filter_map(|ear| ear.socket.as_ref());
+        // A port without a socket is tried again when the time is over.
+        if sys::wait(open.map(|socket| socket.as_fd()), 250, |_| ()).is_err() {
+            return;
+        }
+        for (at, ear) in ears.iter_mut().enumerate() {
+            ear.listen(&mut buffer, |frame, tag| {
+                let (side, _) = side_at(at, ports);
+                for (address, place) in heard(frame, tag, side) {
+                    shared.hear(address, place);
+                }
+            });
+        }
+    }
+}
+
+const fn side_at(at: usize, ports: &Ports) -> (Side, usize) {
+    if at < ports.lan.len() { (Side::Lan, at) } else { (Side::Wan, 0) }
+}
+
+/// The socket on one port.
+#[derive(Default)]
+struct Ear {
+    ifindex: u32,
+    socket: Option<OwnedFd>,
+}
+
+impl Ear {
+    fn follow(&mut self, ifindex: u32) {
+        if ifindex == self.ifindex && (self.socket.is_some() || ifindex == 0) {
+            return;
+        }
+        self.ifindex = ifindex;
+        self.socket = None;
+        if ifindex != 0 {
+            match sys::listener(ifindex, &filter()) {
+                Ok(socket) => self.socket = Some(socket),
+                Err(error) => log::debug!("cannot listen on interface {ifindex}: {error}"),
+            }
+        }
+    }
+
+    /// At most a few frames at a time, so that all ports have their turn.
+    fn listen(&mut self, buffer: &mut [u8], mut each: impl FnMut(&[u8], Option<super::Tag>)) {
+        for _ in 0..32 {
+            let Some(socket) = &self.socket else { return };
+            match sys::hear(socket, buffer) {
+                Ok(heard) if heard.outgoing => {}
+                Ok(heard) => each(&buffer[..heard.len], heard.tag),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
+                // The port is down or gone; the keeper finds its new number.
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// What a frame tells about who is where.
+fn heard(frame: &[u8], outer: Option<super::Tag>, side: Side) -> Vec<(IpAddr, Place)> {
+    let Some(header) = Header::parse(frame) else { return Vec::new() };
+    let mut vlans = Vlans::default();
+    for tag in outer.iter().chain(header.link.vlans.tags()) {
+        if !vlans.push(*tag) {
+            return Vec::new();
+        }
+    }
+    let place = Place { mac: header.link.src, vlans: Some(vlans), side };
+    let body = frame.get(header.len..).unwrap_or_default();
+    let mut list = Vec::new();
+    match header.ether_type {
+        ARP => list.extend(arp_sender(body)),
+        IPV4 | IPV6 => {
+            list.extend(addresses(body).map(|(src, _)| src));
+            list.extend(advertised(body));
+        }
+        _ => {}
+    }
+    list.into_iter().map(|address| (address, place)).collect()
+}
+
+/// RFC 826, for Ethernet and IPv4.
+fn arp_sender(body: &[u8]) -> Option<IpAddr> {
+    body.starts_with(&[0, 1, 8, 0, 6, 4]).then_some(())?;
+    let address: [u8; 4] = body.get(14..18)?.try_into().ok()?;
+    Some(address.into())
+}
+
+/// The target of a neighbour advertisement (RFC 4861 section 4.4).
+fn advertised(packet: &[u8]) -> Option<IpAddr> {
+    let is_advertisement = packet.first()? >> 4 == 6 && packet.get(6) == Some(&58);
+    (is_advertisement && packet.get(40) == Some(&136)).then_some(())?;
+    let target: [u8; 16] = packet.get(48..64)?.try_into().ok()?;
+    Some(target.into())
+}

@@ -1,0 +1,287 @@
+//! An attach at work: its threads, its rules and its gate.
+
+use super::keeper::Keeper;
+use super::listener::{self, Machine, Machines};
+use super::neighbours::{Neighbours, Place};
+use super::sockets::Interfaces;
+use super::{Counters, Handler, Kind, Ports, Side, ingress, nfqueue};
+use crate::gate::Gate;
+use crate::rules::{Plan, Queues};
+use anyhow::{Context as _, Result, bail};
+use core::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use tsg_control::group::{Fail, NonIp};
+
+/// What the threads of one attach share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) interfaces: Interfaces,
+    stop: AtomicBool,
+    neighbours: Mutex<Neighbours>,
+    stations: Mutex<ingress::Stations>,
+    machines: Mutex<Machines>,
+    counters: Mutex<Vec<Counters>>,
+    non_ip: Mutex<NonIp>,
+}
+
+impl Shared {
+    fn new(ports: &Ports, threads: usize) -> Self {
+        Self {
+            interfaces: Interfaces::new(ports),
+            stop: AtomicBool::new(false),
+            neighbours: Mutex::default(),
+            stations: Mutex::default(),
+            machines: Mutex::default(),
+            counters: Mutex::new(vec![Counters::default(); threads]),
+            non_ip: Mutex::new(NonIp::Pass),
+        }
+    }
+
+    pub(super) fn stopping(&self) -> bool {
+        self.stop.load(Relaxed)
+    }
+
+    pub(super) fn neighbours(&self) -> MutexGuard<'_, Neighbours> {
+        lock(&self.neighbours)
+    }
+
+    pub(super) fn stations(&self) -> MutexGuard<'_, ingress::Stations> {
+        lock(&self.stations)
+    }
+
+    /// What the plan says of frames that are not IP.
+    pub(super) fn non_ip(&self) -> MutexGuard<'_, NonIp> {
+        lock(&self.non_ip)
+    }
+
+    /// An address was heard somewhere.
+    pub(super) fn hear(&self, address: IpAddr, place: Place) {
+        self.neighbours().hear(address, place);
+        if place.side == Side::Lan && super::neighbours::is_machine(address) {
+            lock(&self.machines).hear(Machine { address, mac: place.mac, side: place.side });
+        }
+    }
+
+    /// Makes a thread's counters visible.
+    pub(super) fn publish(&self, thread: usize, counters: Counters) {
+        if let Some(slot) = lock(&self.counters).get_mut(thread) {
+            *slot = counters;
+        }
+    }
+}
+
+/// A thread that panicked under a lock leaves whole values: each is replaced at once.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// How an attach is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its kind.
+    pub kind: Kind,
+    /// All ports are there.
+    pub ports: bool,
+    /// Why the rules are not in force, if they are not.
+    pub rules: Option<String>,
+    /// Why the gate does not stand, if it does not: with nothing but netfilter there are
+    /// moments in which `closed` does not hold.
+    pub gate: Option<String>,
+    /// How often rules or gate had gone and were put back.
+    pub reinstalled: u64,
+}
+
+/// An attach at work. Dropping it leaves rules and gate as they are, as [`leave`](Self::leave) with
+/// [`Fail::Closed`] does.
+#[derive(Debug)]
+pub struct Running {
+    ports: Ports,
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    keeper: Keeper,
+    gate: Gate,
+    plan: Option<Plan>,
+    status: Status,
+}
+
+/// Starts an attach with one thread for each handler. No packet comes before the first
+/// [`Running::install`].
+///
+/// # Errors
+/// What is missing: a port, a kernel module, a permission, or another gateway has it.
+pub fn start(kind: Kind, ports: &Ports, handlers: Vec<Box<dyn Handler>>) -> Result<Running> {
+    ports.check()?;
+    if handlers.is_empty() {
+        bail!("an attach needs at least one handler");
+    }
+    let shared = Arc::new(Shared::new(ports, handlers.len()));
+    if !shared.interfaces.complete() {
+        let missing: Vec<_> =
+            ports.all().filter(|port| super::sockets::number(port) == 0).collect();
+        bail!("config bridge: there is no interface {}", missing.join(", "));
+    }
+    let count = u16::try_from(handlers.len()).context("too many handlers")?;
+    let queues = Queues { first: nfqueue::FIRST_QUEUE, count };
+    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+    let mut taps = Vec::new();
+    match kind {
+        Kind::NfqueueNft | Kind::NfqueueIptables => {
+            for (at, handler) in handlers.into_iter().enumerate() {
+                let worker = nfqueue::Worker::open(Arc::clone(&shared), at, handler)?;
+                work.push(Box::new(|| worker.run()));
+            }
+        }
+        Kind::Ingress => {
+            taps = ingress::tap_names(ports);
+            for (at, handler) in handlers.into_iter().enumerate() {
+                let worker = ingress::Worker::open(Arc::clone(&shared), ports, at, handler)?;
+                work.push(Box::new(|| worker.run()));
+            }
+            ingress::bring_up(&taps)?;
+        }
+    }
+    let (listening, heard_on) = (Arc::clone(&shared), ports.clone());
+    work.push(Box::new(move || listener::run(&listening, &heard_on)));
+    let threads = work.into_iter().enumerate().map(spawn).collect::<Result<_>>()?;
+    Ok(Running {
+        ports: ports.clone(),
+        shared,
+        threads,
+        keeper: Keeper::new(kind, ports.clone(), queues, taps),
+        gate: Gate::new(ports),
+        plan: None,
+        status: Status { kind, ports: true, rules: None, gate: None, reinstalled: 0 },
+    })
+}
+
+fn spawn((at, work): (usize, Box<dyn FnOnce() + Send>)) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(format!("attach-{at}"))
+        .spawn(work)
+        .context("cannot start a thread")
+}
+
+impl Running {
+    /// Brings a plan into force, in place of the one before. No packet is lost, and none that both plans
+    /// seal passes in clear: the gate lets through what either plan lets through while the
+    /// rules change.
+    ///
+    /// # Errors
+    /// The rules cannot be loaded; those of the plan before are still in force. A gate that cannot be
+    /// put up is no error: it is in [`status`](Self::status).
+    pub fn install(&mut self, plan: &Plan) -> Result<()> {
+        let between: Vec<&Plan> = self.plan.iter().chain([plan]).collect();
+        self.status.gate = told(self.gate.install(&between), "gate");
+        self.shared.non_ip().clone_from(&plan.non_ip);
+        let loaded = self.keeper.install(plan);
+        self.status.rules = loaded.as_ref().err().map(|error| format!("{error:#}"));
+        loaded?;
+        if self.plan.is_some() {
+            self.status.gate = told(self.gate.install(&[plan]), "gate");
+        }
+        self.plan = Some(plan.clone());
+        Ok(())
+    }
+
+    /// Sees to it that rules, gate and ports are as they should be, and puts back what is not. Cheap; to be
+    /// called every second.
+    ///
+    /// # Errors
+    /// Something cannot be put back; the next call tries again.
+    pub fn verify(&mut self) -> Result<()> {
+        if self.shared.interfaces.refresh(&self.ports) {
+            self.keeper.doubt();
+        }
+        self.status.ports = self.shared.interfaces.complete();
+        let Some(plan) = &self.plan else { return Ok(()) };
+        match self.gate.verify(&[plan]) {
+            Ok(again) => {
+                self.status.reinstalled += u64::from(again);
+                self.status.gate = None;
+            }
+            Err(error) => self.status.gate = Some(format!("{error:#}")),
+        }
+        match self.keeper.verify() {
+            Ok(again) => {
+                if again {
+                    log::warn!("somebody took the rules away; they are back");
+                }
+                self.status.reinstalled += u64::from(again);
+                self.status.rules = None;
+                Ok(())
+            }
+            Err(error) => {
+                self.status.rules = Some(format!("{error:#}"));
+                Err(error)
+            }
+        }
+    }
+
+    /// What the attach has counted so far.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for counters in lock(&self.shared.counters).iter() {
+            sum += *counters;
+        }
+        sum
+    }
+
+    /// Machines that were heard on the LAN side since the last call; each again after a minute.
+    pub fn poll_machines(&self) -> Vec<Machine> {
+        lock(&self.shared.machines).take()
+    }
+
+    /// How it is doing, as of the last [`install`](Self::install) or [`verify`](Self::verify).
+    pub const fn status(&self) -> &Status {
+        &self.status
+    }
+
+    /// Ends the daemon's part. With [`Fail::Closed`] rules and gate stay, and what they match stops; with
+    /// [`Fail::Open`] they go, and everything passes in clear.
+    ///
+    /// # Errors
+    /// Something could not be taken away.
+    pub fn leave(self, fail: Fail) -> Result<()> {
+        match fail {
+            Fail::Closed => {
+                drop(self);
+                Ok(())
+            }
+            Fail::Open => self.detach(),
+        }
+    }
+
+    /// Ends it and takes everything away: rules, gate, changed settings. Everything passes in clear.
+    ///
+    /// # Errors
+    /// Something could not be taken away; the rest is.
+    pub fn detach(mut self) -> Result<()> {
+        let rules = self.keeper.withdraw();
+        let gate = self.gate.remove();
+        self.stop();
+        rules.and(gate)
+    }
+
+    fn stop(&mut self) {
+        self.shared.stop.store(true, Relaxed);
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                log::error!("a thread of the attach had panicked");
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn told(result: Result<()>, what: &str) -> Option<String> {
+    let error = format!("{:#}", result.err()?);
+    log::warn!("{what}: {error}");
+    Some(error)
+}

@@ -1,0 +1,37 @@
+//! A cheap answer to "has somebody touched the rules?".
+
+use super::sys;
+use crate::netlink::{Attributes, Family, Request, Socket, flags};
+
+/// NFNL_SUBSYS_NFTABLES, NFT_MSG_GETGEN.
+const GET_GENERATION: u16 = 10 << 8 | 16;
+const GENERATION: u16 = 1;
+
+/// Changes whenever rules do: nftables counts its transactions, and of the older tables the size is
+/// looked at. What is not in this kernel is `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    generation: Option<u32>,
+    mangle: [Option<(u32, u32)>; 2],
+}
+
+impl Stamp {
+    pub(super) fn read() -> Self {
+        Self {
+            generation: generation(),
+            mangle: [sys::table_size(false, "mangle"), sys::table_size(true, "mangle")],
+        }
+    }
+}
+
+fn generation() -> Option<u32> {
+    let mut socket = Socket::open(Family::Netfilter).ok()?;
+    let mut request = Request::new(GET_GENERATION, flags::REQUEST | flags::ACK, &[0; 4]);
+    let mut number = None;
+    let read = |_: u16, body: &[u8]| {
+        let value = body.get(4..).and_then(|rest| Attributes(rest).find(GENERATION));
+        number = value.and_then(|v| v.first_chunk::<4>()).map(|bytes| u32::from_be_bytes(*bytes));
+    };
+    socket.query(&mut request, read).ok()?;
+    number
+}

@@ -1,0 +1,97 @@
+//! Programs, devices and kernel settings that the chosen attach needs.
+
+use anyhow::Result;
+
+use super::{machine::Machine, report::Report};
+use crate::config::Attach;
+
+/// Kernel settings of br_netfilter that the iptables side needs, and what happens without.
+const BR_NETFILTER: [(&str, &str); 3] = [
+    ("bridge-nf-call-iptables", "bridged IPv4 is not seen"),
+    ("bridge-nf-call-ip6tables", "bridged IPv6 is not seen"),
+    ("bridge-nf-filter-vlan-tagged", "frames with a VLAN tag slip by"),
+];
+
+pub(super) fn check(attach: Attach, machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    curve(report)?;
+    match attach {
+        Attach::Auto => either(machine, report),
+        Attach::Nfqueue => either(machine, report),
+        Attach::NfqueueNft => nft(machine, report),
+        Attach::NfqueueIptables => iptables(machine, report),
+        Attach::Ingress => {
+            nft(machine, report)?;
+            tap(machine, report)
+        }
+    }
+}
+
+fn curve(report: &mut Report<'_>) -> Result<()> {
+    if zmq::has("curve").unwrap_or(false) {
+        return report.good("libzmq", "has CURVE");
+    }
+    report.problem("libzmq", "was built without CURVE; install libzmq-curve instead of libzmq-nc")
+}
+
+fn either(machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    if machine.has_program("nft") {
+        return report.good("nftables", "nft is there");
+    }
+    if machine.has_program("iptables") {
+        return iptables(machine, report);
+    }
+    report.problem("netfilter", "neither nft nor iptables is there; install nftables")
+}
+
+fn nft(machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    match machine.has_program("nft") {
+        true => report.good("nftables", "nft is there"),
+        false => {
+            report.problem("nftables", "nft is not there; install nftables, or set attach to auto")
+        }
+    }
+}
+
+fn iptables(machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    for program in ["iptables", "ip6tables"] {
+        match machine.has_program(program) {
+            true => report.good("iptables", &format!("{program} is there"))?,
+            false => {
+                let text = format!("{program} is not there; install it, or set attach to auto");
+                report.problem("iptables", &text)?;
+            }
+        }
+    }
+    br_netfilter(machine, report)
+}
+
+fn br_netfilter(machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    let values = BR_NETFILTER.map(|(name, _)| machine.sysctl(&format!("net/bridge/{name}")));
+    if values.iter().all(Option::is_none) {
+        let text = "br_netfilter is not loaded; install kmod-br-netfilter and run `modprobe \
+                    br_netfilter`";
+        return report.problem("br_netfilter", text);
+    }
+    let mut all_on = true;
+    for ((name, without), value) in BR_NETFILTER.iter().zip(values) {
+        if value.as_deref() != Some("1") {
+            all_on = false;
+            let text = format!(
+                "net.bridge.{name} is not 1, so {without}; the gateway sets it when it starts"
+            );
+            report.warning("br_netfilter", &text)?;
+        }
+    }
+    if all_on {
+        report.good("br_netfilter", "sees bridged packets, tagged ones too")
+    } else {
+        Ok(())
+    }
+}
+
+fn tap(machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    match machine.has_file("dev/net/tun") {
+        true => report.good("tun", "/dev/net/tun is there"),
+        false => report.problem("tun", "/dev/net/tun is not there; install kmod-tun"),
+    }
+}

@@ -1,0 +1,222 @@
+//! Sequence numbers, leased ahead of use: DESIGN section 4.
+//!
+//! A worker seals only below a ceiling that is in a file first, so that the next process of the
+//! same boot starts above everything this one can have used. The file lies in RAM; `flock` on it
+//! makes sure that there is one process only. After a boot the file is gone, and with it the
+//! sender numbers: the key server gives new ones.
+
+use anyhow::{Context as _, Result, bail};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
+
+/// How many numbers are leased at once.
+const BLOCK: u64 = 1 << 20;
+
+/// What a worker may use: numbers from `first` up to, not including, `limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lease {
+    pub(super) sender: u32,
+    pub(super) first: u64,
+    pub(super) limit: u64,
+}
+
+/// All leases of this gateway.
+#[derive(Debug)]
+pub struct Leases {
+    path: PathBuf,
+    /// Holding it means to be the only process.
+    _lock: Flock<File>,
+    ceilings: BTreeMap<(u64, u32), u64>,
+    holders: BTreeMap<(u64, u32), usize>,
+    continues: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    epoch: u64,
+    sender: u32,
+    ceiling: u64,
+}
+
+impl Leases {
+    /// Reads what an earlier process of this boot leased, and keeps out a second one.
+    ///
+    /// # Errors
+    /// Another process runs; the file cannot be read, or is not what was written.
+    pub fn open(run: &Path) -> Result<Self> {
+        let lock_path = run.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&lock_path)
+            .with_context(|| format!("{}: cannot be opened", lock_path.display()))?;
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
+                "{}: another tsg runs with this folder; stop it first, or give this one its own \
+                 with --run",
+                lock_path.display()
+            ),
+            Err((_, error)) => {
+                return Err(error).with_context(|| format!("{}: flock", lock_path.display()));
+            }
+        };
+        let path = run.join("sequences");
+        let continues = path.exists();
+        let ceilings = read(&path)?;
+        let leases = Self { path, _lock: lock, ceilings, holders: BTreeMap::new(), continues };
+        leases.write()?;
+        Ok(leases)
+    }
+
+    /// There is a record of what an earlier process used. Without one, sender numbers of an
+    /// earlier process must not be used again.
+    pub const fn continue_earlier(&self) -> bool {
+        self.continues
+    }
+
+    /// Forgets epochs that are gone.
+    pub fn keep(&mut self, epochs: &[u64]) {
+        self.ceilings.retain(|(epoch, _), _| epochs.contains(epoch));
+        self.holders.retain(|(epoch, _), _| epochs.contains(epoch));
+    }
+
+    /// A number for worker `worker`, out of `senders`.
+    pub(super) fn take(&mut self, worker: usize, epoch: u64, senders: &[u32]) -> Result<Option<Lease>> {
+        let holder = |sender: &&u32| self.holders.get(&(epoch, **sender));
+        let own = senders.iter().find(|sender| holder(sender) == Some(&worker));
+        let free = senders.iter().find(|sender| {
+            holder(sender).is_none()
+                && self.ceilings.get(&(epoch, **sender)).is_none_or(|&next| next < SPARE_FROM)
+        });
+        let Some(&sender) = own.or(free) else { return Ok(None) };
+        let first = self.ceilings.get(&(epoch, sender)).copied().unwrap_or(1);
+        self.holders.insert((epoch, sender), worker);
+        self.raise(epoch, sender, first)
+    }
+
+    /// The next block of a number that a worker has.
+    pub(super) fn extend(&mut self, epoch: u64, sender: u32) -> Result<Option<Lease>> {
+        match self.ceilings.get(&(epoch, sender)).copied() {
+            Some(first) if first < SEQUENCE_END => self.raise(epoch, sender, first),
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    fn raise(&mut self, epoch: u64, sender: u32, first: u64) -> Result<Option<Lease>> {
+        let limit = (first + BLOCK).min(SEQUENCE_END);
+        if first >= limit {
+            return Ok(None);
+        }
+        self.ceilings.insert((epoch, sender), limit);
+        if let Err(error) = self.write() {
+            self.ceilings.insert((epoch, sender), first);
+            return Err(error);
+        }
+        Ok(Some(Lease { sender, first, limit }))
+    }
+
+    fn write(&self) -> Result<()> {
+        let line = |(&(epoch, sender), &ceiling): (&(u64, u32), &u64)| Line { epoch, sender, ceiling };
+        let lines: Vec<Line> = self.ceilings.iter().map(line).collect();
+        let text = serde_json::to_vec(&lines)?;
+        let new = self.path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .with_context(|| format!("{}: cannot be written", new.display()))?;
+        file.write_all(&text).with_context(|| format!("{}: cannot be written", new.display()))?;
+        fs::rename(&new, &self.path)
+            .with_context(|| format!("{}: cannot be replaced", self.path.display()))
+    }
+}
+
+fn read(path: &Path) -> Result<BTreeMap<(u64, u32), u64>> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => {
+            return Err(error).with_context(|| format!("{}: cannot be read", path.display()));
+        }
+    };
+    let lines: Vec<Line> = serde_json::from_slice(&text).with_context(|| {
+        format!(
+            "{}: not what tsg wrote; delete it together with the file `state` beside it, and the \
+             gateway registers anew",
+            path.display()
+        )
+    })?;
+    Ok(lines.into_iter().map(|line| ((line.epoch, line.sender), line.ceiling)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_goes_on_above_what_was_leased() {
+        let run = tempfile::tempdir().unwrap();
+        let mut leases = Leases::open(run.path()).unwrap();
+        let first = leases.take(0, 7, &[4, 5]).unwrap().unwrap();
+        assert_eq!(first, Lease { sender: 4, first: 1, limit: 1 + BLOCK });
+        assert_eq!(leases.take(1, 7, &[4, 5]).unwrap().unwrap().sender, 5);
+        assert_eq!(leases.take(2, 7, &[4, 5]).unwrap(), None);
+        let more = leases.extend(7, 4).unwrap().unwrap();
+        assert_eq!((more.first, more.limit), (1 + BLOCK, 1 + 2 * BLOCK));
+        drop(leases);
+        let mut leases = Leases::open(run.path()).unwrap();
+        assert_eq!(leases.take(3, 7, &[4, 5]).unwrap().unwrap().first, 1 + 2 * BLOCK);
+        leases.keep(&[8]);
+        assert_eq!(leases.extend(7, 4).unwrap(), None);
+    }
+
+    #[test]
+    fn the_end_of_the_numbers_is_the_end() {
+        let run = tempfile::tempdir().unwrap();
+        let mut leases = Leases::open(run.path()).unwrap();
+        leases.take(0, 7, &[4]).unwrap();
+        leases.ceilings.insert((7, 4), SEQUENCE_END - 5);
+        assert_eq!(leases.extend(7, 4).unwrap().unwrap().limit, SEQUENCE_END);
+        assert_eq!(leases.extend(7, 4).unwrap(), None);
+        // One that is almost used up is not given to a worker anew.
+        leases.holders.clear();
+        assert_eq!(leases.take(0, 7, &[4]).unwrap(), None);
+    }
+
+    #[test]
+    fn there_is_one_process() {
+        let run = tempfile::tempdir().unwrap();
+        let _leases = Leases::open(run.path()).unwrap();
+        let error = Leases::open(run.path()).unwrap_err().to_string();
+        assert!(error.contains("another tsg runs"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_stored_is_not_leased() {
+        let run = tempfile::tempdir().unwrap();
+        let mut leases = Leases::open(run.path()).unwrap();
+        fs::remove_file(run.path().join("sequences")).unwrap();
+        fs::create_dir(run.path().join("sequences")).unwrap();
+        assert!(leases.take(0, 7, &[4]).is_err());
+        assert_eq!(leases.ceilings.get(&(7, 4)), Some(&1));
+    }
+
+    #[test]
+    fn a_torn_file_is_an_error_that_says_what_to_do() {
+        let run = tempfile::tempdir().unwrap();
+        fs::write(run.path().join("sequences"), b"[{\"epoch\":7,").unwrap();
+        let error = Leases::open(run.path()).unwrap_err().to_string();
+        assert!(error.contains("sequences") && error.contains("delete it"), "{error}");
+    }
+}

@@ -1,0 +1,228 @@
+//! What is done to a packet between the two sides of the bridge: judged by the policy, sealed on
+//! its way to the WAN, opened on its way to the LAN.
+//!
+//! One [`Worker`] per thread, all around one [`Shared`]. The control thread publishes a [`View`]
+//! (keys, policy, map) whenever something changed; a worker takes the newest at each batch. What a
+//! worker notices that concerns the key server goes back as a [`Note`].
+//!
+//! Not here: how packets come and go ([`crate::attach`]), what the epochs are
+//! ([`tsg_control::gateway`]), the bytes of a sealed packet ([`tsg_esp`]).
+
+mod counters;
+mod inbound;
+mod lease;
+mod notes;
+mod outbound;
+mod receivers;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use counters::{Counters, Reason};
+pub use lease::Leases;
+pub use notes::Note;
+pub use view::{EpochView, Judgement, View};
+
+use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
+use crate::boottime;
+use notes::Notes;
+use receivers::Receivers;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tsg_esp::buffer::{HEAD_ROOM, TAIL_ROOM};
+use tsg_esp::ip::{Outline, protocol};
+use tsg_control::policy::{Flow, Proto};
+
+/// The largest packet that a kernel hands over.
+const LARGEST: usize = 65_535;
+
+/// More machines behind other gateways on the LAN side than this are not told apart.
+const MOST_DOWNSTREAM: usize = 1_024;
+
+/// What the workers of one gateway have in common.
+#[derive(Debug)]
+pub struct Shared {
+    view: RwLock<Arc<View>>,
+    /// Counts the views: a worker compares it instead of taking the lock.
+    generation: AtomicU32,
+    receivers: Receivers,
+    leases: Mutex<Leases>,
+    notes: Notes,
+    counters: Vec<Mutex<Counters>>,
+    /// Machines on the LAN side whose own gateway seals for them (gateways in series).
+    downstream: RwLock<HashSet<IpAddr>>,
+}
+
+impl Shared {
+    /// For `workers` threads. `wake` is called when there is a note to be read.
+    pub fn new(workers: usize, leases: Leases, wake: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self {
+            view: RwLock::new(Arc::new(View::default())),
+            generation: AtomicU32::new(0),
+            receivers: Receivers::default(),
+            leases: Mutex::new(leases),
+            notes: Notes::new(wake),
+            counters: (0..workers).map(|_| Mutex::default()).collect(),
+            downstream: RwLock::default(),
+        }
+    }
+
+    /// From now on the workers see this.
+    pub fn publish(&self, view: View) {
+        let epochs: Vec<_> = view.epochs.iter().map(|epoch| epoch.id).collect();
+        lock(&self.leases).keep(&epochs);
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        self.generation.fetch_add(1, Ordering::Release);
+        self.receivers.keep(&epochs);
+    }
+
+    /// What the workers noticed since the last call.
+    pub fn take_notes(&self) -> Vec<Note> {
+        self.notes.take()
+    }
+
+    /// All counters, summed over the workers.
+    pub fn counters(&self) -> Counters {
+        let mut sum = Counters::default();
+        for counters in &self.counters {
+            sum.add(&lock(counters));
+        }
+        sum
+    }
+
+    /// Senders whose packets were opened.
+    pub fn senders_known(&self) -> usize {
+        self.receivers.len()
+    }
+
+    /// Machines on the LAN side that another gateway behind this one seals for.
+    pub fn downstream(&self) -> Vec<IpAddr> {
+        let set = self.downstream.read().unwrap_or_else(PoisonError::into_inner);
+        set.iter().copied().collect()
+    }
+
+    fn is_downstream(&self, address: IpAddr) -> bool {
+        self.downstream.read().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    }
+
+    fn add_downstream(&self, address: IpAddr) {
+        let mut set = self.downstream.write().unwrap_or_else(PoisonError::into_inner);
+        if set.len() < MOST_DOWNSTREAM {
+            set.insert(address);
+        }
+    }
+}
+
+/// A worker that panicked has left its data whole: it is changed in single steps.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The data path of one thread.
+pub struct Worker {
+    number: usize,
+    shared: Arc<Shared>,
+    view: Arc<View>,
+    generation: u32,
+    sender: Option<outbound::Sealing>,
+    counters: Counters,
+    scratch: Vec<u8>,
+    seen: HashSet<IpAddr>,
+    spare_id: u32,
+}
+
+impl Worker {
+    /// The worker with this number, below the count given to [`Shared::new`].
+    pub fn new(number: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            number,
+            view: Arc::default(),
+            generation: u32::MAX,
+            sender: None,
+            counters: Counters::default(),
+            scratch: vec![0; HEAD_ROOM + LARGEST + TAIL_ROOM],
+            seen: HashSet::new(),
+            spare_id: 0,
+            shared,
+        }
+    }
+
+    fn refresh(&mut self) {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation {
+            self.generation = generation;
+            self.view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let sealing = self.view.sealing().map(|epoch| epoch.id);
+            if self.sender.as_ref().is_some_and(|sender| Some(sender.epoch) != sealing) {
+                self.sender = None;
+            }
+            // Machines that are new since then are to be told of again.
+            self.seen.clear();
+        }
+    }
+
+    fn refuse(&mut self, reason: Reason) -> Verdict {
+        self.counters.refuse(reason);
+        Verdict::Drop
+    }
+}
+
+impl Handler for Worker {
+    fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict {
+        self.refresh();
+        let Ok(outline) = Outline::parse(frame.packet.bytes()) else {
+            return self.refuse(Reason::Malformed);
+        };
+        if outline.source_route {
+            return self.refuse(Reason::SourceRoute);
+        }
+        let now = boottime::now();
+        match frame.from {
+            Side::Lan => self.outbound(frame, &outline, out, now),
+            Side::Wan => self.inbound(frame, &outline, now),
+        }
+    }
+
+    fn idle(&mut self) {
+        if let Some(counters) = self.shared.counters.get(self.number) {
+            *lock(counters) = self.counters.clone();
+        }
+        self.refresh();
+    }
+}
+
+/// What the policy has to judge: the packet's own flow, or that of the packet which an ICMP error
+/// quotes.
+struct Subject {
+    flow: Flow,
+    /// An ICMP error about a sealed packet.
+    about_sealed: bool,
+}
+
+impl Subject {
+    /// `None` when an ICMP error quotes what cannot be read.
+    fn of(packet: &[u8], outline: &Outline, view: &View) -> Option<Self> {
+        let quoted = outline.quoted(packet).ok()?;
+        let about_sealed =
+            quoted.as_ref().is_some_and(|quoted| view.forms().any(|form| form.is_sealed(quoted)));
+        Some(Self { flow: flow(quoted.as_ref().unwrap_or(outline)), about_sealed })
+    }
+}
+
+fn flow(outline: &Outline) -> Flow {
+    let upper = if outline.unparsed { None } else { outline.upper };
+    Flow {
+        src: outline.src,
+        dest: outline.dst,
+        proto: upper.map(|upper| Proto(upper.proto)).or_else(|| fragment_proto(outline)),
+        ports: upper.and_then(|upper| upper.ports),
+    }
+}
+
+/// A later fragment has no upper layer to show, but IPv4 says what it belongs to.
+fn fragment_proto(outline: &Outline) -> Option<Proto> {
+    let later = outline.is_later_fragment() && !outline.unparsed;
+    (later && outline.next_header != protocol::FRAGMENT).then_some(Proto(outline.next_header))
+}

@@ -1,0 +1,267 @@
+//! From the LAN to the WAN: seal what a rule wants sealed, and see that it fits.
+
+use super::{Judgement, LARGEST, Note, Reason, Subject, View, Worker, lock};
+use crate::attach::{Frame, Outbox, Side, Verdict};
+use crate::config::Oversize;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tsg_control::group::Fail;
+use tsg_esp::DropReason;
+use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
+use tsg_esp::crypto::{Kdf as _, Spi};
+use tsg_esp::form::Form;
+use tsg_esp::fragment::{Piece, pieces, write_piece};
+use tsg_esp::ip::Outline;
+use tsg_esp::seal::{SPARE_FROM, SealError, Sender};
+use tsg_esp::too_big;
+use tsg_sodium::{AnyCipher, Sodium};
+
+/// More new machines than this are not told of between two views.
+const MOST_SEEN: usize = 1_024;
+
+/// The sender number that a worker seals with.
+pub(super) struct Sealing {
+    pub(super) epoch: u64,
+    number: u32,
+    sender: Sender<AnyCipher>,
+}
+
+impl Worker {
+    pub(super) fn outbound(
+        &mut self,
+        frame: &mut Frame<'_>,
+        outline: &Outline,
+        out: &mut Outbox,
+        now: u64,
+    ) -> Verdict {
+        let view = Arc::clone(&self.view);
+        if let Some(form) = view.forms().find(|form| form.is_sealed(outline)) {
+            return self.pass_sealed(frame, outline, &form, now);
+        }
+        self.see(outline.src);
+        let Some(subject) = Subject::of(frame.packet.bytes(), outline, &view) else {
+            return self.refuse(Reason::BadQuote);
+        };
+        let known = view.others.contains(&outline.dst);
+        match view.judge_outbound(&subject.flow) {
+            Judgement::Drop => return self.refuse(Reason::Policy),
+            Judgement::Clear => {
+                self.counters.bypassed += 1;
+                return Verdict::Pass;
+            }
+            Judgement::SealIfKnown if known => {}
+            Judgement::NotYet | Judgement::SealIfKnown => {
+                self.counters.in_clear += 1;
+                return Verdict::Pass;
+            }
+            Judgement::Seal if !known && is_one_machine(outline.dst) => {
+                self.counters.unreached += 1;
+                self.shared.notes.put(Note::Unreached(outline.dst));
+            }
+            Judgement::Seal => {}
+        }
+        self.seal_or_answer(frame, outline, out, &view, now)
+    }
+
+    /// A gateway behind this one has sealed it already.
+    fn pass_sealed(
+        &mut self,
+        frame: &Frame<'_>,
+        outline: &Outline,
+        form: &Form,
+        now: u64,
+    ) -> Verdict {
+        if !self.shared.is_downstream(outline.src) && self.is_of_group(frame, outline, form, now) {
+            self.shared.add_downstream(outline.src);
+            self.shared.notes.put(Note::Downstream(outline.src));
+        }
+        self.counters.in_series += 1;
+        Verdict::Pass
+    }
+
+    fn see(&mut self, machine: IpAddr) {
+        if self.seen.len() < MOST_SEEN && is_one_machine(machine) && self.seen.insert(machine) {
+            self.shared.notes.put(Note::Machine(machine));
+        }
+    }
+
+    fn seal_or_answer(
+        &mut self,
+        frame: &mut Frame<'_>,
+        outline: &Outline,
+        out: &mut Outbox,
+        view: &View,
+        now: u64,
+    ) -> Verdict {
+        let Some(epoch) = view.sealing().filter(|epoch| epoch.lives(now)) else {
+            return match view.fail() {
+                Fail::Closed => self.refuse(Reason::NoKey),
+                Fail::Open => {
+                    self.counters.in_clear += 1;
+                    Verdict::Pass
+                }
+            };
+        };
+        let form = epoch.form;
+        frame.packet.truncate(outline.total_len);
+        self.clamp(frame, outline, &form, view);
+        if form.fits(outline, view.path_mtu) {
+            return match self.seal(&mut frame.packet, outline, view, now) {
+                Ok(()) => Verdict::Send,
+                Err(reason) => self.refuse(reason),
+            };
+        }
+        let cut = outline.fragment.is_some()
+            || outline.may_fragment()
+            || view.oversize == Oversize::Fragment;
+        if cut {
+            return self.seal_pieces(frame, outline, &form, out, view, now);
+        }
+        self.answer_too_big(frame, outline, &form, out, view)
+    }
+
+    fn seal(
+        &mut self,
+        packet: &mut Packet<'_>,
+        outline: &Outline,
+        view: &View,
+        now: u64,
+    ) -> Result<(), Reason> {
+        let epoch = view.sealing().ok_or(Reason::NoKey)?;
+        let (form, time) = (epoch.form, epoch.time(now));
+        // A number that has just come to its end is replaced once; then the packet waits no more.
+        for _ in 0..2 {
+            let sealing = self.sender(view)?;
+            match sealing.sender.seal(packet, outline, time, &form) {
+                Ok(()) => {
+                    self.counters.sealed += 1;
+                    return Ok(());
+                }
+                Err(SealError::Exhausted) => self.renew(),
+                Err(error) => return Err(error.reason().into()),
+            }
+        }
+        Err(DropReason::Exhausted.into())
+    }
+
+    /// The sender number of this worker in the epoch in force, taken when first needed.
+    fn sender(&mut self, view: &View) -> Result<&mut Sealing, Reason> {
+        if self.sender.is_none() {
+            let epoch = view.sealing().ok_or(Reason::NoKey)?;
+            let mut leases = lock(&self.shared.leases);
+            let lease = match leases.take(self.number, epoch.id, &epoch.senders) {
+                Ok(lease) => lease,
+                Err(_) => {
+                    self.shared.notes.put(Note::LeaseFailed);
+                    return Err(Reason::NoKey);
+                }
+            };
+            drop(leases);
+            let lease = lease.ok_or(Reason::NoKey)?;
+            let spi = Spi::new(epoch.id, lease.sender).ok_or(Reason::NoKey)?;
+            let key = Sodium::derive(&epoch.tek, spi);
+            let cipher = AnyCipher::new(epoch.suite, &key).map_err(|_| Reason::NoKey)?;
+            let sender = Sender::new(spi, cipher, key.salt, lease.first, lease.limit);
+            self.sender = Some(Sealing { epoch: epoch.id, number: lease.sender, sender });
+        }
+        self.sender.as_mut().ok_or(Reason::NoKey)
+    }
+
+    /// The leased numbers are used up: the next block, or another sender number.
+    fn renew(&mut self) {
+        let Some(sealing) = &mut self.sender else { return };
+        let (epoch, sender) = (sealing.epoch, sealing.number);
+        match lock(&self.shared.leases).extend(epoch, sender) {
+            Ok(Some(lease)) => {
+                sealing.sender.extend(lease.limit);
+                if lease.first >= SPARE_FROM {
+                    self.shared.notes.put(Note::Exhausted { epoch, sender });
+                }
+            }
+            Ok(None) => {
+                self.shared.notes.put(Note::Exhausted { epoch, sender });
+                self.sender = None;
+            }
+            Err(_) => self.shared.notes.put(Note::LeaseFailed),
+        }
+    }
+
+    fn seal_pieces(
+        &mut self,
+        frame: &Frame<'_>,
+        outline: &Outline,
+        form: &Form,
+        out: &mut Outbox,
+        view: &View,
+        now: u64,
+    ) -> Verdict {
+        self.spare_id = self.spare_id.wrapping_add(1);
+        let Ok(pieces) = pieces(outline, view.path_mtu, form, self.spare_id) else {
+            return self.refuse(Reason::TooBigSilent);
+        };
+        self.counters.fragmented += 1;
+        for piece in pieces {
+            if let Err(reason) = self.seal_piece(frame.packet.bytes(), outline, &piece, out, view, now) {
+                return self.refuse(reason);
+            }
+        }
+        Verdict::Drop
+    }
+
+    fn seal_piece(
+        &mut self,
+        source: &[u8],
+        outline: &Outline,
+        piece: &Piece,
+        out: &mut Outbox,
+        view: &View,
+        now: u64,
+    ) -> Result<(), Reason> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let mut written = || -> Result<(), Reason> {
+            let room = HEAD_ROOM..HEAD_ROOM;
+            let mut packet =
+                Packet::new(&mut scratch, room).map_err(|_| Reason::from(DropReason::NoRoom))?;
+            let outline = write_piece(source, outline, piece, &mut packet)
+                .map_err(|_| Reason::from(DropReason::NoRoom))?;
+            self.seal(&mut packet, &outline, view, now)?;
+            out.push(Side::Wan, packet.bytes()).map_err(|_| Reason::OutboxFull)
+        };
+        let result = written();
+        self.scratch = scratch;
+        result
+    }
+
+    fn answer_too_big(
+        &mut self,
+        frame: &Frame<'_>,
+        outline: &Outline,
+        form: &Form,
+        out: &mut Outbox,
+        view: &View,
+    ) -> Verdict {
+        let Some(mtu) = form.plain_mtu(outline.version, view.path_mtu) else {
+            return self.refuse(Reason::TooBigSilent);
+        };
+        let Ok(mut answer) = Packet::new(&mut self.scratch, HEAD_ROOM..HEAD_ROOM) else {
+            return self.refuse(Reason::TooBigSilent);
+        };
+        let told = too_big::answer(frame.packet.bytes(), outline, mtu, &mut answer).is_ok()
+            && out.push(Side::Lan, answer.bytes()).is_ok();
+        self.refuse(if told { Reason::TooBig } else { Reason::TooBigSilent })
+    }
+
+    /// A copy of a packet in this worker's own room.
+    pub(super) fn copy_of(&mut self, bytes: &[u8]) -> Option<Packet<'_>> {
+        debug_assert_eq!(self.scratch.len(), HEAD_ROOM + LARGEST + TAIL_ROOM);
+        let range = HEAD_ROOM..HEAD_ROOM + bytes.len();
+        self.scratch.get_mut(range.clone())?.copy_from_slice(bytes);
+        Packet::new(&mut self.scratch, range).ok()
+    }
+}
+
+/// A unicast address, as far as one can tell by looking at it.
+fn is_one_machine(address: IpAddr) -> bool {
+    let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
+    !(address.is_multicast() || address.is_unspecified() || broadcast)
+}

@@ -1,0 +1,326 @@
+//! Two gateways' workers face to face, without a kernel between them.
+
+use super::*;
+use crate::config::Oversize;
+use tsg_control::gateway::KeyView;
+use tsg_control::group::{Carriage, Fail, Mode, NonIp};
+use tsg_control::message::PolicyVersion;
+use tsg_control::policy::{Policy, Rule};
+use tsg_control::timeline::Stage;
+use tsg_esp::buffer::Packet;
+use tsg_esp::checksum;
+use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::DropReason;
+
+const PLC: [u8; 4] = [192, 0, 2, 1];
+const HMI: [u8; 4] = [192, 0, 2, 2];
+
+/// A gateway with one worker.
+struct Gateway {
+    worker: Worker,
+    out: Outbox,
+    _run: tempfile::TempDir,
+}
+
+/// What one gateway made of a packet.
+#[derive(Debug, PartialEq)]
+struct Made {
+    verdict: Verdict,
+    /// The packet behind the verdict, if it goes on.
+    packet: Vec<u8>,
+    extra: Vec<(Side, Vec<u8>)>,
+}
+
+impl Gateway {
+    fn new(view: View) -> Self {
+        tsg_sodium::init().unwrap();
+        let run = tempfile::tempdir().unwrap();
+        let leases = Leases::open(run.path()).unwrap();
+        let shared = Arc::new(Shared::new(1, leases, Box::new(|| {})));
+        shared.publish(view);
+        Self { worker: Worker::new(0, shared), out: Outbox::new(), _run: run }
+    }
+
+    fn handle(&mut self, from: Side, packet: &[u8]) -> Made {
+        let mut buffer = vec![0; HEAD_ROOM + packet.len() + TAIL_ROOM];
+        buffer[HEAD_ROOM..][..packet.len()].copy_from_slice(packet);
+        let packet = Packet::new(&mut buffer, HEAD_ROOM..HEAD_ROOM + packet.len()).unwrap();
+        let mut frame = Frame { packet, from, link: None, lan_port: 0 };
+        self.out.clear();
+        let verdict = self.worker.handle(&mut frame, &mut self.out);
+        self.worker.idle();
+        Made {
+            verdict,
+            packet: frame.packet.bytes().to_vec(),
+            extra: self.out.iter().map(|(side, packet)| (side, packet.to_vec())).collect(),
+        }
+    }
+
+    fn dropped(&self, reason: Reason) -> u64 {
+        self.worker.shared.counters().dropped(reason)
+    }
+
+    fn notes(&self) -> Vec<Note> {
+        self.worker.shared.take_notes()
+    }
+}
+
+fn key(sender: u32) -> KeyView {
+    KeyView {
+        id: 1,
+        tek: Tek::new([7; 32]),
+        suite: Suite::ChaCha20Poly1305,
+        carriage: Carriage::Protocol(253),
+        sealing: true,
+        prepared: false,
+        senders: vec![sender],
+        highest_sender: 256,
+        origin: Some(0),
+        error: 5,
+        floor: 0,
+        ends: None,
+    }
+}
+
+fn policy(mode: Mode, rules: &[&str]) -> PolicyVersion {
+    let rules = rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect();
+    PolicyVersion {
+        version: 1,
+        stage: Stage::Active,
+        policy: Policy::new(rules),
+        mode,
+        non_ip: NonIp::Pass,
+        fail: Fail::Closed,
+    }
+}
+
+const MODBUS: &str = "encrypt proto=tcp dest_port=502";
+
+fn view(sender: u32, mode: Mode, rules: &[&str]) -> View {
+    View {
+        epochs: EpochView::new(key(sender)).into_iter().collect(),
+        policies: vec![policy(mode, rules)],
+        others: [PLC, HMI].into_iter().map(IpAddr::from).collect(),
+        ..View::default()
+    }
+}
+
+fn pair(rules: &[&str]) -> (Gateway, Gateway) {
+    (Gateway::new(view(1, Mode::Enforce, rules)), Gateway::new(view(2, Mode::Enforce, rules)))
+}
+
+fn ipv4(proto: u8, dont_fragment: bool, payload: &[u8]) -> Vec<u8> {
+    let total = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
+    let flags = if dont_fragment { 0x40 } else { 0 };
+    let mut packet =
+        vec![0x45, 0, total[0], total[1], 0x12, 0x34, flags, 0, 64, proto, 0, 0];
+    packet.extend(PLC);
+    packet.extend(HMI);
+    let sum = checksum::of(&packet).to_be_bytes();
+    packet[10..12].copy_from_slice(&sum);
+    packet.extend(payload);
+    packet
+}
+
+fn tcp(source: u16, dest: u16, length: usize) -> Vec<u8> {
+    let mut payload = vec![0; 20 + length];
+    payload[..2].copy_from_slice(&source.to_be_bytes());
+    payload[2..4].copy_from_slice(&dest.to_be_bytes());
+    payload[12] = 0x50;
+    payload[13] = 0x10;
+    ipv4(6, true, &payload)
+}
+
+fn udp(dest: u16, length: usize, dont_fragment: bool) -> Vec<u8> {
+    let mut payload: Vec<u8> = (0..8 + length).map(|at| at as u8).collect();
+    payload[..2].copy_from_slice(&40_000u16.to_be_bytes());
+    payload[2..4].copy_from_slice(&dest.to_be_bytes());
+    ipv4(17, dont_fragment, &payload)
+}
+
+#[test]
+fn what_one_seals_the_other_opens() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    let plain = tcp(40_000, 502, 100);
+    let sealed = a.handle(Side::Lan, &plain);
+    assert_eq!(sealed.verdict, Verdict::Send);
+    assert_eq!(sealed.packet[9], 253);
+    assert!(!sealed.packet.windows(4).any(|bytes| bytes == [0; 4]), "the zeroes of the payload");
+    let opened = b.handle(Side::Wan, &sealed.packet);
+    assert_eq!((opened.verdict, opened.packet), (Verdict::Send, plain));
+    assert_eq!(b.handle(Side::Wan, &sealed.packet).verdict, Verdict::Drop);
+    assert_eq!(b.dropped(Reason::Packet(DropReason::Replayed)), 1);
+}
+
+#[test]
+fn in_clear_goes_only_what_the_policy_lets_go() {
+    let (mut a, mut b) = pair(&[MODBUS, "drop proto=udp dest_port=161"]);
+    let web = tcp(40_000, 80, 10);
+    assert_eq!(a.handle(Side::Lan, &web).verdict, Verdict::Pass);
+    assert_eq!(b.handle(Side::Wan, &web).verdict, Verdict::Pass);
+    let modbus = tcp(40_000, 502, 10);
+    assert_eq!(b.handle(Side::Wan, &modbus).verdict, Verdict::Drop);
+    assert_eq!(b.dropped(Reason::InClear), 1);
+    let disguised = tcp(80, 502, 10);
+    assert_eq!(b.handle(Side::Wan, &disguised).verdict, Verdict::Drop);
+    assert_eq!(b.dropped(Reason::InClear), 2);
+    assert_eq!(a.handle(Side::Lan, &udp(161, 10, false)).verdict, Verdict::Drop);
+    assert_eq!(a.dropped(Reason::Policy), 1);
+}
+
+#[test]
+fn what_was_sealed_must_be_for_sealing() {
+    let mut a = Gateway::new(view(1, Mode::Enforce, &["encrypt proto=tcp"]));
+    let mut b = Gateway::new(view(2, Mode::Enforce, &[MODBUS]));
+    let sealed = a.handle(Side::Lan, &tcp(40_000, 80, 10));
+    assert_eq!(b.handle(Side::Wan, &sealed.packet).verdict, Verdict::Drop);
+    assert_eq!(b.dropped(Reason::InsidePolicy), 1);
+}
+
+#[test]
+fn a_large_packet_is_cut_or_answered() {
+    let (mut a, mut b) = pair(&["encrypt proto=udp dest_port=5000"]);
+    let large = udp(5_000, 8_000, false);
+    let cut = a.handle(Side::Lan, &large);
+    assert_eq!(cut.verdict, Verdict::Drop);
+    assert!(cut.extra.len() >= 6);
+    let mut whole = vec![0; large.len() - 20];
+    for (side, piece) in &cut.extra {
+        assert_eq!(*side, Side::Wan);
+        assert!(piece.len() <= 1_500 && piece[9] == 253);
+        let opened = b.handle(Side::Wan, piece);
+        assert_eq!(opened.verdict, Verdict::Send);
+        let outline = Outline::parse(&opened.packet).unwrap();
+        let at = usize::from(outline.fragment.unwrap().offset);
+        whole[at..at + opened.packet.len() - 20].copy_from_slice(&opened.packet[20..]);
+    }
+    assert_eq!(whole, large[20..]);
+    let answered = a.handle(Side::Lan, &udp(5_000, 1_472, true));
+    assert_eq!(answered.verdict, Verdict::Drop);
+    let [(Side::Lan, icmp)] = answered.extra.as_slice() else { panic!("{answered:?}") };
+    assert_eq!((icmp[9], icmp[20], icmp[21]), (1, 3, 4));
+    let mtu = u16::from_be_bytes([icmp[26], icmp[27]]);
+    assert_eq!(a.dropped(Reason::TooBig), 1);
+    let fits = a.handle(Side::Lan, &udp(5_000, usize::from(mtu) - 28, true));
+    assert_eq!(fits.verdict, Verdict::Send);
+    assert!(fits.packet.len() <= 1_500);
+}
+
+#[test]
+fn oversize_fragment_cuts_what_must_not_be_cut() {
+    let mut a = Gateway::new(View {
+        oversize: Oversize::Fragment,
+        ..view(1, Mode::Enforce, &["encrypt proto=udp"])
+    });
+    assert_eq!(a.handle(Side::Lan, &udp(5_000, 1_472, true)).extra.len(), 2);
+}
+
+#[test]
+fn without_a_key_fail_decides() {
+    let keyless = |fail| {
+        let mut view = view(1, Mode::Enforce, &[MODBUS]);
+        view.epochs.clear();
+        view.policies[0].fail = fail;
+        Gateway::new(view)
+    };
+    let modbus = tcp(40_000, 502, 10);
+    let mut closed = keyless(Fail::Closed);
+    assert_eq!(closed.handle(Side::Lan, &modbus).verdict, Verdict::Drop);
+    assert_eq!(closed.dropped(Reason::NoKey), 1);
+    assert_eq!(closed.handle(Side::Lan, &tcp(1, 80, 0)).verdict, Verdict::Pass);
+    let mut open = keyless(Fail::Open);
+    assert_eq!(open.handle(Side::Lan, &modbus).verdict, Verdict::Pass);
+    let mut unborn = Gateway::new(View::default());
+    assert_eq!(unborn.handle(Side::Lan, &tcp(1, 80, 0)).verdict, Verdict::Drop);
+    assert_eq!(unborn.handle(Side::Wan, &tcp(1, 80, 0)).verdict, Verdict::Drop);
+}
+
+#[test]
+fn migrate_reaches_machines_without_a_gateway_in_clear() {
+    let mut view = view(1, Mode::Migrate, &[MODBUS]);
+    view.others.clear();
+    let mut a = Gateway::new(view);
+    let modbus = tcp(40_000, 502, 10);
+    assert_eq!(a.handle(Side::Lan, &modbus).verdict, Verdict::Pass);
+    assert_eq!(a.handle(Side::Wan, &modbus).verdict, Verdict::Pass);
+    let mut a = Gateway::new(self::view(1, Mode::Migrate, &[MODBUS]));
+    assert_eq!(a.handle(Side::Lan, &modbus).verdict, Verdict::Send);
+}
+
+#[test]
+fn enforce_names_machines_without_a_gateway() {
+    let mut view = view(1, Mode::Enforce, &[MODBUS]);
+    view.others.clear();
+    let mut a = Gateway::new(view);
+    assert_eq!(a.handle(Side::Lan, &tcp(40_000, 502, 10)).verdict, Verdict::Send);
+    assert!(a.notes().contains(&Note::Unreached(IpAddr::from(HMI))));
+}
+
+#[test]
+fn a_gateway_in_series_lets_sealed_packets_through() {
+    let (mut inner, mut outer) = pair(&[MODBUS]);
+    let sealed = inner.handle(Side::Lan, &tcp(40_000, 502, 10));
+    assert_eq!(outer.handle(Side::Lan, &sealed.packet).verdict, Verdict::Pass);
+    assert!(outer.notes().contains(&Note::Downstream(IpAddr::from(PLC))));
+    // What comes back for that machine is for the inner gateway to open.
+    let mut back = sealed.packet.clone();
+    back[12..16].copy_from_slice(&HMI);
+    back[16..20].copy_from_slice(&PLC);
+    assert_eq!(outer.handle(Side::Wan, &back).verdict, Verdict::Pass);
+    // A forged one does not make anybody a machine of another gateway.
+    let mut forged = inner.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+    forged[12..16].copy_from_slice(&[192, 0, 2, 99]);
+    outer.handle(Side::Lan, &forged);
+    assert!(!outer.worker.shared.is_downstream(IpAddr::from([192, 0, 2, 99])));
+}
+
+#[test]
+fn an_unknown_epoch_makes_it_ask() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    b.worker.shared.publish(View { epochs: Vec::new(), ..view(2, Mode::Enforce, &[MODBUS]) });
+    let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10));
+    assert_eq!(b.handle(Side::Wan, &sealed.packet).verdict, Verdict::Drop);
+    assert_eq!(b.notes(), [Note::UnknownEpoch]);
+}
+
+#[test]
+fn an_icmp_error_follows_what_it_quotes() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    let error = |quoted: &[u8]| {
+        let mut icmp = vec![3, 1, 0, 0, 0, 0, 0, 0];
+        icmp.extend(&quoted[..28]);
+        ipv4(1, false, &icmp)
+    };
+    let about_modbus = error(&tcp(40_000, 502, 10));
+    let sealed = a.handle(Side::Lan, &about_modbus);
+    assert_eq!(sealed.verdict, Verdict::Send);
+    assert_eq!(b.handle(Side::Wan, &sealed.packet).packet, about_modbus);
+    assert_eq!(b.handle(Side::Wan, &about_modbus).verdict, Verdict::Drop);
+    let about_web = error(&tcp(40_000, 80, 10));
+    assert_eq!(b.handle(Side::Wan, &about_web).verdict, Verdict::Pass);
+    let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+    assert_eq!(b.handle(Side::Wan, &error(&sealed)).verdict, Verdict::Drop);
+    assert_eq!(b.dropped(Reason::AboutSealed), 1);
+}
+
+#[test]
+fn garbage_is_dropped_and_counted() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    // The sender is known: what it costs to hear a new one is limited, and not the matter here.
+    let first = a.handle(Side::Lan, &tcp(40_000, 502, 40)).packet;
+    assert_eq!(b.handle(Side::Wan, &first).verdict, Verdict::Send);
+    let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 40)).packet;
+    let mut cases = 0;
+    for length in 0..sealed.len() {
+        assert_eq!(b.handle(Side::Wan, &sealed[..length]).verdict, Verdict::Drop, "{length}");
+        cases += 1;
+    }
+    for bit in 20 * 8..sealed.len() * 8 {
+        let mut flipped = sealed.clone();
+        flipped[bit / 8] ^= 1 << (bit % 8);
+        assert_eq!(b.handle(Side::Wan, &flipped).verdict, Verdict::Drop, "bit {bit}");
+        cases += 1;
+    }
+    assert!(cases > 500);
+    assert_eq!(b.handle(Side::Wan, &sealed).verdict, Verdict::Send);
+}

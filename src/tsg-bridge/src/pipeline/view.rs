@@ -1,0 +1,223 @@
+//! What the workers look at: keys, policy, map and settings of one moment. Never changed, only
+//! replaced.
+
+use crate::config::Oversize;
+use std::collections::HashSet;
+use std::net::IpAddr;
+use tsg_control::gateway::{KeyView, pseudo_time};
+use tsg_control::group::{Carriage, Fail, Mode};
+use tsg_control::message::PolicyVersion;
+use tsg_control::policy::{Action, Flow, Policy};
+use tsg_control::timeline::Stage;
+use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::form::{Aad, Encap, Form};
+use tsg_esp::freshness::Freshness;
+use tsg_esp::spi::Spi;
+
+/// The state of the gateway as the data path sees it.
+#[derive(Debug)]
+pub struct View {
+    /// Live epochs, oldest first.
+    pub epochs: Vec<EpochView>,
+    /// Live policy versions, oldest first.
+    pub policies: Vec<PolicyVersion>,
+    /// The gateway's own rules: what they want can only be stricter.
+    pub local: Policy,
+    /// How old a sealed packet may be, in milliseconds.
+    pub window: u32,
+    /// Machines behind other gateways.
+    pub others: HashSet<IpAddr>,
+    /// The largest IP packet on the WAN side.
+    pub path_mtu: u16,
+    /// What to do with packets that are too big once sealed.
+    pub oversize: Oversize,
+    /// What happens without a policy.
+    pub fail: Fail,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self {
+            epochs: Vec::new(),
+            policies: Vec::new(),
+            local: Policy::default(),
+            window: 4_000,
+            others: HashSet::new(),
+            path_mtu: 1_500,
+            oversize: Oversize::Icmp,
+            fail: Fail::Closed,
+        }
+    }
+}
+
+/// An epoch as the data path uses it.
+#[derive(Debug)]
+pub struct EpochView {
+    /// Its number.
+    pub id: u64,
+    /// What its SPIs begin with.
+    pub byte: u8,
+    /// Its TEK.
+    pub tek: Tek,
+    /// Its cipher.
+    pub suite: Suite,
+    /// How its packets look.
+    pub form: Form,
+    /// Seal with this one.
+    pub sealing: bool,
+    /// Not in force yet, as far as this gateway was told.
+    pub prepared: bool,
+    /// Sender numbers of this gateway.
+    pub senders: Vec<u32>,
+    /// No sender is above.
+    pub highest_sender: u32,
+    origin: i64,
+    error: u32,
+    floor: u32,
+    ends: Option<u64>,
+}
+
+impl EpochView {
+    /// `None` while the key server's time is not known: nothing can be done with the epoch.
+    pub fn new(key: KeyView) -> Option<Self> {
+        Some(Self {
+            id: key.id,
+            byte: Spi::byte_of(key.id),
+            form: Form { encap: encap(key.carriage), aad: Aad::WithAddresses },
+            suite: key.suite,
+            sealing: key.sealing,
+            prepared: key.prepared,
+            senders: key.senders,
+            highest_sender: key.highest_sender,
+            origin: key.origin?,
+            error: key.error,
+            floor: key.floor,
+            ends: key.ends,
+            tek: key.tek,
+        })
+    }
+
+    /// Its time is not over.
+    pub fn lives(&self, now: u64) -> bool {
+        self.ends.is_none_or(|at| now < at)
+    }
+
+    /// Pseudo-time at local time `now`.
+    pub const fn time(&self, now: u64) -> u32 {
+        pseudo_time(now, self.origin)
+    }
+
+    /// Is a packet of this pseudo-time of now, and of after this gateway's start?
+    pub(super) fn check_time(
+        &self,
+        time: u32,
+        now: u64,
+        window: u32,
+    ) -> Result<(), tsg_esp::DropReason> {
+        let fresh = Freshness { window_ms: window, clock_error_ms: self.error };
+        fresh.check(time, self.time(now), Some(self.floor))
+    }
+}
+
+const fn encap(carriage: Carriage) -> Encap {
+    match carriage {
+        Carriage::Protocol(number) => Encap::Protocol(number),
+        Carriage::Udp(port) => Encap::Udp { port },
+    }
+}
+
+/// What the policy wants with a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It passes in clear.
+    Clear,
+    /// A rule wants it sealed, but the group's mode does not seal it (yet).
+    NotYet,
+    /// It is sealed.
+    Seal,
+    /// It is sealed, if the map knows its destination; otherwise it passes in clear.
+    SealIfKnown,
+    /// It is dropped.
+    Drop,
+}
+
+impl View {
+    /// The epoch to seal in.
+    pub fn sealing(&self) -> Option<&EpochView> {
+        self.epochs.iter().rev().find(|epoch| epoch.sealing)
+    }
+
+    /// The live epoch whose SPIs begin with this byte.
+    pub fn epoch(&self, byte: u8) -> Option<&EpochView> {
+        self.epochs.iter().rev().find(|epoch| epoch.byte == byte)
+    }
+
+    /// How sealed packets may look.
+    pub fn forms(&self) -> impl Iterator<Item = Form> {
+        let known = self.epochs.is_empty().then_some(Form::TRANSPARENT);
+        self.epochs.iter().map(|epoch| epoch.form).chain(known)
+    }
+
+    /// The policy version in force.
+    pub fn in_force(&self) -> Option<&PolicyVersion> {
+        self.policies.iter().rev().find(|version| version.stage == Stage::Active)
+    }
+
+    /// What happens without a key or a policy.
+    pub fn fail(&self) -> Fail {
+        self.in_force().map_or(self.fail, |version| version.fail)
+    }
+
+    /// What becomes of a packet from the LAN.
+    pub fn judge_outbound(&self, flow: &Flow) -> Judgement {
+        let Some(version) = self.in_force() else {
+            return match self.fail {
+                Fail::Closed => Judgement::Drop,
+                Fail::Open => Judgement::Clear,
+            };
+        };
+        match self.action(version, flow) {
+            Action::Drop => Judgement::Drop,
+            Action::Bypass => Judgement::Clear,
+            Action::Encrypt => match version.mode {
+                Mode::Learn | Mode::ReceiveOnly => Judgement::NotYet,
+                Mode::Migrate => Judgement::SealIfKnown,
+                Mode::Enforce => Judgement::Seal,
+            },
+        }
+    }
+
+    /// May a packet come in clear from the WAN? While the policy changes, what the old or the new
+    /// one allows is let in.
+    pub fn lets_in(&self, flow: &Flow) -> Result<(), super::Reason> {
+        if self.policies.is_empty() {
+            return match self.fail {
+                Fail::Closed => Err(super::Reason::NoKey),
+                Fail::Open => Ok(()),
+            };
+        }
+        let allows = |version: &PolicyVersion| match self.action(version, flow) {
+            Action::Bypass => true,
+            Action::Drop => false,
+            Action::Encrypt => {
+                version.mode != Mode::Enforce
+                    || (version.fail == Fail::Open && self.sealing().is_none())
+            }
+        };
+        if self.policies.iter().any(allows) {
+            return Ok(());
+        }
+        let dropped = |v: &PolicyVersion| self.action(v, flow) == Action::Drop;
+        let all_drop = self.policies.iter().all(dropped);
+        Err(if all_drop { super::Reason::Policy } else { super::Reason::InClear })
+    }
+
+    /// May what came sealed be let in? Only if some live policy version wants it sealed.
+    pub fn wants_sealed(&self, flow: &Flow) -> bool {
+        self.policies.iter().any(|version| self.action(version, flow) == Action::Encrypt)
+    }
+
+    fn action(&self, version: &PolicyVersion, flow: &Flow) -> Action {
+        version.policy.action(flow).max(self.local.action(flow))
+    }
+}

@@ -1,0 +1,545 @@
+//! The control thread: key server, rules, status.
+
+use super::data::Data;
+use super::status::Overview;
+use super::status_socket::StatusSocket;
+use super::{memory, status};
+use crate::boottime;
+use crate::config::{Config, Endpoint};
+use crate::enrolment;
+use crate::folders::Folders;
+use crate::identity::Identity;
+use crate::logging;
+use crate::pipeline::{EpochView, Leases, Note, Shared, View};
+use crate::rules::Plan;
+use crate::server::Link;
+use anyhow::{Context as _, Result};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::os::fd::AsRawFd as _;
+use std::sync::Arc;
+use tsg_control::gateway::{Event, Gateway, Standing};
+use tsg_control::message::{Command, CommandKind, Done, LogLevel, PolicyVersion};
+use tsg_control::policy::{Action, Policy};
+
+/// Rules and ports are looked after this often, in milliseconds.
+const LOOK_AFTER: u64 = 1_000;
+
+/// The workers get a new view at least this often: uncertainty about the time grows.
+const RENEW_VIEW: u64 = 30_000;
+
+/// A machine that was not heard for this long is not behind us any more.
+const FORGET_MACHINE: u64 = 30 * 60_000;
+
+/// A machine that no gateway reports is named in an alarm for this long.
+const NAME_UNREACHED: u64 = 5 * 60_000;
+
+/// A server that does not let us in for this long is given up for the next one of the list.
+const NEXT_SERVER: u64 = 20_000;
+
+/// Sender numbers beyond one for each thread.
+const SPARES: usize = 2;
+
+/// More machines than this are not told apart.
+const MOST_MACHINES: usize = 1_024;
+
+/// Everything that the control thread has.
+pub(super) struct Control {
+    pub(super) config: Config,
+    folders: Folders,
+    pub(super) identity: Identity,
+    pub(super) gateway: Gateway,
+    link: Option<Link>,
+    pub(super) data: Data,
+    pub(super) shared: Arc<Shared>,
+    before: Option<PolicyVersion>,
+    plan: Option<Plan>,
+    servers: Vec<SocketAddr>,
+    machines: BTreeMap<IpAddr, u64>,
+    unreached: BTreeMap<IpAddr, u64>,
+    lease_failed: bool,
+    stale_view: bool,
+    view_at: u64,
+    looked_at: u64,
+    turned_at: u64,
+    signals: SignalFd,
+    wake: Arc<EventFd>,
+    socket: StatusSocket,
+    running: bool,
+}
+
+impl Control {
+    pub(super) fn new(
+        config: Config,
+        folders: Folders,
+        identity: Identity,
+        signals: &SigSet,
+    ) -> Result<Self> {
+        let now = boottime::now();
+        let data = Data::new(&config);
+        let leases = Leases::open(&folders.run)?;
+        let remembers = leases.continue_earlier();
+        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let waker = Arc::clone(&wake);
+        let waker = Box::new(move || {
+            // Full means that it is awake already.
+            let _ = waker.write(1);
+        });
+        let shared = Arc::new(Shared::new(data.workers(), leases, waker));
+        let mut gateway = Gateway::new(about(&config, &folders, &data)?, random_number(), now);
+        match memory::recall(&folders) {
+            Some(saved) if remembers => {
+                log::info!("going on with the keys of before the restart");
+                gateway.restore(saved, now);
+            }
+            // Without the file of sequence numbers nobody knows what was used.
+            Some(_) | None => memory::keep(&folders, None)?,
+        }
+        let active = config.enabled && !config.servers.is_empty();
+        let link = match (active, config.server_key) {
+            (true, Some(key)) => Some(Link::open(config.servers.clone(), key, &identity)?),
+            (true, None) | (false, _) => None,
+        };
+        if link.is_none() {
+            log::info!("idle: no key server is set, or the gateway is switched off");
+        }
+        Ok(Self {
+            servers: config.servers.iter().flat_map(addresses).collect(),
+            before: memory::recall_policy(&folders),
+            socket: StatusSocket::open(&folders.socket())?,
+            signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
+            gateway,
+            link,
+            data,
+            shared,
+            plan: None,
+            machines: BTreeMap::new(),
+            unreached: BTreeMap::new(),
+            lease_failed: false,
+            stale_view: true,
+            view_at: now,
+            looked_at: 0,
+            turned_at: now,
+            wake,
+            running: true,
+            config,
+            folders,
+            identity,
+        })
+    }
+
+    pub(super) fn run(mut self) -> Result<()> {
+        while self.running {
+            self.wait()?;
+            let now = boottime::now();
+            self.take_signals();
+            self.take_notes(now);
+            self.take_messages(now);
+            if self.gateway.poll_timeout().is_some_and(|at| now >= at) && self.link.is_some() {
+                self.gateway.handle_timeout(now);
+            }
+            self.take_events(now);
+            self.renew(now);
+            self.look_after(now);
+            self.answer();
+            self.send();
+        }
+        self.stop();
+        Ok(())
+    }
+
+    fn is_active(&self) -> bool {
+        self.link.is_some()
+    }
+
+    fn wait(&self) -> Result<()> {
+        let now = boottime::now();
+        let next = [Some(self.looked_at + LOOK_AFTER), self.gateway.poll_timeout()];
+        let next = next.into_iter().flatten().min().unwrap_or(now);
+        let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
+        let descriptors =
+            [self.signals.as_raw_fd(), self.wake.as_raw_fd()].into_iter().chain(self.socket.descriptors());
+        let mut items: Vec<zmq::PollItem<'_>> =
+            descriptors.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
+        if let Some(link) = &self.link {
+            items.extend(link.poll_items());
+        }
+        match zmq::poll(&mut items, timeout) {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(error) => Err(error).context("poll"),
+        }
+    }
+
+    fn take_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            match Signal::try_from(info.ssi_signo as i32) {
+                Ok(Signal::SIGHUP) => self.reload(),
+                _ => self.running = false,
+            }
+        }
+    }
+
+    fn take_notes(&mut self, now: u64) {
+        let _ = self.wake.read();
+        for note in self.shared.take_notes() {
+            match note {
+                Note::UnknownEpoch => self.gateway.handle_unknown_epoch(now),
+                Note::Authentic { epoch } => self.gateway.handle_authentic(epoch, now),
+                Note::Exhausted { epoch, sender } => {
+                    log::info!("epoch {epoch}: sender number {sender} is used up");
+                    self.gateway.handle_exhausted(epoch, sender, now);
+                }
+                Note::Machine(address) => self.hear(address, now),
+                Note::Downstream(address) => {
+                    log::info!("{address} has its own gateway behind this one");
+                    self.machines.remove(&address);
+                }
+                Note::Unreached(address) => {
+                    if self.unreached.len() < MOST_MACHINES || self.unreached.contains_key(&address)
+                    {
+                        self.unreached.insert(address, now);
+                    }
+                }
+                Note::LeaseFailed => {
+                    if !self.lease_failed {
+                        log::error!(
+                            "{}: the sequence numbers cannot be stored, so nothing is sealed; is \
+                             the file system full or read-only?",
+                            self.folders.run.display()
+                        );
+                    }
+                    self.lease_failed = true;
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, address: IpAddr, now: u64) {
+        if self.machines.len() < MOST_MACHINES || self.machines.contains_key(&address) {
+            self.machines.insert(address, now);
+        }
+    }
+
+    fn take_messages(&mut self, now: u64) {
+        let Some(link) = &self.link else { return };
+        let received = link.receive();
+        if received.connected {
+            self.gateway.handle_connected(now);
+        }
+        for message in received.messages {
+            self.gateway.handle_message(message, now);
+        }
+    }
+
+    fn take_events(&mut self, now: u64) {
+        let mut save = false;
+        while let Some(event) = self.gateway.poll_event() {
+            match event {
+                Event::Keys | Event::Machines => self.stale_view = true,
+                Event::Policy => {
+                    self.stale_view = true;
+                    let kept = memory::keep_policy(&self.folders, self.gateway.policies());
+                    report(kept, "the policy is not kept for the next boot");
+                }
+                Event::Standing => self.say_standing(),
+                Event::Save => save = true,
+                Event::TokenSpent => {
+                    report(enrolment::forget(&self.folders), "the token is used up");
+                }
+                Event::Command(command) => self.carry_out(command),
+            }
+        }
+        if save {
+            let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
+            report(kept, "the keys do not survive a restart of the daemon");
+        }
+        if self.is_active() && now >= self.view_at + RENEW_VIEW {
+            self.stale_view = true;
+        }
+    }
+
+    fn say_standing(&self) {
+        match self.gateway.standing() {
+            Standing::Searching => log::info!("looking for the key server"),
+            Standing::Pending => log::warn!(
+                "waiting for approval on the key server; compare the fingerprint there: {}",
+                self.identity.public().fingerprint()
+            ),
+            Standing::Refused(reason) => log::error!("the key server refuses: {reason}"),
+            Standing::Member => {
+                let (group, name) = self.gateway.names().unwrap_or_default();
+                log::info!("member {name} of group {group}");
+            }
+            Standing::Island(_) => log::warn!(
+                "the key server does not answer; going on with the keys at hand"
+            ),
+            Standing::Revoked(reason) => log::error!("thrown out of the group: {reason}"),
+        }
+    }
+
+    /// Brings what changed to the workers and into the kernel.
+    fn renew(&mut self, now: u64) {
+        if !self.stale_view || !self.is_active() {
+            return;
+        }
+        self.stale_view = false;
+        self.view_at = now;
+        self.shared.publish(self.view(now));
+        let plan = self.new_plan();
+        if self.plan.as_ref() != Some(&plan) {
+            self.data.install(&plan, &self.shared);
+            self.plan = Some(plan);
+        }
+    }
+
+    fn view(&self, now: u64) -> View {
+        View {
+            epochs: self.gateway.keys(now).into_iter().filter_map(EpochView::new).collect(),
+            policies: self.policies(),
+            local: self.stricter_rules(),
+            window: self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000,
+            others: self.gateway.map().others.iter().copied().collect(),
+            path_mtu: self.config.path_mtu.unwrap_or_else(|| self.data.path_mtu()),
+            oversize: self.config.oversize,
+            fail: self.config.fail,
+        }
+    }
+
+    fn new_plan(&self) -> Plan {
+        let policies = self.policies();
+        let Some(newest) = policies.last() else {
+            return Plan { servers: self.servers.clone(), ..Plan::unknown(self.config.fail) };
+        };
+        let local = self.stricter_rules();
+        let local = (!local.rules.is_empty()).then_some(local);
+        let carriages: Vec<_> =
+            self.gateway.keys(boottime::now()).into_iter().map(|key| key.carriage).collect();
+        let unknown = Plan::unknown(self.config.fail);
+        Plan {
+            // While the mode changes, the laxer one must still get through.
+            mode: policies.iter().map(|version| version.mode).min().unwrap_or(unknown.mode),
+            fail: newest.fail,
+            non_ip: newest.non_ip.clone(),
+            policies: policies.iter().map(|v| v.policy.clone()).chain(local).collect(),
+            carriages: if carriages.is_empty() { unknown.carriages } else { distinct(carriages) },
+            servers: self.servers.clone(),
+        }
+    }
+
+    /// The server's policies with the local bypass rules in front, if the group allows these; until
+    /// the server has spoken, the one of before the boot.
+    fn policies(&self) -> Vec<PolicyVersion> {
+        let known = self.gateway.policies();
+        let mut policies: Vec<PolicyVersion> = match known {
+            [] => self.before.iter().cloned().collect(),
+            known => known.to_vec(),
+        };
+        if self.gateway.settings().is_some_and(|settings| settings.local_bypass) {
+            let bypass = self.config.rules.iter().filter(|rule| rule.action == Action::Bypass);
+            for version in &mut policies {
+                let servers = std::mem::take(&mut version.policy.rules);
+                version.policy.rules = bypass.clone().cloned().chain(servers).collect();
+            }
+        }
+        policies
+    }
+
+    /// The local rules that want more than the server.
+    fn stricter_rules(&self) -> Policy {
+        let stricter = self.config.rules.iter().filter(|rule| rule.action != Action::Bypass);
+        Policy::new(stricter.cloned().collect())
+    }
+
+    fn look_after(&mut self, now: u64) {
+        if now < self.looked_at + LOOK_AFTER || !self.is_active() {
+            self.looked_at = self.looked_at.max(now.saturating_sub(LOOK_AFTER - 1));
+            if !self.is_active() {
+                self.looked_at = now;
+            }
+            return;
+        }
+        self.looked_at = now;
+        if let Some(plan) = &self.plan {
+            self.data.verify(plan, &self.shared);
+        }
+        for address in self.data.machines() {
+            self.hear(address, now);
+        }
+        let downstream = self.shared.downstream();
+        self.machines
+            .retain(|address, at| now < *at + FORGET_MACHINE && !downstream.contains(address));
+        self.unreached.retain(|_, at| now < *at + NAME_UNREACHED);
+        self.gateway.handle_machines(self.machines.keys().copied().collect(), now);
+        let overview = self.overview(now);
+        self.gateway.handle_counters(overview.counters, overview.alarms);
+        self.turn_to_next_server(now);
+    }
+
+    fn turn_to_next_server(&mut self, now: u64) {
+        let answered = !matches!(self.gateway.standing(), Standing::Searching | Standing::Island(_));
+        if answered || now < self.turned_at + NEXT_SERVER {
+            self.turned_at = if answered { now } else { self.turned_at };
+            return;
+        }
+        self.turned_at = now;
+        if let Some(link) = &mut self.link {
+            match link.next_server(&self.identity) {
+                Ok(true) => log::warn!(
+                    "no answer; trying {}",
+                    link.server().map(ToString::to_string).unwrap_or_default()
+                ),
+                Ok(false) => {}
+                Err(error) => log::error!("{error:#}"),
+            }
+        }
+    }
+
+    fn overview(&self, now: u64) -> Overview {
+        let unreached = self.unreached.keys().copied().collect();
+        status::overview(self, unreached, self.lease_failed, now)
+    }
+
+    fn answer(&mut self) {
+        let now = boottime::now();
+        let overview = self.overview(now);
+        self.socket.serve(|method, _| match method {
+            "status" => Ok(overview.json.clone()),
+            "counters" => Ok(serde_json::to_value(&overview.counters)?),
+            _ => anyhow::bail!("there is no method {method:?}; there are status and counters"),
+        });
+    }
+
+    fn send(&mut self) {
+        while let Some(message) = self.gateway.poll_transmit() {
+            if let Some(link) = &self.link {
+                link.send(&message);
+            }
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
+        let answer = match command.kind {
+            CommandKind::Reload => {
+                self.reload();
+                Ok(String::new())
+            }
+            CommandKind::LogLevel(level) => {
+                logging::set_level(level_filter(level));
+                Ok(String::new())
+            }
+            CommandKind::Diagnostics => Ok(self.overview(boottime::now()).json.to_string()),
+            CommandKind::Reboot => {
+                log::warn!("the key server wants this box to restart");
+                std::process::Command::new("/sbin/reboot").spawn().map(|_| String::new())
+            }
+            CommandKind::Rekey | CommandKind::Reregister => Ok(String::new()),
+        };
+        let (ok, text) = match answer {
+            Ok(text) => (true, text),
+            Err(error) => (false, error.to_string()),
+        };
+        self.gateway.done(Done { command: command.command, ok, text });
+    }
+
+    /// Takes over what may change while running; the rest is for the next start.
+    fn reload(&mut self) {
+        match Config::load(&self.folders.config_file()) {
+            Ok((new, warnings)) => {
+                for warning in warnings {
+                    log::warn!("{warning}");
+                }
+                logging::set_level(new.log_level);
+                let same = Config {
+                    rules: self.config.rules.clone(),
+                    oversize: self.config.oversize,
+                    path_mtu: self.config.path_mtu,
+                    fail: self.config.fail,
+                    log_level: self.config.log_level,
+                    ..new.clone()
+                } == self.config;
+                if !same {
+                    log::warn!("server, bridge or attach changed: restart tsg to take that over");
+                }
+                self.config = Config {
+                    rules: new.rules,
+                    oversize: new.oversize,
+                    path_mtu: new.path_mtu,
+                    fail: new.fail,
+                    log_level: new.log_level,
+                    ..self.config.clone()
+                };
+                self.stale_view = true;
+                log::info!("configuration read again");
+            }
+            Err(error) => log::error!("the configuration stays as it was: {error:#}"),
+        }
+    }
+
+    fn stop(&mut self) {
+        let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
+        self.data.leave(fail);
+        let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
+        report(kept, "the keys do not survive a restart of the daemon");
+        log::info!("stopped; `fail` is {fail:?} for what the rules match");
+    }
+}
+
+fn about(
+    config: &Config,
+    folders: &Folders,
+    data: &Data,
+) -> Result<tsg_control::gateway::Identity> {
+    let host = || nix::unistd::gethostname().ok()?.into_string().ok();
+    Ok(tsg_control::gateway::Identity {
+        name: config.name.clone().or_else(host).unwrap_or_default(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        aes: tsg_sodium::aes_available(),
+        senders: u8::try_from(data.workers() + SPARES).unwrap_or(u8::MAX),
+        token: enrolment::pending(folders)?,
+    })
+}
+
+fn random_number() -> u64 {
+    let mut bytes = [0; 8];
+    tsg_sodium::random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// The addresses of a key server, for the rules: its connections always pass.
+fn addresses(server: &Endpoint) -> Vec<SocketAddr> {
+    match (server.host(), server.port()).to_socket_addrs() {
+        Ok(addresses) => addresses.collect(),
+        Err(error) => {
+            log::warn!("option server '{server}': {error}");
+            Vec::new()
+        }
+    }
+}
+
+fn report(done: Result<()>, what: &str) {
+    if let Err(error) = done {
+        log::error!("{what}: {error:#}");
+    }
+}
+
+fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    values.into_iter().fold(Vec::new(), |mut list, value| {
+        if !list.contains(&value) {
+            list.push(value);
+        }
+        list
+    })
+}
+
+const fn level_filter(level: LogLevel) -> log::LevelFilter {
+    match level {
+        LogLevel::Error => log::LevelFilter::Error,
+        LogLevel::Warn => log::LevelFilter::Warn,
+        LogLevel::Info => log::LevelFilter::Info,
+        LogLevel::Debug => log::LevelFilter::Debug,
+        LogLevel::Trace => log::LevelFilter::Trace,
+    }
+}

@@ -1,0 +1,206 @@
+//! The data path under control: one attach for each bridge, and what they share.
+
+use super::sys;
+use crate::attach::{self, Handler, Kind, Ports, Running};
+use crate::config::{Attach, Bridge, Config};
+use crate::pipeline::{Shared, Worker};
+use crate::rules::Plan;
+use anyhow::{Context as _, Result, bail};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use tsg_control::group::Fail;
+
+/// More threads than this for one bridge are of no use.
+const MOST_THREADS: usize = 4;
+
+/// A path narrower than this carries nothing; what an interface says then is not believed.
+const LEAST_MTU: u16 = 576;
+
+/// All bridges of the configuration.
+pub(super) struct Data {
+    bridges: Vec<Attached>,
+    threads: usize,
+}
+
+struct Attached {
+    ports: Ports,
+    wanted: Attach,
+    running: Option<Running>,
+    why: String,
+    trouble: Option<String>,
+}
+
+/// How one bridge is doing, for the status.
+pub(super) struct BridgeStatus<'a> {
+    pub(super) ports: &'a Ports,
+    pub(super) kind: Option<Kind>,
+    pub(super) why: &'a str,
+    pub(super) trouble: Vec<String>,
+}
+
+impl Data {
+    pub(super) fn new(config: &Config) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let attached = |bridge: &Bridge| Attached {
+            ports: Ports {
+                bridge: bridge.device.clone().unwrap_or_else(|| "br-lan".to_owned()),
+                lan: bridge.lan.clone(),
+                wan: bridge.wan.clone(),
+            },
+            wanted: config.attach,
+            running: None,
+            why: String::new(),
+            trouble: None,
+        };
+        Self {
+            bridges: config.bridges.iter().map(attached).collect(),
+            threads: cores.clamp(1, MOST_THREADS),
+        }
+    }
+
+    /// Threads of all bridges together.
+    pub(super) fn workers(&self) -> usize {
+        self.bridges.len() * self.threads
+    }
+
+    /// The smallest MTU among the WAN ports.
+    pub(super) fn path_mtu(&self) -> u16 {
+        let mtus = self.bridges.iter().filter_map(|bridge| sys::mtu(&bridge.ports.wan));
+        mtus.filter(|&mtu| mtu >= LEAST_MTU).min().unwrap_or(1_500)
+    }
+
+    /// Starts what does not run yet, and brings the plan into force everywhere.
+    pub(super) fn install(&mut self, plan: &Plan, shared: &Arc<Shared>) {
+        let threads = self.threads;
+        for (at, bridge) in self.bridges.iter_mut().enumerate() {
+            let done = bridge.install(plan, shared, at * threads..(at + 1) * threads);
+            bridge.note(done);
+        }
+    }
+
+    /// Puts right what somebody took away, and starts what could not be started before.
+    pub(super) fn verify(&mut self, plan: &Plan, shared: &Arc<Shared>) {
+        let threads = self.threads;
+        for (at, bridge) in self.bridges.iter_mut().enumerate() {
+            let done = match &mut bridge.running {
+                Some(running) => running.verify(),
+                None => bridge.install(plan, shared, at * threads..(at + 1) * threads),
+            };
+            bridge.note(done);
+        }
+    }
+
+    /// Machines that were heard on the LAN side since the last call.
+    pub(super) fn machines(&self) -> Vec<IpAddr> {
+        let heard = self.bridges.iter().filter_map(|bridge| bridge.running.as_ref());
+        heard.flat_map(Running::poll_machines).map(|machine| machine.address).collect()
+    }
+
+    /// What the attaches count, by name.
+    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
+        let mut sum = attach::Counters::default();
+        for running in self.bridges.iter().filter_map(|bridge| bridge.running.as_ref()) {
+            sum += running.counters();
+        }
+        let counts = [
+            ("attach_frames", sum.frames),
+            ("attach_extra", sum.extra),
+            ("attach_send_failed", sum.send_failed),
+            ("attach_no_link_address", sum.no_link_address),
+            ("attach_malformed", sum.malformed),
+            ("attach_queue_full", sum.queue_full),
+        ];
+        counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
+    }
+
+    pub(super) fn status(&self) -> impl Iterator<Item = BridgeStatus<'_>> {
+        self.bridges.iter().map(|bridge| {
+            let status = bridge.running.as_ref().map(Running::status);
+            let mut trouble: Vec<String> = bridge.trouble.iter().cloned().collect();
+            if let Some(status) = status {
+                let missing = (!status.ports).then(|| "a port is missing".to_owned());
+                let gate = status.gate.as_ref().map(|why| format!("the gate does not stand: {why}"));
+                trouble.extend([missing, gate].into_iter().flatten());
+            }
+            BridgeStatus {
+                ports: &bridge.ports,
+                kind: status.map(|status| status.kind),
+                why: &bridge.why,
+                trouble,
+            }
+        })
+    }
+
+    /// Ends it; `fail` says what stays behind.
+    pub(super) fn leave(&mut self, fail: Fail) {
+        for bridge in &mut self.bridges {
+            if let Some(running) = bridge.running.take() {
+                if let Err(error) = running.leave(fail) {
+                    log::error!("{}: {error:#}", bridge.ports.bridge);
+                }
+            }
+        }
+    }
+}
+
+impl Attached {
+    fn install(
+        &mut self,
+        plan: &Plan,
+        shared: &Arc<Shared>,
+        workers: std::ops::Range<usize>,
+    ) -> Result<()> {
+        if self.running.is_none() {
+            let (kind, why) = choose(self.wanted, &self.ports)?;
+            let handler = |number| -> Box<dyn Handler> {
+                Box::new(Worker::new(number, Arc::clone(shared)))
+            };
+            let running = attach::start(kind, &self.ports, workers.map(handler).collect())?;
+            log::info!("{}: attach {why}", self.ports.bridge);
+            self.running = Some(running);
+            self.why = why;
+        }
+        self.running.as_mut().context("just started")?.install(plan)
+    }
+
+    /// Says a trouble once when it comes, and once when it goes.
+    fn note(&mut self, done: Result<()>) {
+        let trouble = done.err().map(|error| format!("{error:#}"));
+        if trouble != self.trouble {
+            match &trouble {
+                Some(trouble) => log::error!("{}: {trouble}", self.ports.bridge),
+                None => log::info!("{}: all is well again", self.ports.bridge),
+            }
+            self.trouble = trouble;
+        }
+    }
+}
+
+fn choose(wanted: Attach, ports: &Ports) -> Result<(Kind, String)> {
+    let told = |kind: Kind| (kind, format!("{kind}: chosen in the configuration"));
+    match wanted {
+        Attach::NfqueueNft => return Ok(told(Kind::NfqueueNft)),
+        Attach::NfqueueIptables => return Ok(told(Kind::NfqueueIptables)),
+        Attach::Ingress => return Ok(told(Kind::Ingress)),
+        Attach::Auto | Attach::Nfqueue => {}
+    }
+    let probe = attach::probe(ports);
+    let kind = match wanted {
+        Attach::Nfqueue => {
+            [Kind::NfqueueNft, Kind::NfqueueIptables].into_iter().find(|&kind| probe.can(kind))
+        }
+        Attach::Auto | Attach::NfqueueNft | Attach::NfqueueIptables | Attach::Ingress => {
+            probe.choice()
+        }
+    };
+    match kind {
+        Some(kind) => Ok((kind, probe.reason())),
+        None => bail!(
+            "this kernel offers no way to get at packets: {}. Install kmod-nft-queue and \
+             kmod-nft-bridge (or kmod-br-netfilter with iptables-mod-nfqueue, or kmod-nft-netdev \
+             with kmod-tun)",
+            probe.reason()
+        ),
+    }
+}

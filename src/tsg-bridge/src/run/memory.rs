@@ -1,0 +1,82 @@
+//! What the daemon keeps: its state over a restart of the daemon (in RAM, with keys), and the last
+//! policy over a boot (on flash, without).
+
+use crate::folders::Folders;
+use crate::identity::{Replace, write_secret_file};
+use anyhow::{Context as _, Result};
+use std::fs;
+use std::io::ErrorKind;
+use std::path::PathBuf;
+use tsg_control::gateway::Saved;
+use tsg_control::message::{PolicyVersion, decode, encode};
+use tsg_control::timeline::Stage;
+use zeroize::Zeroizing;
+
+/// A longer file is not ours.
+const LONGEST: usize = 1 << 20;
+
+fn state_file(folders: &Folders) -> PathBuf {
+    folders.run.join("state")
+}
+
+/// Keeps the state in RAM; without one, there is nothing to go on from.
+pub(super) fn keep(folders: &Folders, saved: Option<&Saved>) -> Result<()> {
+    let path = state_file(folders);
+    match saved {
+        Some(saved) => write_secret_file(&path, &encode(saved), Replace::Allow),
+        None => match fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("{}: cannot be deleted", path.display()))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        },
+    }
+}
+
+/// What an earlier process of this boot kept. A file that cannot be read is no reason not to
+/// start: the gateway registers anew.
+pub(super) fn recall(folders: &Folders) -> Option<Saved> {
+    let path = state_file(folders);
+    let bytes = Zeroizing::new(fs::read(&path).ok()?);
+    match decode(&bytes, LONGEST) {
+        Ok(saved) => Some(saved),
+        Err(error) => {
+            log::warn!("{}: {error}; starting without it", path.display());
+            None
+        }
+    }
+}
+
+/// Keeps the newest policy in force for the next boot.
+pub(super) fn keep_policy(folders: &Folders, policies: &[PolicyVersion]) -> Result<()> {
+    let newest = policies.iter().rev().find(|version| version.stage == Stage::Active);
+    let Some(newest) = newest else { return Ok(()) };
+    let text = serde_json::to_vec_pretty(newest)?;
+    let path = folders.policy();
+    // Flash wears: only what is new is written.
+    if fs::read(&path).is_ok_and(|old| old == text) {
+        return Ok(());
+    }
+    write_secret_file(&path, &text, Replace::Allow)
+}
+
+/// The policy of before the boot.
+pub(super) fn recall_policy(folders: &Folders) -> Option<PolicyVersion> {
+    let path = folders.policy();
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => {
+            log::warn!("{}: {error}", path.display());
+            return None;
+        }
+    };
+    let version = serde_json::from_slice::<PolicyVersion>(&text).map_err(|e| e.to_string());
+    match version.and_then(|v| v.policy.check().map(|()| v).map_err(|e| e.to_string())) {
+        Ok(version) => Some(version),
+        Err(error) => {
+            log::warn!("{}: {error}; `fail` decides until the server answers", path.display());
+            None
+        }
+    }
+}

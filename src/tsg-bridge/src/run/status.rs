@@ -1,0 +1,151 @@
+//! What the gateway says of itself: for `tsg status`, and in its reports to the key server.
+
+use super::control::Control;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use tsg_control::gateway::{KeyView, Standing};
+use tsg_control::group::{Fail, Mode};
+use tsg_control::message::PolicyVersion;
+
+/// More machines than this are counted, not named.
+const MOST_NAMED: usize = 20;
+
+/// The state of one moment.
+pub(super) struct Overview {
+    pub(super) json: Value,
+    pub(super) counters: BTreeMap<String, u64>,
+    pub(super) alarms: Vec<String>,
+}
+
+pub(super) fn overview(
+    control: &Control,
+    unreached: Vec<IpAddr>,
+    lease_failed: bool,
+    now: u64,
+) -> Overview {
+    let gateway = &control.gateway;
+    let keys = gateway.keys(now);
+    let policy = gateway.active_policy();
+    let mut counters = control.shared.counters().by_name();
+    counters.extend(control.data.counters());
+    counters.insert("senders_known".to_owned(), control.shared.senders_known() as u64);
+    let mut alarms = Vec::new();
+    alarms.extend(standing_alarm(gateway.standing(), now));
+    alarms.extend(key_alarm(&keys, policy));
+    alarms.extend(unreached_alarm(&unreached, policy));
+    if lease_failed {
+        alarms.push("sequence numbers cannot be stored: nothing is sealed".to_owned());
+    }
+    for bridge in control.data.status() {
+        let device = &bridge.ports.bridge;
+        alarms.extend(bridge.trouble.iter().map(|trouble| format!("{device}: {trouble}")));
+    }
+    let bridges: Vec<Value> = control
+        .data
+        .status()
+        .map(|bridge| {
+            json!({
+                "device": bridge.ports.bridge,
+                "lan": bridge.ports.lan,
+                "wan": bridge.ports.wan,
+                "attach": bridge.kind.map(|kind| kind.name()),
+                "why": bridge.why,
+            })
+        })
+        .collect();
+    let names = gateway.names();
+    let sealing = keys.iter().find(|key| key.sealing);
+    let clock = gateway.clock();
+    let json = json!({
+        "state": state(gateway.standing(), sealing),
+        "connected": matches!(gateway.standing(), Standing::Member),
+        "name": names.map(|(_, name)| name),
+        "group": names.map(|(group, _)| group),
+        "fingerprint": control.identity.public().fingerprint().to_string(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "servers": control.config.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "epoch": sealing.map_or(0, |key| key.id),
+        "epochs": keys.iter().map(|key| epoch(key, now)).collect::<Vec<_>>(),
+        "policy": policy.map_or(0, |version| version.version),
+        "policies": gateway.policies().iter().map(|v| json!({
+            "version": v.version, "stage": v.stage, "mode": v.mode, "fail": v.fail,
+            "rules": v.policy.rules.len(),
+        })).collect::<Vec<_>>(),
+        "mode": policy.map(|version| version.mode),
+        "fail": policy.map_or(control.config.fail, |version| version.fail),
+        "time_error_ms": clock.map(|clock| clock.error(now)),
+        "bridges": bridges,
+        "machines": gateway.machines().iter().collect::<Vec<_>>(),
+        "machines_of_others": gateway.map().others.len(),
+        "counters": counters,
+        "alarms": alarms,
+    });
+    Overview { json, counters, alarms }
+}
+
+fn state(standing: &Standing, sealing: Option<&KeyView>) -> &'static str {
+    match (standing, sealing) {
+        (Standing::Revoked(_), _) => "revoked",
+        (Standing::Refused(_), _) => "refused",
+        (Standing::Pending, _) => "pending",
+        (_, Some(key)) if key.origin.is_some() => "sealing",
+        (Standing::Searching, _) => "searching",
+        (Standing::Member | Standing::Island(_), _) => "no key",
+    }
+}
+
+fn epoch(key: &KeyView, now: u64) -> Value {
+    let stage = match (key.prepared, key.sealing) {
+        (true, _) => "prepared",
+        (false, true) => "sealing",
+        (false, false) => "opening",
+    };
+    json!({
+        "id": key.id,
+        "stage": stage,
+        "cipher": key.suite.as_str(),
+        "senders": key.senders,
+        "ends_in_s": key.ends.map(|at| at.saturating_sub(now) / 1000),
+        "time_known": key.origin.is_some(),
+    })
+}
+
+fn standing_alarm(standing: &Standing, now: u64) -> Option<String> {
+    match standing {
+        Standing::Searching => Some("no answer of the key server yet".to_owned()),
+        Standing::Pending => Some("an operator has to approve this gateway".to_owned()),
+        Standing::Refused(reason) => Some(format!("the key server refuses: {reason}")),
+        Standing::Member => None,
+        Standing::Island(since) => Some(format!(
+            "the key server does not answer for {} s; the keys at hand serve until they end",
+            now.saturating_sub(*since) / 1000
+        )),
+        Standing::Revoked(reason) => Some(format!("thrown out of the group: {reason}")),
+    }
+}
+
+fn key_alarm(keys: &[KeyView], policy: Option<&PolicyVersion>) -> Option<String> {
+    let policy = policy?;
+    if keys.iter().any(|key| key.sealing && key.origin.is_some()) {
+        return None;
+    }
+    Some(match policy.fail {
+        Fail::Closed => "no key: what the rules match is stopped".to_owned(),
+        Fail::Open => "no key: what the rules match goes IN CLEAR, as `fail open` says".to_owned(),
+    })
+}
+
+fn unreached_alarm(unreached: &[IpAddr], policy: Option<&PolicyVersion>) -> Option<String> {
+    if unreached.is_empty() || policy.is_none_or(|version| version.mode != Mode::Enforce) {
+        return None;
+    }
+    let named: Vec<String> = unreached.iter().take(MOST_NAMED).map(ToString::to_string).collect();
+    let more = unreached.len().saturating_sub(MOST_NAMED);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!(
+        "no gateway is known in front of {}{more}: what is sealed for a machine without a gateway \
+         does not reach it",
+        named.join(", ")
+    ))
+}

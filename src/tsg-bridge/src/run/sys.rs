@@ -1,0 +1,37 @@
+//! The system calls that no crate wraps.
+#![allow(unsafe_code)]
+
+use anyhow::{Context as _, Result};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use std::os::fd::AsRawFd as _;
+
+/// Keys must not end up in a core file, nor be read by another process of the same user.
+pub(super) fn forbid_core_dumps() -> Result<()> {
+    prctl::set_dumpable(false).context("prctl(PR_SET_DUMPABLE)")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("setrlimit(RLIMIT_CORE)")
+}
+
+/// The MTU of an interface in this network namespace, if there is such an interface.
+pub(super) fn mtu(interface: &str) -> Option<u16> {
+    let socket =
+        socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None).ok()?;
+    // SAFETY: `ifreq` is plain data, for which zeroes are a value.
+    let mut request: libc::ifreq = unsafe { core::mem::zeroed() };
+    let room = request.ifr_name.len() - 1;
+    if interface.len() > room {
+        return None;
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(interface.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: SIOCGIFMTU reads the name and writes the MTU of the `ifreq` that it is given.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFMTU as _, &mut request) };
+    if done != 0 {
+        return None;
+    }
+    // SAFETY: after SIOCGIFMTU the union holds the MTU.
+    let mtu = unsafe { request.ifr_ifru.ifru_mtu };
+    u16::try_from(mtu.min(i32::from(u16::MAX))).ok()
+}

@@ -1,0 +1,12 @@
+//! The attaches on real bridges: two gateways with a trivial handler between two hosts, in network
+//! namespaces of their own. What the wire between the gateways carries is read by tcpdump.
+//!
+//! Needs root, `ip`, `nft`, `iptables`, `tcpdump` and `python3`:
+//! `cargo test -p tsg-bridge --test attach -- --include-ignored`.
+
+#![allow(unreachable_pub, missing_docs)]
+
+mod child;
+mod lab;
+mod packets;
+mod survival;

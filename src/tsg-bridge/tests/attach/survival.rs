@@ -1,0 +1,1 @@
+//! What stays when rules are taken away or the daemon is killed.

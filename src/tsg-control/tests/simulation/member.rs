@@ -1,0 +1,221 @@
+//! One box: a gateway, its clock, its link to the server and a data path that seals and opens.
+
+use crate::random::Chance;
+use std::collections::{BTreeMap, BTreeSet};
+use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing, pseudo_time};
+use tsg_control::keys::PublicKey;
+use tsg_control::token::TokenSecret;
+use tsg_esp::freshness::Freshness;
+use tsg_esp::spi::Spi;
+
+pub(crate) type Secret = [u8; 32];
+
+/// A connection: what is on its way when it breaks is lost, which `generation` tells.
+#[derive(Debug, Default)]
+pub(crate) struct Link {
+    pub(crate) up: bool,
+    pub(crate) cut: bool,
+    pub(crate) generation: u64,
+    pub(crate) since: u64,
+    pub(crate) last: [u64; 2],
+    pub(crate) waiting: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Packet {
+    pub(crate) from: usize,
+    /// It comes from a gateway that was thrown out.
+    pub(crate) ghost: bool,
+    pub(crate) sent: u64,
+    /// The sender was fit to be heard by all when it sent this.
+    pub(crate) counts: bool,
+    pub(crate) epoch: u64,
+    pub(crate) tek: Secret,
+    pub(crate) sender: u32,
+    pub(crate) pseudo: u32,
+    pub(crate) policy: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opened {
+    Yes { prepared: bool },
+    UnknownEpoch,
+    WrongKey,
+    SenderTooHigh,
+    NoTime,
+    Over,
+    NotFresh,
+    PolicyUnknown,
+}
+
+pub(crate) struct Member {
+    pub(crate) index: usize,
+    pub(crate) key: PublicKey,
+    pub(crate) gateway: Gateway,
+    pub(crate) aes: bool,
+    pub(crate) senders: u8,
+    /// Counts boots: sender numbers belong to one.
+    pub(crate) boot: u64,
+    booted: u64,
+    uptime: u64,
+    ppm: i64,
+    pub(crate) link: Link,
+    pub(crate) saved: Option<Saved>,
+    pub(crate) views: Vec<KeyView>,
+    pub(crate) viewed: u64,
+    /// Highest sequence number by secret and sender: in RAM, it survives the daemon.
+    pub(crate) sequences: BTreeMap<(Secret, u32), u64>,
+    pub(crate) spent: BTreeSet<(Secret, u32)>,
+    /// Until then it may lose packets.
+    pub(crate) excused: u64,
+    pub(crate) steps: (u64, u64),
+    pub(crate) said: (u64, u64),
+    /// The newest epoch that was in force here since it last had to forget all.
+    pub(crate) newest: u64,
+}
+
+impl Member {
+    pub(crate) fn new(index: usize, chance: &mut Chance) -> Self {
+        let mut key = [0; 32];
+        key[0] = index as u8 + 1;
+        key[1..9].copy_from_slice(&chance.next().to_be_bytes());
+        let aes = !chance.happens(150);
+        let senders = [1, 2, 4, 16][chance.below(4)];
+        let uptime = [0, 1_000, 86_400_000, 60 * 86_400_000][chance.below(4)];
+        let process = chance.next();
+        Self {
+            index,
+            key: PublicKey(key),
+            gateway: Gateway::new(identity(index, aes, senders, None), process, uptime),
+            aes,
+            senders,
+            boot: (index as u64) << 32,
+            booted: 0,
+            uptime,
+            ppm: chance.between(0, 380).cast_signed() - 190,
+            link: Link::default(),
+            saved: None,
+            views: Vec::new(),
+            viewed: 0,
+            sequences: BTreeMap::new(),
+            spent: BTreeSet::new(),
+            excused: 25_000,
+            steps: (0, 0),
+            said: (0, 0),
+            newest: 0,
+        }
+    }
+
+    /// This box's own milliseconds at the true time `t`.
+    pub(crate) fn local(&self, t: u64) -> u64 {
+        let real = (t - self.booted).cast_signed();
+        self.uptime + (real + real * self.ppm / 1_000_000).cast_unsigned()
+    }
+
+    /// The true time at which the box's own clock shows `local`.
+    pub(crate) fn true_time(&self, local: u64) -> u64 {
+        let own = i128::from(local.saturating_sub(self.uptime));
+        let real = own * 1_000_000 / i128::from(1_000_000 + self.ppm);
+        let mut t = self.booted.saturating_add(u64::try_from(real).unwrap_or(u64::MAX / 4));
+        while self.local(t) < local {
+            t += 1;
+        }
+        t
+    }
+
+    /// The daemon starts again; after a reboot nothing is left of before.
+    pub(crate) fn restart(&mut self, reboot: bool, token: Option<TokenSecret>, t: u64, process: u64) {
+        if reboot {
+            self.boot += 1;
+            self.booted = t;
+            self.uptime = process % 20_000;
+            self.saved = None;
+            self.sequences.clear();
+            self.spent.clear();
+            self.newest = 0;
+        }
+        let local = self.local(t);
+        self.gateway =
+            Gateway::new(identity(self.index, self.aes, self.senders, token), process, local);
+        if let Some(saved) = self.saved.clone() {
+            self.gateway.restore(saved, local);
+        }
+        self.viewed = 0;
+    }
+
+    pub(crate) fn look(&mut self, t: u64) {
+        self.views = self.gateway.keys(self.local(t));
+        self.viewed = t;
+    }
+
+    pub(crate) fn policy(&self) -> u64 {
+        self.gateway.active_policy().map_or(0, |policy| policy.version)
+    }
+
+    pub(crate) fn is_member(&self) -> bool {
+        *self.gateway.standing() == Standing::Member
+    }
+
+    fn usable(view: &KeyView, local: u64) -> bool {
+        view.origin.is_some() && view.ends.is_none_or(|at| local < at)
+    }
+
+    /// Seals one packet; `None` if there is nothing to seal with.
+    pub(crate) fn seal(&mut self, t: u64, chance: &mut Chance) -> Option<Packet> {
+        let local = self.local(t);
+        let view = self.views.iter().find(|view| view.sealing && Self::usable(view, local))?;
+        let threads = view.senders.len().min(2);
+        let sender = *view.senders.get(chance.below(threads.max(1)))?;
+        let tek = *view.tek.expose();
+        *self.sequences.entry((tek, sender)).or_default() += 1;
+        Some(Packet {
+            from: self.index,
+            ghost: false,
+            sent: t,
+            counts: false,
+            epoch: view.id,
+            tek,
+            sender,
+            pseudo: pseudo_time(local, view.origin?),
+            policy: self.policy(),
+        })
+    }
+
+    /// Opens a packet, in the order of DESIGN section 4.
+    pub(crate) fn open(&self, packet: &Packet, t: u64) -> Opened {
+        let local = self.local(t);
+        let byte = Spi::byte_of(packet.epoch);
+        let Some(view) = self.views.iter().find(|view| Spi::byte_of(view.id) == byte) else {
+            return Opened::UnknownEpoch;
+        };
+        if view.ends.is_some_and(|at| local >= at) {
+            return Opened::Over;
+        }
+        if packet.sender > view.highest_sender {
+            return Opened::SenderTooHigh;
+        }
+        let Some(origin) = view.origin else { return Opened::NoTime };
+        let window = self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000;
+        let fresh = Freshness { window_ms: window, clock_error_ms: view.error };
+        if fresh.check(packet.pseudo, pseudo_time(local, origin), Some(view.floor)).is_err() {
+            return Opened::NotFresh;
+        }
+        if *view.tek.expose() != packet.tek {
+            return Opened::WrongKey;
+        }
+        if !self.gateway.policies().iter().any(|policy| policy.version == packet.policy) {
+            return Opened::PolicyUnknown;
+        }
+        Opened::Yes { prepared: view.prepared }
+    }
+}
+
+fn identity(index: usize, aes: bool, senders: u8, token: Option<TokenSecret>) -> Identity {
+    Identity {
+        name: format!("gateway-{index}"),
+        version: "0.1.0".to_owned(),
+        aes,
+        senders,
+        token,
+    }
+}

@@ -1,0 +1,49 @@
+//! What one seed does to its world.
+
+use crate::random::Chance;
+
+/// How bad the world of one seed is.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    /// Single messages are lost, doubled and overtake each other; else only connections break,
+    /// with what is on its way.
+    pub(crate) harsh: bool,
+    /// The server is killed.
+    pub(crate) crashes: bool,
+    /// Old backups are restored and clocks jump.
+    pub(crate) backups: bool,
+    pub(crate) jumps: bool,
+    /// Members are thrown out.
+    pub(crate) revocations: bool,
+    /// Some gateways are cut off for long.
+    pub(crate) partitions: bool,
+    /// Daemons restart and boxes reboot.
+    pub(crate) restarts: bool,
+    /// Connections break for a moment.
+    pub(crate) breaks: bool,
+    /// What was said while the connection was down is said when it is back.
+    pub(crate) queues: bool,
+    /// Longest delay of a message between gateway and server.
+    pub(crate) delay: u64,
+}
+
+impl Plan {
+    pub(crate) fn new(seed: u64, chance: &mut Chance) -> Self {
+        // Calm worlds, in which nothing may be lost, and wild ones take turns.
+        let wild = seed % 4 == 3;
+        Self {
+            seed,
+            harsh: seed % 4 == 2,
+            crashes: seed % 2 == 1 || chance.happens(300),
+            backups: wild,
+            jumps: wild || chance.happens(200),
+            revocations: seed % 4 != 0,
+            partitions: wild || chance.happens(400),
+            restarts: wild || chance.happens(600),
+            breaks: chance.happens(700),
+            queues: chance.happens(500),
+            delay: [3, 20, 80, 400][chance.below(4)],
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! A server, ten boxes and everything between them, in virtual milliseconds.
+
+use crate::checks::Checks;
+use crate::disk::Disk;
+use crate::member::{Member, Opened, Packet};
+use crate::plan::Plan;
+use crate::random::Chance;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use tsg_control::gateway::Event;
+use tsg_control::keys::PublicKey;
+use tsg_control::message::{self, Done};
+use tsg_control::server::Server;
+
+pub(crate) const BOXES: usize = 10;
+
+/// What is going to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    ToServer { from: usize, generation: u64, frame: Vec<u8> },
+    ToGateway { to: usize, generation: u64, frame: Vec<u8> },
+    Connected { who: usize, generation: u64 },
+    Heal(usize),
+    /// A box sends a packet to all others.
+    Talk(usize),
+    Packet { to: usize, packet: Packet },
+    ServerStarts,
+    /// An operator, a cable or a power supply does something.
+    Trouble,
+}
+
+pub(crate) struct World {
+    pub(crate) plan: Plan,
+    pub(crate) chance: Chance,
+    pub(crate) t: u64,
+    pub(crate) server: Option<Server>,
+    pub(crate) server_since: u64,
+    /// The server's clock less the true time.
+    pub(crate) server_ahead: i64,
+    server_timer: Option<u64>,
+    server_steps: (u64, u64),
+    /// The server dies after so many more records and messages.
+    pub(crate) dies_after: Option<u64>,
+    pub(crate) disk: Disk,
+    pub(crate) backups: Vec<Disk>,
+    pub(crate) members: Vec<Member>,
+    timers: Vec<u64>,
+    who: BTreeMap<PublicKey, usize>,
+    /// No trouble from then on.
+    pub(crate) quiet_from: u64,
+    pub(crate) checks: Checks,
+    queue: BinaryHeap<Reverse<(u64, u64)>>,
+    happenings: BTreeMap<u64, Happening>,
+    next: u64,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut chance = Chance::new(seed.wrapping_mul(0x1234_5678_9abc_def1));
+        let plan = Plan::new(seed, &mut chance);
+        let members: Vec<_> = (0..BOXES).map(|index| Member::new(index, &mut chance)).collect();
+        let who = members.iter().map(|member| (member.key, member.index)).collect();
+        let mut world = Self {
+            checks: Checks::new(plan.seed),
+            plan,
+            t: 0,
+            server: None,
+            server_since: 0,
+            server_ahead: 1_700_000_000_000,
+            server_timer: None,
+            server_steps: (0, 0),
+            dies_after: None,
+            disk: Disk::default(),
+            backups: Vec::new(),
+            members,
+            timers: vec![0; BOXES],
+            who,
+            quiet_from: 0,
+            queue: BinaryHeap::new(),
+            happenings: BTreeMap::new(),
+            next: 0,
+            chance,
+        };
+        world.begin();
+        world
+    }
+
+    pub(crate) fn later(&mut self, at: u64, what: Happening) {
+        self.next += 1;
+        self.queue.push(Reverse((at.max(self.t), self.next)));
+        self.happenings.insert(self.next, what);
+    }
+
+    pub(crate) fn server_time(&self) -> u64 {
+        self.t.saturating_add_signed(self.server_ahead)
+    }
+
+    /// Runs until the true time `end`.
+    pub(crate) fn run(&mut self, end: u64) {
+        loop {
+            let queued = self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
+            let timer = self.server_timer.unwrap_or(u64::MAX);
+            let gateway = (0..BOXES).min_by_key(|&who| self.timers[who]).unwrap_or(0);
+            let at = queued.min(timer).min(self.timers[gateway]);
+            if at > end {
+                self.t = end;
+                return;
+            }
+            self.t = self.t.max(at);
+            if queued == at {
+                let Some(Reverse((_, number))) = self.queue.pop() else { continue };
+                let Some(what) = self.happenings.remove(&number) else { continue };
+                self.happen(what);
+            } else if timer == at {
+                let now = self.server_time();
+                self.checks.count_step(&mut self.server_steps, self.t, "server");
+                if let Some(server) = &mut self.server {
+                    server.handle_timeout(now);
+                }
+                self.server_turn();
+            } else {
+                let member = &mut self.members[gateway];
+                self.checks.count_step(&mut member.steps, self.t, "gateway");
+                member.gateway.handle_timeout(member.local(self.t));
+                self.gateway_turn(gateway);
+            }
+        }
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::ToServer { from, generation, frame } => {
+                self.at_server(from, generation, &frame);
+            }
+            Happening::ToGateway { to, generation, frame } => {
+                self.at_gateway(to, generation, &frame);
+            }
+            Happening::Connected { who, generation } => self.connected(who, generation),
+            Happening::Heal(who) => self.heal(who),
+            Happening::Talk(who) => self.talk(who),
+            Happening::Packet { to, packet } => self.arrives(to, &packet),
+            Happening::ServerStarts => self.start_server(),
+            Happening::Trouble => self.trouble(),
+        }
+    }
+
+    /// Carries out what a gateway wants after an event.
+    pub(crate) fn gateway_turn(&mut self, who: usize) {
+        while let Some(message) = self.members[who].gateway.poll_transmit() {
+            self.checks.count_message(&mut self.members[who].said, self.t);
+            self.send_to_server(who, message::encode(&message).to_vec());
+        }
+        let member = &mut self.members[who];
+        let mut commands = Vec::new();
+        while let Some(event) = member.gateway.poll_event() {
+            match event {
+                Event::Save => member.saved = member.gateway.save(),
+                Event::Command(command) => commands.push(command.command),
+                Event::Keys
+                | Event::Policy
+                | Event::Machines
+                | Event::Standing
+                | Event::TokenSpent => {}
+            }
+        }
+        let more = !commands.is_empty();
+        for command in commands {
+            member.gateway.done(Done { command, ok: true, text: String::new() });
+        }
+        member.look(self.t);
+        self.checks.views(member, self.t);
+        let due = member.gateway.poll_timeout().unwrap_or(u64::MAX / 2);
+        self.timers[who] = member.true_time(due);
+        if more {
+            self.gateway_turn(who);
+        }
+    }
+
+    /// Makes records durable, then sends; the server may die at any point of this.
+    pub(crate) fn server_turn(&mut self) {
+        let Some(mut server) = self.server.take() else { return };
+        let before = self.checks.truth.clone();
+        let mut changed = false;
+        while let Some(record) = server.poll_record() {
+            if self.dies() {
+                self.checks.died_within_a_turn(before, &server, self.server_time());
+                return self.server_gone();
+            }
+            self.disk.put(record);
+            changed = true;
+        }
+        if changed {
+            self.checks.acknowledged(&server, self.server_time());
+        }
+        while let Some((key, message)) = server.poll_transmit() {
+            if self.dies() {
+                return self.server_gone();
+            }
+            if let Some(&to) = self.who.get(&key) {
+                self.send_to_gateway(to, &message);
+            }
+        }
+        while server.poll_event().is_some() || server.poll_announcement().is_some() {}
+        let now = self.server_time();
+        self.server_timer =
+            server.poll_timeout(now).map(|at| at.saturating_add_signed(-self.server_ahead));
+        self.server = Some(server);
+    }
+
+    fn dies(&mut self) -> bool {
+        if let Some(left) = &mut self.dies_after {
+            *left = left.saturating_sub(1);
+        }
+        self.dies_after == Some(0)
+    }
+
+    /// It is dead: connections break, and it starts again after a while.
+    pub(crate) fn server_gone(&mut self) {
+        self.server = None;
+        self.server_timer = None;
+        self.dies_after = None;
+        for member in &mut self.members {
+            member.link.up = false;
+            member.link.generation += 1;
+        }
+        let wait = match self.chance.below(4) {
+            0 => self.chance.between(40_000, 70_000),
+            _ => self.chance.between(100, 5_000),
+        };
+        self.later(self.t + wait, Happening::ServerStarts);
+    }
+
+    fn start_server(&mut self) {
+        let old = self.plan.backups && !self.backups.is_empty() && self.chance.happens(300);
+        let old = old && self.t + 100_000 < self.quiet_from.max(200_000);
+        if old {
+            let which = self.chance.below(self.backups.len());
+            self.disk = self.backups[which].clone();
+            self.checks.restored_backup(self.t);
+        }
+        let now = self.server_time();
+        let random = Box::new(self.chance.split());
+        let server = Server::new(self.disk.stored.clone(), random, now);
+        if !old {
+            self.checks.remembered(&server, now);
+        }
+        self.server = Some(server);
+        self.server_since = self.t;
+        self.server_turn();
+        for who in 0..BOXES {
+            if !self.members[who].link.cut {
+                self.break_link(who);
+            }
+        }
+    }
+
+    fn talk(&mut self, who: usize) {
+        let again = self.t + self.chance.between(300, 900);
+        self.later(again, Happening::Talk(who));
+        self.talk_as_ghost(who);
+        let member = &mut self.members[who];
+        if member.viewed + 1_000 < self.t {
+            member.look(self.t);
+        }
+        let Some(mut packet) = member.seal(self.t, &mut self.chance) else {
+            self.checks.mute(member, self.t);
+            return;
+        };
+        packet.counts = member.is_member() && self.t >= member.excused;
+        self.checks.sealed(member, &packet);
+        self.checks.ghosts_hear(&packet, &self.members[who].link, self.server_since, self.plan.harsh);
+        self.broadcast(&packet);
+    }
+
+    pub(crate) fn broadcast(&mut self, packet: &Packet) {
+        let at = self.t + self.chance.between(1, 5);
+        for to in (0..BOXES).filter(|&to| to != packet.from) {
+            self.later(at, Happening::Packet { to, packet: packet.clone() });
+        }
+    }
+
+    fn arrives(&mut self, to: usize, packet: &Packet) {
+        let member = &mut self.members[to];
+        if member.viewed + 1_000 < self.t {
+            member.look(self.t);
+        }
+        let opened = member.open(packet, self.t);
+        let local = member.local(self.t);
+        match opened {
+            Opened::Yes { prepared } => {
+                self.checks.opened(member, packet, self.t, self.server_since, self.plan.harsh);
+                if prepared && !packet.ghost {
+                    member.gateway.handle_authentic(packet.epoch, local);
+                    self.gateway_turn(to);
+                }
+            }
+            Opened::UnknownEpoch => {
+                member.gateway.handle_unknown_epoch(local);
+                self.gateway_turn(to);
+            }
+            Opened::WrongKey
+            | Opened::SenderTooHigh
+            | Opened::NoTime
+            | Opened::Over
+            | Opened::NotFresh
+            | Opened::PolicyUnknown => {}
+        }
+        self.lost_unless(to, packet, opened);
+    }
+}
