@@ -29,18 +29,24 @@ pub enum Target {
     Syslog,
 }
 
+impl Target {
+    /// Do messages go to stderr?
+    pub fn is_stderr(self) -> bool {
+        match self {
+            Self::Auto => io::stderr().is_terminal(),
+            Self::Stderr => true,
+            Self::Syslog => false,
+        }
+    }
+}
+
 /// Installs the logger; to be called once in a process.
 ///
 /// # Errors
 /// There is a logger already.
 pub fn start(target: Target, level: LevelFilter) -> Result<()> {
-    let to_stderr = match target {
-        Target::Auto => io::stderr().is_terminal(),
-        Target::Stderr => true,
-        Target::Syslog => false,
-    };
     let logger: Box<dyn Log> =
-        if to_stderr { Box::new(Stderr) } else { Box::new(Syslog::default()) };
+        if target.is_stderr() { Box::new(Stderr) } else { Box::new(Syslog::default()) };
     log::set_boxed_logger(logger).map_err(|_| anyhow!("the logger was started twice"))?;
     set_level(level);
     Ok(())

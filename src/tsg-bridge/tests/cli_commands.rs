@@ -282,7 +282,7 @@ fn status_asks_the_running_gateway() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["server"]["connected"], true);
     let people = gateway.tsg(&["status"]).ok();
-    assert!(people.contains("state: idle"), "{people}");
+    assert!(people.starts_with("state:               idle\n"), "{people}");
     assert!(!people.contains('\x1b'), "{people:?}");
     gateway.tsg(&["status"]).fails(1, "not now");
     gateway.tsg(&["status"]).fails(1, "not JSON");

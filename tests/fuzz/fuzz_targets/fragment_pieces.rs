@@ -21,7 +21,8 @@ fuzz_target!(|input: &[u8]| {
         assert!(!piece.more || piece.len % 8 == 0);
         let mut bytes = vec![0; HEAD_ROOM + usize::from(path_mtu) + TAIL_ROOM];
         let mut out = Packet::new(&mut bytes, HEAD_ROOM..HEAD_ROOM).expect("the range is inside");
-        // Unless the packet itself is one that no host accepts, or cannot be sealed, every piece can.
+        // Unless the packet itself is one that no host accepts, or cannot be sealed, every piece
+        // can.
         let Ok(written) = write_piece(packet, &outline, &piece, &mut out) else {
             panic!("a piece of a packet is one");
         };

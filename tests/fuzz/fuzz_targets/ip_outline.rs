@@ -1,4 +1,5 @@
-//! The walk through the headers of a plain packet, and that what it accepts can be sealed and comes back.
+//! The walk through the headers of a plain packet, and that what it accepts can be sealed and comes
+//! back.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

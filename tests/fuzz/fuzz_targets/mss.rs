@@ -1,4 +1,5 @@
-//! Clamping the MSS: at most the option and the checksum change, and the sum over the segment does not.
+//! Clamping the MSS: at most the option and the checksum change, and the sum over the segment does
+//! not.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! What the packet targets share: forms, a buffer, and a cipher that lets everything through, so that the code behind
-//! the authentication is reached too.
+//! What the packet targets share: forms, a buffer, and a cipher that lets everything through, so
+//! that the code behind the authentication is reached too.
 
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Cipher, ICV_LEN, Unauthentic};

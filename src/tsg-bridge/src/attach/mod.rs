@@ -33,7 +33,7 @@ pub use outbox::Outbox;
 pub use ports::Ports;
 pub use probe::{Finding, Probe, probe};
 pub use running::{Running, Status, start};
-pub use sys::MARK;
+pub use sys::{MARK, MARK_MASK};
 
 /// A way to get at packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

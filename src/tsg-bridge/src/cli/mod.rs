@@ -1,7 +1,7 @@
 //! The command line of `tsg`.
 //!
 //! For: turning arguments into one command, running it, and exit codes: 0 done, 1 it did not work, 2 the
-//! arguments are wrong. Not for: what the daemon does (`run`). Secrets never come in as arguments, which
+//! arguments are wrong. Not for: what the daemon does ([`crate::run`]). Secrets never come in as arguments, which
 //! every process on the machine can read.
 
 mod args;
@@ -10,6 +10,7 @@ mod enrol;
 mod help;
 mod import;
 mod key;
+mod overview;
 mod status;
 
 pub use args::{Command, Options, UsageError};
@@ -50,6 +51,10 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Good) => ExitCode::SUCCESS,
         Ok(Verdict::Problems) => ExitCode::from(FAILED),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // The daemon has logged it.
+        Err(_) if options.command == Command::Run && options.log.is_stderr() => {
+            ExitCode::from(FAILED)
+        }
         Err(error) => {
             complain(&format!("{error:#}"));
             ExitCode::from(FAILED)

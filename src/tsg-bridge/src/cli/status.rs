@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use super::overview;
 use crate::folders::Folders;
 
 /// A gateway that runs answers within milliseconds.
@@ -22,8 +23,7 @@ pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<
         writeln!(out, "{answer}")?;
         return Ok(());
     }
-    let colours = io::stdout().is_terminal();
-    Printer { out, colours }.value(&answer, 0)
+    overview::show(&answer, io::stdout().is_terminal(), out)
 }
 
 fn ask(socket: &Path, method: &str) -> Result<Value> {
@@ -61,78 +61,4 @@ fn connect(socket: &Path) -> Result<UnixStream> {
         bail!("only root may ask on {}", socket.display());
     }
     Err(error).with_context(|| format!("cannot ask on {}", socket.display()))
-}
-
-/// Any answer as indented lines, so that a newer gateway's fields are shown too.
-struct Printer<'a> {
-    out: &'a mut dyn Write,
-    colours: bool,
-}
-
-impl Printer<'_> {
-    fn value(&mut self, value: &Value, depth: usize) -> Result<()> {
-        match value {
-            Value::Object(fields) => {
-                let width = fields.keys().map(String::len).max().unwrap_or(0) + 1;
-                for (name, value) in fields {
-                    self.field(&format!("{name}:"), width, value, depth)?;
-                }
-            }
-            Value::Array(items) => {
-                for item in items {
-                    self.field("-", 1, item, depth)?;
-                }
-            }
-            scalar @ (Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_)) => {
-                writeln!(self.out, "{}", plain(scalar))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn field(&mut self, label: &str, width: usize, value: &Value, depth: usize) -> Result<()> {
-        let indent = "  ".repeat(depth.min(16));
-        let is_empty = match value {
-            Value::Object(fields) => fields.is_empty(),
-            Value::Array(items) => items.is_empty(),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {
-                let text = self.coloured(label, &plain(value));
-                writeln!(self.out, "{indent}{label:<width$} {text}")?;
-                return Ok(());
-            }
-        };
-        if is_empty {
-            writeln!(self.out, "{indent}{label:<width$} none")?;
-            return Ok(());
-        }
-        writeln!(self.out, "{indent}{label}")?;
-        self.value(value, depth + 1)
-    }
-
-    fn coloured(&self, label: &str, text: &str) -> String {
-        const RED: &str = "\x1b[31m";
-        const GREEN: &str = "\x1b[32m";
-        let colour = match (label, text) {
-            _ if !self.colours => return text.to_owned(),
-            ("state:" | "connected:" | "sealing:", "running" | "sealing" | "true") => GREEN,
-            ("alarm:" | "error:", _) => RED,
-            ("state:" | "connected:" | "sealing:", _) => RED,
-            _ => return text.to_owned(),
-        };
-        format!("{colour}{text}\x1b[0m")
-    }
-}
-
-/// Texts come from other machines too: control characters stay visible and harmless.
-fn plain(value: &Value) -> String {
-    let text = match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "-".to_owned(),
-        other @ (Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_)) => {
-            other.to_string()
-        }
-    };
-    text.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
 }

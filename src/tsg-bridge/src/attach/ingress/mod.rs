@@ -144,7 +144,7 @@ impl Worker {
         let whole = &buffer[start..end];
         if from == Side::Lan {
             self.counters.lan_to_lan += u64::from(exits.lan != Lan::None);
-            self.to_lan(exits.lan, |wire, port| wire.send_frame(port, whole));
+            self.send_lan(exits.lan, |wire, port| wire.send_frame(port, whole));
             if !exits.wan {
                 return;
             }
@@ -227,18 +227,18 @@ impl Worker {
         send: impl Fn(&Wire, u32) -> io::Result<()>,
     ) {
         match from {
-            Side::Lan => self.to_wan(send),
-            Side::Wan => self.to_lan(exits.lan, send),
+            Side::Lan => self.send_wan(send),
+            Side::Wan => self.send_lan(exits.lan, send),
         }
     }
 
-    fn to_wan(&mut self, send: impl Fn(&Wire, u32) -> io::Result<()>) {
+    fn send_wan(&mut self, send: impl Fn(&Wire, u32) -> io::Result<()>) {
         if send(&self.wire, self.shared.interfaces.wan()).is_err() {
             self.counters.send_failed += 1;
         }
     }
 
-    fn to_lan(&mut self, lan: Lan, send: impl Fn(&Wire, u32) -> io::Result<()>) {
+    fn send_lan(&mut self, lan: Lan, send: impl Fn(&Wire, u32) -> io::Result<()>) {
         for port in 0..self.shared.interfaces.lan_count() {
             let wanted = match lan {
                 Lan::None => false,
@@ -262,9 +262,9 @@ impl Worker {
             self.counters.extra += 1;
             let send = |wire: &Wire, port| wire.send(port, &link, packet);
             match (to, to == from) {
-                (Side::Wan, _) => self.to_wan(send),
-                (Side::Lan, true) => self.to_lan(Lan::One(in_port), send),
-                (Side::Lan, false) => self.to_lan(exits.lan, send),
+                (Side::Wan, _) => self.send_wan(send),
+                (Side::Lan, true) => self.send_lan(Lan::One(in_port), send),
+                (Side::Lan, false) => self.send_lan(exits.lan, send),
             }
         }
         self.outbox = outbox;

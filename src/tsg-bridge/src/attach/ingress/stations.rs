@@ -55,10 +55,10 @@ impl Stations {
         }
         self.asked = Some(now);
         for (mac, ifindex) in forwarding_table() {
-            if let Some((side, lan_port)) = interfaces.side_of(ifindex) {
-                if self.known(mac, now).is_none() {
-                    self.hear(mac, side, lan_port, now);
-                }
+            if let Some((side, lan_port)) = interfaces.side_of(ifindex)
+                && self.known(mac, now).is_none()
+            {
+                self.hear(mac, side, lan_port, now);
             }
         }
         self.known(mac, now)

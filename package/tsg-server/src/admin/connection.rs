@@ -1,0 +1,116 @@
+//! One client: lines in, lines out.
+
+use super::Order;
+use super::socket::Letterbox;
+use crate::operations::{Answer, Operation, Operator, Refusal, RefusalKind};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A longer line is refused.
+pub const MOST_LINE: u64 = 1 << 20;
+
+/// A client that does not send or take anything for this long is cut off.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A line to a client.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// It was carried out.
+    Ok(Answer),
+    /// It was not.
+    Error(Refusal),
+}
+
+impl From<Result<Answer, Refusal>> for Reply {
+    fn from(outcome: Result<Answer, Refusal>) -> Self {
+        match outcome {
+            Ok(answer) => Self::Ok(answer),
+            Err(refusal) => Self::Error(refusal),
+        }
+    }
+}
+
+pub(super) fn serve(stream: UnixStream, letterbox: &Letterbox) {
+    if let Err(error) = talk(&stream, letterbox) {
+        log::debug!("a client of the admin socket is gone: {error}");
+    }
+}
+
+/// There are too many clients.
+pub(super) fn send_away(stream: &UnixStream) {
+    let _ = stream.set_write_timeout(Some(Duration::from_millis(100)));
+    let busy = Refusal::new(RefusalKind::Unavailable, "too many clients at once: try again");
+    let _ = send(stream, &Reply::Error(busy));
+}
+
+fn talk(stream: &UnixStream, letterbox: &Letterbox) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let peer = getsockopt(stream, PeerCredentials)?;
+    let own = geteuid().as_raw();
+    if peer.uid() != 0 && peer.uid() != own {
+        let text = "only root may talk to the key server";
+        return send(stream, &Reply::Error(Refusal::new(RefusalKind::Forbidden, text)));
+    }
+    let operator = Operator::peer(peer.uid(), peer.pid());
+    let mut reader = BufReader::new(stream);
+    loop {
+        let mut line = Vec::new();
+        (&mut reader).take(MOST_LINE).read_until(b'\n', &mut line)?;
+        if line.is_empty() {
+            return Ok(());
+        }
+        if line.last() != Some(&b'\n') {
+            let text = format!("a line has at most {MOST_LINE} bytes and ends with a line feed");
+            return send(stream, &Reply::Error(Refusal::new(RefusalKind::Invalid, text)));
+        }
+        send(stream, &ask(&line, &operator, letterbox))?;
+    }
+}
+
+fn ask(line: &[u8], operator: &Operator, letterbox: &Letterbox) -> Reply {
+    let operation: Operation = match serde_json::from_slice(line) {
+        Ok(operation) => operation,
+        Err(error) => {
+            let text = format!("this is no operation: {error}");
+            return Reply::Error(Refusal::new(RefusalKind::Invalid, text));
+        }
+    };
+    let ending = || Refusal::new(RefusalKind::Unavailable, "the key server is ending");
+    let (reply, answer) = sync_channel(1);
+    let order = Order { operation, operator: operator.clone(), reply };
+    if !letterbox.put(order) {
+        return Reply::Error(ending());
+    }
+    answer.recv().unwrap_or_else(|_| Err(ending())).into()
+}
+
+fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
+    // Answers may hold keys: zeroed, and never grown, which would leave copies behind.
+    let mut length = Counter(0);
+    serde_json::to_writer(&mut length, reply)?;
+    let mut line = Zeroizing::new(Vec::with_capacity(length.0 + 1));
+    serde_json::to_writer(&mut *line, reply)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

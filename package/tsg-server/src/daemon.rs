@@ -1,0 +1,150 @@
+//! The main thread: it alone owns the state machine and the database.
+//!
+//! One turn: wait; take a bounded number of messages, orders and signals; make every change
+//! durable in one transaction; only then send, publish and answer. When the disk does not take a
+//! change, the process ends: what it holds in memory is ahead of the disk, and nobody was told
+//! of it, so the next start goes on from what is true (docs/decisions/0003).
+
+mod signals;
+mod turn;
+
+use crate::admin::Admin;
+use crate::clock::{Reading, ServerClock};
+use crate::database::{Batch, Database};
+use crate::files::DataFolder;
+use crate::identity::Identity;
+use crate::network::{Listen, Network, Roster};
+use crate::process;
+use anyhow::{Context, Result};
+use signals::Signals;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use tsg_control::server::{Random, Server};
+
+/// The wall clock is looked at this often, in milliseconds.
+const LOOK_AT_CLOCK: u64 = 1_000;
+
+/// What the daemon is started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Root's socket.
+    pub socket: PathBuf,
+    /// Where gateways connect.
+    pub listen: Listen,
+}
+
+/// The running daemon.
+struct Daemon {
+    server: Server,
+    database: Database,
+    identity: Identity,
+    network: Network,
+    roster: Roster,
+    admin: Admin,
+    signals: Signals,
+    clock: ServerClock,
+    started: Reading,
+    jumps: u64,
+    next_look: u64,
+    batch: Batch,
+    answers: Vec<turn::Pending>,
+    talk: turn::Talk,
+}
+
+/// The system's random source, by libsodium.
+struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&mut self, bytes: &mut [u8]) {
+        tsg_sodium::random(bytes);
+    }
+}
+
+/// Runs until a signal ends it.
+///
+/// # Errors
+/// Why it could not start or go on.
+pub fn run(options: &Options) -> Result<()> {
+    // Before any thread: they inherit what is blocked.
+    let signals = Signals::take()?;
+    process::harden()?;
+    tsg_sodium::init()?;
+    tsg_sodium::self_test()?;
+    let held = DataFolder::open(&options.data)?;
+    let identity = Identity::open(&options.data)?;
+    let database = Database::open(&options.data)?;
+    let stored = database.load()?;
+    let roster = Roster::new(&stored);
+    let started = Reading::now()?;
+    let clock = ServerClock::new(started);
+    let server = Server::new(stored, Box::new(SystemRandom), clock.at(started));
+    let mut network = Network::open(&identity, &options.listen, &roster)?;
+    let admin = Admin::open(&options.socket)?;
+    log::info!(
+        "tsg-server {} listens on {}, announces on {}, obeys {}; key {}",
+        env!("CARGO_PKG_VERSION"),
+        network.listen(),
+        network.publish(),
+        options.socket.display(),
+        identity.public()
+    );
+    network.forget_silent(clock.at(started));
+    let mut daemon = Daemon {
+        server,
+        database,
+        identity,
+        network,
+        roster,
+        admin,
+        signals,
+        clock,
+        started,
+        jumps: 0,
+        next_look: 0,
+        batch: Batch::default(),
+        answers: Vec::new(),
+        talk: turn::Talk::default(),
+    };
+    let ended = daemon.turns();
+    let Daemon { network, admin, .. } = daemon;
+    drop(admin);
+    network.close();
+    drop(held);
+    ended
+}
+
+impl Daemon {
+    fn turns(&mut self) -> Result<()> {
+        // What the start itself changed.
+        self.settle(self.now()?)?;
+        loop {
+            self.wait()?;
+            if self.turn()? {
+                log::info!("ending");
+                return Ok(());
+            }
+        }
+    }
+
+    fn now(&self) -> Result<u64> {
+        Ok(self.clock.at(Reading::now()?))
+    }
+
+    /// Until there is something to do, or it is time.
+    fn wait(&self) -> Result<()> {
+        let now = self.now()?;
+        let due = self.server.poll_timeout(now).unwrap_or(u64::MAX);
+        let wait = due.saturating_sub(now).min(LOOK_AT_CLOCK);
+        let mut items = [
+            self.network.router().as_poll_item(zmq::POLLIN),
+            zmq::PollItem::from_fd(self.admin.bell().as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(self.signals.as_raw_fd(), zmq::POLLIN),
+        ];
+        match zmq::poll(&mut items, i64::try_from(wait).unwrap_or(0)) {
+            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+            Err(error) => Err(error).context("cannot wait for messages"),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! The sockets that gateways connect to: a ROUTER for everything, a PUB for announcements without
+//! secrets. Both are CURVE servers with the server's identity (docs/protocol.md).
+//!
+//! Who sent a message is what the ZAP handler made of its connection, the message's `User-Id`;
+//! routing ids only say where an answer goes. Nothing here blocks: what a slow peer does not take
+//! is dropped, and the next state puts it right.
+
+mod allowance;
+mod peers;
+mod roster;
+mod zap;
+
+pub use roster::Roster;
+
+use crate::identity::Identity;
+use anyhow::{Context, Result, ensure};
+use peers::Peers;
+use std::collections::BTreeMap;
+use tsg_control::keys::PublicKey;
+use tsg_control::message::{
+    Announcement, DecodeError, MAX_FRAME_TO_SERVER, ToGateway, ToServer, decode, encode,
+};
+
+/// Where to listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// An address of this machine, or `*` for all.
+    pub address: String,
+    /// Port of the ROUTER; 0 for any that is free.
+    pub port: u16,
+    /// Port of the PUB; 0 for any that is free.
+    pub pub_port: u16,
+}
+
+/// The open sockets.
+pub struct Network {
+    // Sockets close before the context ends.
+    router: zmq::Socket,
+    publisher: zmq::Socket,
+    peers: Peers,
+    dropped: BTreeMap<&'static str, u64>,
+    listen: String,
+    publish: String,
+    zap: zap::Handler,
+}
+
+/// What came of looking for a message.
+pub enum Received {
+    /// A message of the gateway with this key.
+    Message(PublicKey, ToServer),
+    /// One that was dropped.
+    Dropped,
+    /// There is none.
+    Nothing,
+}
+
+impl Network {
+    /// Opens both sockets.
+    ///
+    /// # Errors
+    /// libzmq has no CURVE, or the addresses cannot be used.
+    pub fn open(identity: &Identity, listen: &Listen, roster: &Roster) -> Result<Self> {
+        ensure!(
+            zmq::has("curve") == Some(true),
+            "this libzmq was built without CURVE: install one that has it (Debian's libzmq5 has)"
+        );
+        let context = zmq::Context::new();
+        let zap = zap::Handler::start(&context, roster.clone())?;
+        let router = secured(&context, zmq::ROUTER, identity, zap::GATEWAYS)?;
+        router.set_router_mandatory(true)?;
+        router.set_maxmsgsize(MAX_FRAME_TO_SERVER as i64)?;
+        let publisher = secured(&context, zmq::PUB, identity, zap::ANNOUNCEMENTS)?;
+        // Subscriptions are group names.
+        publisher.set_maxmsgsize(256)?;
+        let publish = bind(&publisher, &listen.address, listen.pub_port)?;
+        let listen = bind(&router, &listen.address, listen.port)?;
+        Ok(Self {
+            router,
+            publisher,
+            peers: Peers::new(roster.clone()),
+            dropped: BTreeMap::new(),
+            listen,
+            publish,
+            zap,
+        })
+    }
+
+    /// The ROUTER's address, `tcp://192.0.2.10:5555`.
+    pub fn listen(&self) -> &str {
+        &self.listen
+    }
+
+    /// The PUB's address.
+    pub fn publish(&self) -> &str {
+        &self.publish
+    }
+
+    /// Messages that were not taken, by reason.
+    pub const fn dropped(&self) -> &BTreeMap<&'static str, u64> {
+        &self.dropped
+    }
+
+    /// Peers whose messages can be answered.
+    pub fn connections(&self) -> u64 {
+        self.peers.count()
+    }
+
+    /// For polling.
+    pub const fn router(&self) -> &zmq::Socket {
+        &self.router
+    }
+
+    /// Looks for the next message. `now` is the server's time in milliseconds.
+    ///
+    /// # Errors
+    /// The socket is broken.
+    pub fn receive(&mut self, now: u64) -> Result<Received> {
+        let route = match self.router.recv_msg(zmq::DONTWAIT) {
+            Ok(route) => route,
+            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Ok(Received::Nothing),
+            Err(error) => return Err(error).context("cannot receive from gateways"),
+        };
+        if !route.get_more() {
+            return Ok(self.drop("no frame"));
+        }
+        let mut frame = self.router.recv_msg(zmq::DONTWAIT).context("cannot receive from gateways")?;
+        if frame.get_more() {
+            self.skip_rest()?;
+            return Ok(self.drop("several frames"));
+        }
+        let Some(from) = frame.gets("User-Id").and_then(|id| id.parse::<PublicKey>().ok()) else {
+            return Ok(self.drop("no key"));
+        };
+        if let Err(reason) = self.peers.hear(from, &route, frame.len(), now) {
+            return Ok(self.drop(reason));
+        }
+        match decode::<ToServer>(&frame, MAX_FRAME_TO_SERVER) {
+            Ok(message) => Ok(Received::Message(from, message)),
+            Err(error) => {
+                log::debug!("{}: {error}", from.fingerprint());
+                Ok(self.drop(match error {
+                    DecodeError::TooLong(_) => "too long",
+                    DecodeError::Malformed(_) => "malformed",
+                    DecodeError::Version(_) => "other version",
+                }))
+            }
+        }
+    }
+
+    fn skip_rest(&self) -> Result<()> {
+        while self.router.recv_msg(zmq::DONTWAIT).context("cannot receive from gateways")?.get_more()
+        {}
+        Ok(())
+    }
+
+    fn drop(&mut self, reason: &'static str) -> Received {
+        *self.dropped.entry(reason).or_insert(0) += 1;
+        Received::Dropped
+    }
+
+    /// Sends a message if the gateway can take it now.
+    pub fn send(&mut self, to: PublicKey, message: &ToGateway) {
+        let Some(route) = self.peers.route(&to) else {
+            self.drop("not connected");
+            return;
+        };
+        let frame = encode(message);
+        let sent = self
+            .router
+            .send(route, zmq::SNDMORE | zmq::DONTWAIT)
+            .and_then(|()| self.router.send(frame.as_slice(), zmq::DONTWAIT));
+        match sent {
+            Ok(()) => {}
+            Err(zmq::Error::EHOSTUNREACH) => {
+                self.peers.forget(&to);
+                self.drop("not connected");
+            }
+            Err(zmq::Error::EAGAIN) => {
+                self.drop("slow reader");
+            }
+            Err(error) => {
+                log::warn!("cannot send to {}: {error}", to.fingerprint());
+                self.drop("not sent");
+            }
+        }
+    }
+
+    /// Publishes an announcement: the group's name, then the message.
+    pub fn announce(&mut self, announcement: &Announcement) {
+        let frames = [announcement.group.as_bytes(), &encode(announcement)];
+        if let Err(error) = self.publisher.send_multipart(frames, zmq::DONTWAIT) {
+            log::debug!("cannot publish: {error}");
+            self.drop("not published");
+        }
+    }
+
+    /// Forgets peers that are silent; call it now and then.
+    pub fn forget_silent(&mut self, now: u64) {
+        self.peers.forget_silent(now);
+    }
+
+    /// Closes the sockets.
+    pub fn close(self) {
+        let Self { router, publisher, zap, .. } = self;
+        drop((router, publisher));
+        zap.end();
+    }
+}
+
+fn secured(
+    context: &zmq::Context,
+    kind: zmq::SocketType,
+    identity: &Identity,
+    domain: &str,
+) -> Result<zmq::Socket> {
+    let socket = context.socket(kind).context("cannot make a ZeroMQ socket")?;
+    let set_up = || -> zmq::Result<()> {
+        socket.set_curve_server(true)?;
+        socket.set_curve_secretkey(identity.secret())?;
+        socket.set_zap_domain(domain)?;
+        socket.set_linger(0)?;
+        socket.set_backlog(4_096)?;
+        socket.set_sndhwm(256)?;
+        socket.set_rcvhwm(128)?;
+        // Who connects and does not get through the handshake is cut off.
+        socket.set_handshake_ivl(10_000)?;
+        // A peer that is gone without a word is noticed.
+        socket.set_heartbeat_ivl(20_000)?;
+        socket.set_heartbeat_timeout(40_000)?;
+        socket.set_heartbeat_ttl(60_000)
+    };
+    set_up().context("cannot set up a ZeroMQ socket")?;
+    Ok(socket)
+}
+
+/// Gives the address that it came to.
+fn bind(socket: &zmq::Socket, address: &str, port: u16) -> Result<String> {
+    let bare_v6 = address.contains(':') && !address.starts_with('[');
+    let host = if bare_v6 { format!("[{address}]") } else { address.to_owned() };
+    let port = if port == 0 { "*".to_owned() } else { port.to_string() };
+    let endpoint = format!("tcp://{host}:{port}");
+    socket.set_ipv6(address == "*" || address.contains(':'))?;
+    let mut bound = socket.bind(&endpoint);
+    if address == "*" && bound.is_err_and(|error| error != zmq::Error::EADDRINUSE) {
+        // Not every machine has IPv6.
+        socket.set_ipv6(false)?;
+        bound = socket.bind(&endpoint);
+    }
+    bound.with_context(|| {
+        format!("cannot listen on {endpoint}: is another server running, or the address wrong?")
+    })?;
+    let came_to = socket.get_last_endpoint()?;
+    Ok(came_to.unwrap_or(endpoint))
+}

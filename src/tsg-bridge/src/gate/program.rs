@@ -1,0 +1,493 @@
+//! The gate as an eBPF program: what must not leave through a port, made from plans.
+//!
+//! For each plan the same questions in the same order: whose packet is it, what does the frame carry, does it
+//! always pass, is it sealed, what does the policy say. With several plans only what all of them stop is stopped.
+//! Reading is bounded and without loops; what cannot be read meets the strictest action of the policy.
+//!
+//! The order of questions is that of the Rust matcher: [`super::reference`] is the same in Rust, and a test
+//! throws frames at both.
+
+use super::asm::{Assembler, Instruction, Label, Reg, Size, When};
+use super::policy;
+use crate::attach::{MARK, MARK_MASK};
+use crate::rules::{Plan, always};
+use Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
+use anyhow::Result;
+use tsg_control::group::{Mode, NonIp};
+use tsg_control::policy::{Action, Proto};
+
+/// Which port the program is for, and the interface numbers that tell where a packet came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// The WAN port; what came in by these is looked at, and what the daemon sends.
+    Wan { lan: Vec<u32> },
+    /// A LAN port; what came in by the WAN port is looked at.
+    Lan { wan: u32 },
+}
+
+/// Fields of `struct __sk_buff`.
+const SKB_MARK: i16 = 8;
+const SKB_INGRESS: i16 = 36;
+
+/// `bpf_skb_load_bytes`.
+const LOAD_BYTES: i32 = 26;
+
+/// Go on with the next filter.
+const TC_UNSPEC: u32 = u32::MAX;
+/// Drop.
+const TC_SHOT: u32 = 2;
+
+/// The stack. Everything is written before it is read.
+pub(super) mod slot {
+    /// The IP header, 40 bytes.
+    pub(in super::super) const HEADER: i16 = -40;
+    /// What is read of the upper layer and of extension headers, 8 bytes.
+    pub(super) const UPPER: i16 = -48;
+    /// 1: the daemon's mark is on it.
+    pub(super) const MARKED: i16 = -56;
+    /// 1: it is a fragment.
+    pub(super) const FRAGMENT: i16 = -64;
+    /// Type of an ICMP message; 256 where there is none.
+    pub(super) const ICMP_TYPE: i16 = -72;
+    /// Both ports, and whether they show: see [`Shown`](super::super::policy::Shown).
+    pub(in super::super) const SRC_PORT: i16 = -80;
+    pub(in super::super) const DEST_PORT: i16 = -88;
+    pub(in super::super) const SHOWN: i16 = -96;
+}
+
+/// Protocol not known.
+pub(super) const NO_PROTO: u32 = 256;
+
+/// IPv6 extension headers that are walked.
+const EXTENSIONS: usize = 8;
+
+/// The program for one port.
+pub(super) fn assemble(plans: &[&Plan], exit: &Exit) -> Result<Vec<Instruction>> {
+    let mut asm = Assembler::default();
+    asm.copy(R6, R1);
+    for plan in plans {
+        let mut plan = Gatekeeper::new(&mut asm, plan, exit);
+        plan.write();
+    }
+    asm.set(R0, TC_SHOT);
+    asm.exit();
+    asm.finish()
+}
+
+/// Writes the questions for one plan. `R6` is the frame, `R7` where the IP header begins, `R8` where what is
+/// read next begins, `R9` the protocol.
+struct Gatekeeper<'a> {
+    asm: &'a mut Assembler,
+    plan: &'a Plan,
+    exit: &'a Exit,
+    pass: Label,
+    refuse: Label,
+    worst: Label,
+}
+
+impl<'a> Gatekeeper<'a> {
+    fn new(asm: &'a mut Assembler, plan: &'a Plan, exit: &'a Exit) -> Self {
+        let [pass, refuse, worst] = core::array::from_fn(|_| asm.label());
+        Self { asm, plan, exit, pass, refuse, worst }
+    }
+
+    fn write(&mut self) {
+        let [v4, v6, judge_v4, judge_v6, verdict] = core::array::from_fn(|_| self.asm.label());
+        self.whose();
+        self.ethernet(v4, v6);
+        self.asm.place(v4);
+        self.version(true, judge_v4);
+        self.asm.place(v6);
+        self.version(false, judge_v6);
+        let policies = self.plan.effective();
+        for (label, v4) in [(judge_v4, true), (judge_v6, false)] {
+            self.asm.place(label);
+            policy::judge(self.asm, &policies, v4);
+            self.asm.jump(verdict);
+        }
+        self.asm.place(self.worst);
+        let worst = policies.iter().map(policy::strictest).max().unwrap_or(Action::Bypass);
+        self.asm.set(R8, policy::rank(worst));
+        self.asm.place(verdict);
+        self.verdict();
+        self.asm.place(self.pass);
+        self.asm.set(R0, TC_UNSPEC);
+        self.asm.exit();
+        self.asm.place(self.refuse);
+    }
+
+    /// Only what crosses between the sides is looked at, and on the WAN port what the daemon sends.
+    fn whose(&mut self) {
+        let [marked, ours, look] = core::array::from_fn(|_| self.asm.label());
+        self.asm.store_constant(slot::MARKED, 0);
+        self.asm.load(Size::Word, R1, R6, SKB_MARK);
+        self.asm.and(R1, MARK_MASK);
+        self.asm.set(R2, MARK);
+        self.asm.jump_if_register(When::Equal, R1, R2, marked);
+        self.asm.load(Size::Word, R1, R6, SKB_INGRESS);
+        let from = match self.exit {
+            Exit::Wan { lan } => lan.as_slice(),
+            Exit::Lan { wan } => core::slice::from_ref(wan),
+        };
+        for ifindex in from.iter().filter(|ifindex| **ifindex != 0) {
+            self.asm.jump_if(When::Equal, R1, *ifindex, look);
+        }
+        self.asm.jump(self.pass);
+        self.asm.place(marked);
+        match self.marked_limit() {
+            Some(_) => self.asm.jump(ours),
+            None => self.asm.jump(self.pass),
+        }
+        self.asm.place(ours);
+        self.asm.store_constant(slot::MARKED, 1);
+        self.asm.place(look);
+    }
+
+    /// The mildest action that is stopped without the daemon's mark.
+    const fn limit(&self) -> Action {
+        if self.plan.holds_closed() { Action::Encrypt } else { Action::Drop }
+    }
+
+    /// The mildest action that is stopped although the daemon sent it: the second lock on the
+    /// promise that nothing matched leaves in clear.
+    fn marked_limit(&self) -> Option<Action> {
+        let enforced = self.plan.mode == Mode::Enforce && self.plan.holds_closed();
+        (enforced && matches!(self.exit, Exit::Wan { .. })).then_some(Action::Encrypt)
+    }
+
+    /// Up to two tags; leaves `R7` at what they announce.
+    fn ethernet(&mut self, v4: Label, v6: Label) {
+        let not_ip = self.asm.label();
+        self.asm.set(R7, 14);
+        for tags in 0..=2 {
+            self.asm.copy(R2, R7);
+            self.asm.add(R2, -2);
+            self.read(R2, slot::UPPER, 2, self.worst);
+            self.asm.load(Size::Half, R9, R10, slot::UPPER);
+            self.asm.from_network_half(R9);
+            self.asm.jump_if(When::Equal, R9, 0x0800, v4);
+            self.asm.jump_if(When::Equal, R9, 0x86dd, v6);
+            if tags < 2 {
+                let tag = self.asm.label();
+                self.asm.jump_if(When::Equal, R9, 0x8100, tag);
+                self.asm.jump_if(When::NotEqual, R9, 0x88a8, not_ip);
+                self.asm.place(tag);
+                self.asm.add(R7, 4);
+            }
+        }
+        self.asm.place(not_ip);
+        self.not_ip();
+    }
+
+    /// `R9` is the EtherType of something that is not IP.
+    fn not_ip(&mut self) {
+        self.asm.load(Size::Double, R1, R10, slot::MARKED);
+        self.asm.jump_if(When::NotEqual, R1, 0, self.pass);
+        let types = match &self.plan.non_ip {
+            NonIp::Pass => return self.asm.jump(self.pass),
+            NonIp::Drop => &[][..],
+            NonIp::Only(types) => types.as_slice(),
+        };
+        for ether_type in always::ETHER_TYPES.iter().chain(types) {
+            self.asm.jump_if(When::Equal, R9, u32::from(*ether_type), self.pass);
+        }
+        // 01:80:c2:00:00:00 to 0f.
+        self.asm.set(R2, 0);
+        self.read(R2, slot::UPPER, 6, self.refuse);
+        for (at, byte) in [0x01, 0x80, 0xc2, 0, 0].into_iter().enumerate() {
+            self.asm.load(Size::Byte, R1, R10, slot::UPPER + at as i16);
+            self.asm.jump_if(When::NotEqual, R1, byte, self.refuse);
+        }
+        self.asm.load(Size::Byte, R1, R10, slot::UPPER + 5);
+        self.asm.jump_if(When::Less, R1, 0x10, self.pass);
+        self.asm.jump(self.refuse);
+    }
+
+    /// One IP version: the packet, or the one that it quotes if it is an ICMP error.
+    fn version(&mut self, v4: bool, judge: Label) {
+        let [upper, quoted, quoted_upper] = core::array::from_fn(|_| self.asm.label());
+        self.headers(v4, upper);
+        self.asm.place(upper);
+        self.upper(v4);
+        self.sealed();
+        self.always_passes(v4);
+        self.jump_if_error(v4, quoted);
+        self.asm.jump(judge);
+
+        self.asm.place(quoted);
+        self.asm.copy(R7, R8);
+        self.asm.add(R7, 8);
+        self.headers(v4, quoted_upper);
+        self.asm.place(quoted_upper);
+        self.upper(v4);
+        self.sealed();
+        self.asm.jump(judge);
+    }
+
+    /// Reads the headers; goes on at `upper` with `R8` and `R9` set.
+    fn headers(&mut self, v4: bool, upper: Label) {
+        self.asm.store_constant(slot::FRAGMENT, 0);
+        self.asm.store_constant(slot::SHOWN, policy::Shown::No as i32);
+        self.asm.store_constant(slot::ICMP_TYPE, 256);
+        self.asm.store_constant(slot::SRC_PORT, 0);
+        self.asm.store_constant(slot::DEST_PORT, 0);
+        let len = if v4 { 20 } else { 40 };
+        self.asm.copy(R2, R7);
+        self.read(R2, slot::HEADER, len, self.worst);
+        self.asm.load(Size::Byte, R1, R10, slot::HEADER);
+        self.asm.shift_right(R1, 4);
+        self.asm.jump_if(When::NotEqual, R1, if v4 { 4 } else { 6 }, self.worst);
+        self.asm.copy(R8, R7);
+        if v4 { self.v4_header() } else { self.v6_headers(upper) }
+    }
+
+    fn v4_header(&mut self) {
+        let whole = self.asm.label();
+        self.asm.load(Size::Byte, R1, R10, slot::HEADER);
+        self.asm.and(R1, 0x0f);
+        self.asm.jump_if(When::Less, R1, 5, self.worst);
+        self.asm.shift_left(R1, 2);
+        self.asm.add_register(R8, R1);
+        self.asm.load(Size::Byte, R9, R10, slot::HEADER + 9);
+        self.asm.load(Size::Half, R1, R10, slot::HEADER + 6);
+        self.asm.from_network_half(R1);
+        self.asm.and(R1, 0x3fff);
+        self.asm.jump_if(When::Equal, R1, 0, whole);
+        self.fragment(R1, 0x1fff);
+        self.asm.place(whole);
+    }
+
+    /// Notes that this is a fragment, and whether it is one without the upper layer's header.
+    fn fragment(&mut self, field: Reg, offset_mask: u32) {
+        const LATER: i32 = 2;
+        let first = self.asm.label();
+        self.asm.store_constant(slot::FRAGMENT, 1);
+        self.asm.and(field, offset_mask);
+        self.asm.jump_if(When::Equal, field, 0, first);
+        self.asm.store_constant(slot::FRAGMENT, LATER);
+        self.asm.place(first);
+    }
+
+    /// RFC 8200 section 4: hop-by-hop options first, then the others in any order.
+    fn v6_headers(&mut self, upper: Label) {
+        let [walk, unknown] = core::array::from_fn(|_| self.asm.label());
+        self.asm.add(R8, 40);
+        self.asm.load(Size::Byte, R9, R10, slot::HEADER + 6);
+        self.asm.jump_if(When::NotEqual, R9, 0, walk);
+        self.extension(self.worst);
+        self.asm.place(walk);
+        for _ in 0..EXTENSIONS {
+            let [options, fragment, next] = core::array::from_fn(|_| self.asm.label());
+            self.asm.jump_if(When::Equal, R9, 43, options);
+            self.asm.jump_if(When::Equal, R9, 60, options);
+            self.asm.jump_if(When::Equal, R9, 44, fragment);
+            self.asm.jump_if(When::Equal, R9, 0, unknown);
+            self.asm.jump(upper);
+            self.asm.place(options);
+            self.extension(unknown);
+            self.asm.jump(next);
+            self.asm.place(fragment);
+            self.fragment_header(upper, unknown);
+            self.asm.place(next);
+        }
+        self.asm.place(unknown);
+        self.asm.set(R9, NO_PROTO);
+    }
+
+    /// Steps over the extension header at `R8`.
+    fn extension(&mut self, missing: Label) {
+        self.asm.copy(R2, R8);
+        self.read(R2, slot::UPPER, 2, missing);
+        self.asm.load(Size::Byte, R9, R10, slot::UPPER);
+        self.asm.load(Size::Byte, R1, R10, slot::UPPER + 1);
+        self.asm.add(R1, 1);
+        self.asm.shift_left(R1, 3);
+        self.asm.add_register(R8, R1);
+    }
+
+    /// One fragment header is walked, a second one not.
+    fn fragment_header(&mut self, upper: Label, unknown: Label) {
+        let first = self.asm.label();
+        self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
+        self.asm.jump_if(When::NotEqual, R1, 0, unknown);
+        self.asm.copy(R2, R8);
+        self.read(R2, slot::UPPER, 8, unknown);
+        self.asm.load(Size::Byte, R9, R10, slot::UPPER);
+        self.asm.load(Size::Half, R1, R10, slot::UPPER + 2);
+        self.asm.from_network_half(R1);
+        self.asm.add(R8, 8);
+        self.fragment(R1, 0xfff8);
+        self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
+        self.asm.jump_if(When::Equal, R1, 1, first);
+        for extension in [0, 43, 44, 60] {
+            self.asm.jump_if(When::Equal, R9, extension, unknown);
+        }
+        self.asm.jump(upper);
+        self.asm.place(first);
+    }
+
+    /// Ports and ICMP type, as far as they show.
+    fn upper(&mut self, v4: bool) {
+        let [ports, icmp, none, done] = core::array::from_fn(|_| self.asm.label());
+        for proto in [Proto::TCP, Proto::UDP, Proto::SCTP] {
+            self.asm.jump_if(When::Equal, R9, u32::from(proto.0), ports);
+        }
+        self.asm.jump_if(When::Equal, R9, u32::from(icmp_of(v4).0), icmp);
+        self.asm.place(none);
+        self.asm.jump_if(When::Equal, R9, NO_PROTO, done);
+        self.asm.store_constant(slot::SHOWN, policy::Shown::HasNone as i32);
+        self.asm.jump(done);
+
+        self.asm.place(ports);
+        self.upper_bytes(v4, 4, done);
+        for (from, to) in [(0, slot::SRC_PORT), (2, slot::DEST_PORT)] {
+            self.asm.load(Size::Half, R1, R10, slot::UPPER + from);
+            self.asm.from_network_half(R1);
+            self.asm.store(to, R1);
+        }
+        self.asm.store_constant(slot::SHOWN, policy::Shown::Yes as i32);
+        self.asm.jump(done);
+
+        self.asm.place(icmp);
+        self.asm.store_constant(slot::SHOWN, policy::Shown::HasNone as i32);
+        self.upper_bytes(v4, 1, done);
+        self.asm.load(Size::Byte, R1, R10, slot::UPPER);
+        self.asm.store(slot::ICMP_TYPE, R1);
+        self.asm.place(done);
+    }
+
+    /// Reads `len` bytes at `R8`, or goes to `missing`: in a later fragment, and beyond the packet's end,
+    /// where there is only Ethernet padding.
+    fn upper_bytes(&mut self, v4: bool, len: u32, missing: Label) {
+        self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
+        self.asm.jump_if(When::Greater, R1, 1, missing);
+        let (field, extra) = if v4 { (2, 0) } else { (4, 40) };
+        self.asm.load(Size::Half, R1, R10, slot::HEADER + field);
+        self.asm.from_network_half(R1);
+        self.asm.add(R1, extra);
+        self.asm.copy(R3, R8);
+        self.asm.subtract(R3, R7);
+        self.asm.add(R3, len.cast_signed());
+        self.asm.jump_if_register(When::Greater, R3, R1, missing);
+        self.asm.copy(R2, R8);
+        self.read(R2, slot::UPPER, len, missing);
+    }
+
+    /// Sealed packets leave towards the WAN. Towards the LAN they need the daemon's mark like what
+    /// is matched, since the daemon alone can tell what is inside.
+    fn sealed(&mut self) {
+        let [yes, no] = core::array::from_fn(|_| self.asm.label());
+        for protocol in self.plan.protocols() {
+            self.asm.jump_if(When::Equal, R9, u32::from(protocol), yes);
+        }
+        self.asm.jump_if(When::NotEqual, R9, u32::from(Proto::UDP.0), no);
+        self.asm.load(Size::Double, R1, R10, slot::SHOWN);
+        self.asm.jump_if(When::NotEqual, R1, policy::Shown::Yes as u32, no);
+        self.asm.load(Size::Double, R1, R10, slot::DEST_PORT);
+        for port in self.plan.udp_ports() {
+            self.asm.jump_if(When::Equal, R1, u32::from(port), yes);
+        }
+        self.asm.jump(no);
+        self.asm.place(yes);
+        match (self.exit, self.limit()) {
+            (Exit::Lan { .. }, Action::Encrypt | Action::Bypass) => self.asm.jump(self.refuse),
+            (Exit::Lan { .. }, Action::Drop) | (Exit::Wan { .. }, _) => self.asm.jump(self.pass),
+        }
+        self.asm.place(no);
+    }
+
+    fn always_passes(&mut self, v4: bool) {
+        let [udp, tcp, icmp, no] = core::array::from_fn(|_| self.asm.label());
+        self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
+        self.asm.jump_if(When::NotEqual, R1, 0, no);
+        if v4 {
+            self.asm.jump_if(When::Equal, R9, u32::from(always::IGMP), self.pass);
+        } else {
+            self.asm.jump_if(When::Equal, R9, u32::from(Proto::ICMPV6.0), icmp);
+        }
+        self.asm.load(Size::Double, R1, R10, slot::SHOWN);
+        self.asm.jump_if(When::NotEqual, R1, policy::Shown::Yes as u32, no);
+        self.asm.load(Size::Double, R3, R10, slot::SRC_PORT);
+        self.asm.load(Size::Double, R4, R10, slot::DEST_PORT);
+        self.asm.jump_if(When::Equal, R9, u32::from(Proto::UDP.0), udp);
+        self.asm.jump_if(When::Equal, R9, u32::from(Proto::TCP.0), tcp);
+        self.asm.jump(no);
+
+        self.asm.place(udp);
+        let [low, high] = if v4 { always::DHCP } else { always::DHCPV6 }.map(u32::from);
+        for port in [R3, R4] {
+            self.asm.jump_if(When::Less, port, low, no);
+            self.asm.jump_if(When::Greater, port, high, no);
+        }
+        self.asm.jump(self.pass);
+
+        self.asm.place(tcp);
+        let (src, dest) = if v4 { (12, 16) } else { (8, 24) };
+        for server in self.plan.servers_of(v4) {
+            for (address, port) in [(src, R3), (dest, R4)] {
+                let other = self.asm.label();
+                self.asm.jump_if(When::NotEqual, port, u32::from(server.port()), other);
+                let words = policy::words(server.ip());
+                policy::compare(self.asm, slot::HEADER + address, &words, None, other);
+                self.asm.jump(self.pass);
+                self.asm.place(other);
+            }
+        }
+        self.asm.jump(no);
+
+        self.asm.place(icmp);
+        if !v4 {
+            self.asm.load(Size::Double, R1, R10, slot::ICMP_TYPE);
+            for kind in always::MLD {
+                self.asm.jump_if(When::Equal, R1, u32::from(kind), self.pass);
+            }
+            let (first, last) = always::ND;
+            self.asm.jump_if(When::Less, R1, u32::from(first), no);
+            self.asm.jump_if(When::Less, R1, u32::from(last) + 1, self.pass);
+        }
+        self.asm.place(no);
+    }
+
+    fn jump_if_error(&mut self, v4: bool, error: Label) {
+        let no = self.asm.label();
+        self.asm.jump_if(When::NotEqual, R9, u32::from(icmp_of(v4).0), no);
+        self.asm.load(Size::Double, R1, R10, slot::ICMP_TYPE);
+        if v4 {
+            for kind in always::ICMP_ERRORS {
+                self.asm.jump_if(When::Equal, R1, u32::from(kind), error);
+            }
+        } else {
+            let first = u32::from(always::ICMPV6_FIRST_INFORMATION);
+            self.asm.jump_if(When::Less, R1, first, error);
+        }
+        self.asm.place(no);
+    }
+
+    /// `R8` holds the rank of the policy's action.
+    fn verdict(&mut self) {
+        let unmarked = self.asm.label();
+        if let Some(limit) = self.marked_limit() {
+            self.asm.load(Size::Double, R1, R10, slot::MARKED);
+            self.asm.jump_if(When::Equal, R1, 0, unmarked);
+            self.asm.jump_if(When::AtLeast, R8, policy::rank(limit), self.refuse);
+            self.asm.jump(self.pass);
+        }
+        self.asm.place(unmarked);
+        self.asm.jump_if(When::AtLeast, R8, policy::rank(self.limit()), self.refuse);
+    }
+
+    /// Reads `len` bytes of the frame at `R2` into the stack, or goes to `missing`.
+    fn read(&mut self, at: Reg, to: i16, len: u32, missing: Label) {
+        debug_assert!(at == R2);
+        self.asm.copy(R1, R6);
+        self.asm.copy(R3, R10);
+        self.asm.add(R3, i32::from(to));
+        self.asm.set(R4, len);
+        self.asm.call(LOAD_BYTES);
+        self.asm.jump_if(When::Negative, R0, 0, missing);
+    }
+}
+
+const fn icmp_of(v4: bool) -> Proto {
+    if v4 { Proto::ICMP } else { Proto::ICMPV6 }
+}

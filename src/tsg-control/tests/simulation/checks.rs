@@ -1,0 +1,270 @@
+//! What must hold, whatever happens. A check that fails says the seed.
+
+use crate::ghost::Ghost;
+use crate::member::{Link, Member, Opened, Packet, Secret};
+use crate::world::World;
+use std::collections::{BTreeMap, BTreeSet};
+use tsg_control::gateway::{KeyView, pseudo_time};
+use tsg_control::server::Server;
+use tsg_esp::spi::Spi;
+
+pub(crate) type Truth = BTreeMap<String, String>;
+
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Tally {
+    pub(crate) sealed: u64,
+    pub(crate) opened: u64,
+    pub(crate) counted: u64,
+    pub(crate) epochs: u64,
+    pub(crate) ghosts: u64,
+    pub(crate) crashes: u64,
+}
+
+pub(crate) struct Checks {
+    seed: u64,
+    /// Which boot a sender number belongs to, by secret, and its last sequence number.
+    owners: BTreeMap<(Secret, u32), (u64, u64)>,
+    secrets: BTreeSet<Secret>,
+    pub(crate) ghosts: Vec<Ghost>,
+    /// What operators were told.
+    pub(crate) truth: Truth,
+    /// What they may find instead, because nobody was told.
+    open_end: Truth,
+    /// Until then anybody may lose packets.
+    pub(crate) excused: u64,
+    pub(crate) tally: Tally,
+}
+
+impl Checks {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            owners: BTreeMap::new(),
+            secrets: BTreeSet::new(),
+            ghosts: Vec::new(),
+            truth: Truth::new(),
+            open_end: Truth::new(),
+            excused: 20_000,
+            tally: Tally::default(),
+        }
+    }
+
+    pub(crate) fn demand(&self, holds: bool, t: u64, what: impl FnOnce() -> String) {
+        assert!(holds, "{} at {t} ms\nreplay: TSG_SIM_SEED={} cargo test -p tsg-control --test simulation", what(), self.seed);
+    }
+
+    /// 1: no number twice.
+    pub(crate) fn sealed(&mut self, member: &Member, packet: &Packet) {
+        self.tally.sealed += 1;
+        self.tally.counted += u64::from(packet.counts);
+        if self.secrets.insert(packet.tek) {
+            self.tally.epochs += 1;
+        }
+        let name = (packet.tek, packet.sender);
+        let sequence = member.sequences.get(&name).copied().unwrap_or(0);
+        let (boot, last) = *self.owners.entry(name).or_insert((member.boot, 0));
+        let fine = boot == member.boot && sequence > last && !member.spent.contains(&name);
+        self.demand(fine, packet.sent, || {
+            format!("sender {} of epoch {} twice: {boot:x}, {:x}", packet.sender, packet.epoch, member.boot)
+        });
+        self.owners.insert(name, (boot, sequence));
+    }
+
+    /// 6: few epochs, told apart by their byte, never back.
+    pub(crate) fn views(&self, member: &mut Member, t: u64) {
+        let views = &member.views;
+        self.demand(views.len() <= 3, t, || format!("{} epochs live", views.len()));
+        let bytes: BTreeSet<_> = views.iter().map(|view| Spi::byte_of(view.id)).collect();
+        self.demand(bytes.len() == views.len(), t, || "two epochs have one byte".to_owned());
+        let newest = views.iter().filter(|view| !view.prepared).map(|view| view.id).max();
+        self.demand(newest.is_none_or(|id| id >= member.newest), t, || {
+            format!("box {}: back from epoch {} to {newest:?}", member.index, member.newest)
+        });
+        member.newest = newest.unwrap_or(0);
+        let spent = |view: &KeyView| view.senders.iter().any(|n| member.spent.contains(&(*view.tek.expose(), *n)));
+        self.demand(!views.iter().any(spent), t, || "a used-up sender number is offered".to_owned());
+    }
+
+    /// 3: nobody who was reached opens what a revoked gateway sealed.
+    pub(crate) fn opened(&mut self, member: &Member, packet: &Packet, t: u64, server_since: u64, harsh: bool) {
+        self.tally.opened += 1;
+        if !packet.ghost {
+            return;
+        }
+        let ghost = self.ghosts.iter().find(|ghost| ghost.who == packet.from);
+        let late = ghost.and_then(|ghost| ghost.deadline(&member.link, server_since, harsh));
+        self.demand(late.is_none_or(|at| t <= at), t, || {
+            format!("box {} opens epoch {} from revoked box {}, deadline {late:?}", member.index, packet.epoch, packet.from)
+        });
+    }
+
+    /// 3, the other way: nobody who was reached seals what a revoked gateway can open.
+    pub(crate) fn ghosts_hear(&mut self, packet: &Packet, link: &Link, server_since: u64, harsh: bool) {
+        for ghost in self.ghosts.iter().filter(|ghost| ghost.holds(&packet.tek)) {
+            let late = ghost.deadline(link, server_since, harsh);
+            self.demand(late.is_none_or(|at| packet.sent <= at), packet.sent, || {
+                format!("revoked box {} reads epoch {} of box {}, deadline {late:?}", ghost.who, packet.epoch, packet.from)
+            });
+        }
+    }
+
+    /// A member that is online must be able to seal.
+    pub(crate) fn mute(&self, member: &Member, t: u64) {
+        let fine = !member.is_member() || t < member.excused.max(self.excused);
+        self.demand(fine, t, || format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views)));
+    }
+
+    /// 7: pseudo-time agrees as far as the views say.
+    pub(crate) fn times(&self, members: &[Member], t: u64) {
+        let mut all: BTreeMap<Secret, Vec<(usize, u32, u32)>> = BTreeMap::new();
+        for member in members {
+            let local = member.local(t);
+            for view in member.gateway.keys(local) {
+                if let Some(origin) = view.origin {
+                    let time = pseudo_time(local, origin);
+                    all.entry(*view.tek.expose()).or_default().push((member.index, time, view.error));
+                }
+            }
+        }
+        for times in all.values() {
+            for (a, time, error) in times {
+                for (b, other, more) in times {
+                    let off = (time.wrapping_sub(*other)).cast_signed().unsigned_abs();
+                    self.demand(off <= error + more + 2, t, || {
+                        format!("boxes {a} and {b} are {off} ms apart, errors {error} and {more}")
+                    });
+                }
+            }
+        }
+    }
+
+    /// 5: what an operator was told is on disk.
+    pub(crate) fn acknowledged(&mut self, server: &Server, now: u64) {
+        self.truth = truth(server, now);
+        self.open_end.clear();
+    }
+
+    pub(crate) fn died_within_a_turn(&mut self, before: Truth, server: &Server, now: u64) {
+        self.truth = before;
+        self.open_end = truth(server, now);
+        self.open_end.insert("died".to_owned(), String::new());
+    }
+
+    pub(crate) fn remembered(&mut self, server: &Server, now: u64) {
+        self.tally.crashes += 1;
+        let found = truth(server, now);
+        let keys: BTreeSet<_> = found.keys().chain(self.truth.keys()).collect();
+        for key in keys {
+            let fine = found.get(key) == self.truth.get(key)
+                || (!self.open_end.is_empty() && found.get(key) == self.open_end.get(key));
+            self.demand(fine, now, || {
+                format!("after a crash {key} is {:?}, was {:?}", found.get(key), self.truth.get(key))
+            });
+        }
+        self.acknowledged(server, now);
+    }
+
+    pub(crate) fn restored_backup(&mut self, t: u64) {
+        self.ghosts.clear();
+        self.excused = t + 150_000;
+    }
+
+    /// 8: no busy loops, no storms.
+    pub(crate) fn count_step(&self, counter: &mut (u64, u64), t: u64, what: &str) {
+        let count = counted(counter, t / 1_000);
+        self.demand(count <= 60, t, || format!("{what}: a busy loop"));
+    }
+
+    pub(crate) fn count_message(&self, counter: &mut (u64, u64), t: u64) {
+        let count = counted(counter, t / 60_000);
+        self.demand(count <= 240, t, || "a storm of messages".to_owned());
+    }
+}
+
+fn counted(counter: &mut (u64, u64), period: u64) -> u64 {
+    if counter.0 != period {
+        *counter = (period, 0);
+    }
+    counter.1 += 1;
+    counter.1
+}
+
+fn truth(server: &Server, now: u64) -> Truth {
+    let gateways = server.gateways(now).into_iter().filter(|view| !view.group.is_empty());
+    let gateways = gateways.map(|view| {
+        (format!("gateway {}", view.key), format!("{} in {}, revoked: {:?}, pinned: {:?}", view.name, view.group, view.reason, view.pinned))
+    });
+    let groups = server.groups(now).into_iter().map(|view| {
+        (format!("group {}", view.name), format!("policy {}: {:?}, {:?}", view.policy_version, view.policy, view.settings))
+    });
+    let tokens = server.tokens().into_iter();
+    let tokens = tokens.map(|view| (format!("token {}", view.id), format!("{:?}", view.used_by)));
+    gateways.chain(groups).chain(tokens).collect()
+}
+
+pub(crate) fn brief(views: &[KeyView]) -> Vec<(u64, bool, bool, usize, bool)> {
+    let brief = |view: &KeyView| (view.id, view.prepared, view.sealing, view.senders.len(), view.origin.is_some());
+    views.iter().map(brief).collect()
+}
+
+impl World {
+    /// 2: nothing is lost between members that are not cut off.
+    pub(crate) fn lost_unless(&self, to: usize, packet: &Packet, opened: Opened) {
+        let member = &self.members[to];
+        if matches!(opened, Opened::Yes { .. }) || packet.ghost || self.plan.harsh || !packet.counts {
+            return;
+        }
+        let (group, other) = (member.gateway.names(), self.members[packet.from].gateway.names());
+        let same = group.zip(other).is_some_and(|(group, other)| group.0 == other.0);
+        let fine = !same || !member.is_member() || self.t < member.excused.max(self.checks.excused);
+        self.checks.demand(fine, self.t, || {
+            format!(
+                "box {to} loses a packet of box {} in epoch {} sender {} policy {}: {opened:?}; it has {:?}, policies {:?}; the other {:?}",
+                packet.from,
+                packet.epoch,
+                packet.sender,
+                packet.policy,
+                brief(&member.views),
+                member.gateway.policies().iter().map(|p| (p.version, p.stage)).collect::<Vec<_>>(),
+                brief(&self.members[packet.from].views),
+            )
+        });
+    }
+
+    /// 4: after a quiet time all members of a group agree.
+    pub(crate) fn converged(&mut self) {
+        let t = self.t;
+        let Some(server) = &self.server else { return self.checks.demand(false, t, || "no server".to_owned()) };
+        let now = self.server_time();
+        let groups = server.groups(now);
+        for gateway in server.gateways(now) {
+            let Some(member) = self.members.iter_mut().find(|member| member.key == gateway.key) else { continue };
+            let standing = format!("{:?}", member.gateway.standing());
+            let expected = match (&gateway.reason, gateway.group.is_empty()) {
+                (Some(_), _) => "Revoked",
+                (None, true) => "Pending",
+                (None, false) => "Member",
+            };
+            self.checks.demand(standing.starts_with(expected), t, || {
+                format!("box {} should be {expected} and is {standing}", member.index)
+            });
+            let Some(group) = groups.iter().find(|group| group.name == gateway.group) else { continue };
+            if gateway.reason.is_some() {
+                continue;
+            }
+            member.look(t);
+            let sealing = member.views.iter().find(|view| view.sealing);
+            let newest = group.epochs.last();
+            let tek = server.reveal(&group.name).unwrap().pop().map(|epoch| *epoch.tek.expose());
+            self.checks.demand(
+                sealing.map(|view| (view.id, *view.tek.expose())) == newest.map(|epoch| epoch.id).zip(tek)
+                    && sealing.is_some_and(|view| view.error < 500 && view.origin.is_some())
+                    && gateway.current
+                    && member.policy() == group.policy_version
+                    && group.policy_in_force == group.policy_version,
+                t,
+                || format!("box {} did not converge: {:?}, group {group:?}, gateway {gateway:?}", member.index, brief(&member.views)),
+            );
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! A revoked gateway that does not obey: it keeps what it held and goes on sealing and listening.
+
+use crate::member::{Link, Member, Packet, Secret};
+use crate::world::World;
+use tsg_control::gateway::{KeyView, pseudo_time};
+
+pub(crate) struct Ghost {
+    pub(crate) who: usize,
+    revoked: u64,
+    revoke_delay: u64,
+    /// The longest delay of a message.
+    delay: u64,
+    /// What it held, with pseudo-time at the moment of its revocation.
+    held: Vec<(KeyView, u32)>,
+}
+
+impl Ghost {
+    pub(crate) fn of(member: &Member, t: u64, revoke_delay: u64, delay: u64) -> Self {
+        let local = member.local(t);
+        let held = member.gateway.keys(local).into_iter();
+        let held = held.filter_map(|view| {
+            let time = pseudo_time(local, view.origin?);
+            Some((view, time))
+        });
+        Self { who: member.index, revoked: t, revoke_delay, delay, held: held.collect() }
+    }
+
+    pub(crate) fn holds(&self, tek: &Secret) -> bool {
+        self.held.iter().any(|(view, _)| view.tek.expose() == tek)
+    }
+
+    /// From when on the member at this link must not hear it; `None` if it is not reached.
+    pub(crate) fn deadline(&self, link: &Link, server_since: u64, harsh: bool) -> Option<u64> {
+        if !link.up {
+            return None;
+        }
+        let mut at = self.revoked + self.revoke_delay;
+        if server_since > self.revoked {
+            at = at.max(server_since + 3_000 + self.revoke_delay);
+        }
+        if link.since > self.revoked {
+            at = at.max(link.since);
+        }
+        Some(at + 1_000 + 300 + 12 * self.delay + if harsh { 40_000 } else { 0 })
+    }
+}
+
+impl World {
+    pub(crate) fn talk_as_ghost(&mut self, who: usize) {
+        let Some(ghost) = self.checks.ghosts.iter().find(|ghost| ghost.who == who) else { return };
+        let since = self.t - ghost.revoked;
+        let packet = |(view, time): &(KeyView, u32)| Packet {
+            from: who,
+            ghost: true,
+            sent: self.t,
+            counts: false,
+            epoch: view.id,
+            tek: *view.tek.expose(),
+            sender: view.senders.first().copied().unwrap_or(1),
+            pseudo: time.wrapping_add(since as u32),
+            policy: 0,
+        };
+        let packets: Vec<_> = ghost.held.iter().map(packet).collect();
+        for packet in packets {
+            self.broadcast(&packet);
+        }
+    }
+}

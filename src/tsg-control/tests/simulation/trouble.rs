@@ -1,0 +1,243 @@
+//! What operators, cables and power supplies do at random.
+
+use crate::ghost::Ghost;
+use crate::world::{BOXES, Happening, World};
+use tsg_control::gateway::Standing;
+use tsg_control::keys::PublicKey;
+use tsg_control::message::CommandKind;
+use tsg_control::policy::{Policy, Rule};
+use tsg_control::server::Server;
+use tsg_control::token::TokenSecret;
+
+const GROUPS: [&str; 2] = ["plant", "lab"];
+
+impl World {
+    /// Two groups; seven boxes and two, and one that is to come with a token.
+    pub(crate) fn begin(&mut self) {
+        let now = self.server_time();
+        let random = Box::new(self.chance.split());
+        let mut server = Server::new(self.disk.stored.clone(), random, now);
+        for name in GROUPS {
+            server.add_group(name, now).unwrap();
+        }
+        for member in &self.members[..9] {
+            let group = GROUPS[usize::from(member.index >= 7)];
+            server.approve(member.key, group, now / 1000, now).unwrap();
+        }
+        self.server = Some(server);
+        let token = self.token("plant");
+        self.restart(9, true, token);
+        for who in 0..BOXES {
+            self.break_link(who);
+            let first = self.chance.between(0, 500);
+            self.later(first, Happening::Talk(who));
+        }
+        self.later(30_000, Happening::Trouble);
+    }
+
+    /// Nothing bad happens from now on, and what is broken is repaired.
+    pub(crate) fn calm(&mut self) {
+        self.dies_after = None;
+        for who in 0..BOXES {
+            if self.members[who].link.cut {
+                self.heal(who);
+            }
+        }
+        if self.server.is_none() {
+            self.later(self.t, Happening::ServerStarts);
+        }
+    }
+
+    pub(crate) fn trouble(&mut self) {
+        let pause = self.chance.between(300, 9_000);
+        self.later(self.t + pause, Happening::Trouble);
+        self.checks.times(&self.members, self.t);
+        if self.t + 5_000 > self.quiet_from {
+            return;
+        }
+        let who = self.chance.below(BOXES);
+        match self.chance.below(12) {
+            0 if self.plan.restarts => {
+                let reboot = self.chance.happens(400);
+                self.restart(who, reboot, None);
+            }
+            1 if self.plan.breaks => {
+                self.members[who].link.up = false;
+                self.break_link(who);
+            }
+            2 if self.plan.partitions => {
+                let until = self.t + self.chance.between(5_000, 90_000);
+                self.cut(who, until.min(self.quiet_from));
+            }
+            3 if self.plan.crashes => self.dies_after = Some(self.chance.between(1, 12)),
+            4 if self.plan.jumps => self.clock_jump(),
+            5 if self.plan.restarts => self.exhaust(who),
+            6 | 7 if self.plan.revocations => self.order(|world| world.membership(who)),
+            8 => self.order(|world| world.rekey(who)),
+            9 | 10 => self.order(|world| world.change_group(who)),
+            _ => self.order(|world| world.other_orders(who)),
+        }
+        if self.chance.happens(200) {
+            self.backups.push(self.disk.clone());
+        }
+    }
+
+    fn order(&mut self, order: impl FnOnce(&mut Self)) {
+        if self.server.is_some() {
+            order(self);
+            self.server_turn();
+        }
+    }
+
+    fn restart(&mut self, who: usize, reboot: bool, token: Option<TokenSecret>) {
+        let process = self.chance.next();
+        let t = self.t;
+        let member = &mut self.members[who];
+        member.restart(reboot, token, t, process);
+        member.excused = member.excused.max(t + if reboot { 45_000 } else { 5_000 });
+        member.link.up = false;
+        member.link.waiting.clear();
+        if !member.link.cut {
+            self.break_link(who);
+        }
+        self.gateway_turn(who);
+    }
+
+    fn clock_jump(&mut self) {
+        let far = [5_000, 3_600_000, 30 * 86_400_000][self.chance.below(3)];
+        self.server_ahead += if self.chance.happens(500) { far } else { -far };
+        let now = self.server_time();
+        if let Some(server) = &mut self.server {
+            server.handle_clock_jump(now);
+            self.server_turn();
+        }
+    }
+
+    /// The data path used up a sender number.
+    fn exhaust(&mut self, who: usize) {
+        let t = self.t;
+        let member = &mut self.members[who];
+        let local = member.local(t);
+        let Some(view) = member.views.iter().find(|view| view.sealing) else { return };
+        let Some(&sender) = view.senders.first() else { return };
+        let (epoch, tek) = (view.id, *view.tek.expose());
+        member.spent.insert((tek, sender));
+        member.gateway.handle_exhausted(epoch, sender, local);
+        if view.senders.len() == 1 {
+            member.excused = member.excused.max(t + 5_000);
+        }
+        self.gateway_turn(who);
+    }
+
+    fn membership(&mut self, who: usize) {
+        let key = self.members[who].key;
+        let (now, wall) = (self.server_time(), self.server_time() / 1000);
+        let Some(server) = &mut self.server else { return };
+        let known = server.gateways(now).into_iter().find(|view| view.key == key);
+        match known {
+            Some(view) if !view.group.is_empty() && view.reason.is_none() => {
+                let group = server.groups(now).into_iter().find(|group| group.name == view.group);
+                let delay = u64::from(group.map_or(5, |group| group.settings.revoke_delay)) * 1000;
+                let t = self.t;
+                let ghost = Ghost::of(&self.members[who], t, delay, self.plan.delay);
+                self.checks.ghosts.retain(|ghost| ghost.who != who);
+                self.checks.ghosts.push(ghost);
+                self.checks.tally.ghosts += 1;
+                self.checks.excused = self.checks.excused.max(t + delay + 15_000);
+                self.members[who].excused = t + 100_000;
+                match self.chance.happens(700) {
+                    true => server.revoke(key, "lost", now).unwrap(),
+                    false => server.remove(key, now).unwrap(),
+                }
+            }
+            Some(_) | None => {
+                self.members[who].excused = self.t + 100_000;
+                let group = GROUPS[self.chance.below(2)];
+                server.approve(key, group, wall, now).unwrap();
+            }
+        }
+    }
+
+    fn rekey(&mut self, who: usize) {
+        let now = self.server_time();
+        let Some(server) = &mut self.server else { return };
+        match who {
+            0..5 => drop(server.rekey("plant", now)),
+            5 => drop(server.rekey("lab", now)),
+            _ => server.rekey_all(now),
+        }
+    }
+
+    fn change_group(&mut self, who: usize) {
+        let now = self.server_time();
+        let group = GROUPS[usize::from(who > 7)];
+        let port = self.chance.between(1, 65_000);
+        let Some(server) = &mut self.server else { return };
+        let changes: &[(&str, &[&str])] = &[
+            ("mode", &["enforce", "migrate", "learn"]),
+            ("encap", &["udp", "protocol"]),
+            ("cipher", &["auto", "chacha20-poly1305"]),
+            ("revoke_delay", &["1", "2", "5"]),
+            ("island_time", &["0", "3600", "infinite"]),
+            ("key_lifetime", &["60", "300", "24h"]),
+        ];
+        match self.chance.below(changes.len() * 2) {
+            at if at < changes.len() => {
+                let (name, values) = changes[at];
+                let value = values[self.chance.below(values.len())];
+                server.set_group(group, &[(name.to_owned(), value.to_owned())], now).unwrap();
+            }
+            _ => {
+                let rule: Rule = format!("name=modbus action=encrypt proto=tcp dest_port={port}").parse().unwrap();
+                server.set_policy(group, Policy::new(vec![rule]), now).unwrap();
+            }
+        }
+    }
+
+    fn other_orders(&mut self, who: usize) {
+        let now = self.server_time();
+        let key = self.members[who].key;
+        let kind = [CommandKind::Reload, CommandKind::Reregister, CommandKind::Diagnostics][self.chance.below(3)].clone();
+        let port = self.chance.next() as u8;
+        match self.chance.below(5) {
+            0 => self.come_with_token(who, key),
+            1 => {
+                let machines = [[10, 0, who as u8, port].into()].into();
+                let local = self.members[who].local(self.t);
+                self.members[who].gateway.handle_machines(machines, local);
+                self.gateway_turn(who);
+            }
+            2 => {
+                let Some(server) = &mut self.server else { return };
+                let _ = server.pin(key, vec![[10, 1, who as u8, port].into()], now);
+            }
+            3 => {
+                let Some(server) = &mut self.server else { return };
+                let _ = server.rename(key, &format!("box-{who}-{port}"), now);
+            }
+            _ => {
+                let Some(server) = &mut self.server else { return };
+                let _ = server.command(key, kind, now);
+            }
+        }
+    }
+
+    /// A gateway that is not let in reboots with a token.
+    fn come_with_token(&mut self, who: usize, key: PublicKey) {
+        let now = self.server_time();
+        let Some(server) = &self.server else { return };
+        let inside = server.gateways(now).into_iter().any(|view| view.key == key && !view.group.is_empty());
+        if !inside && matches!(self.members[who].gateway.standing(), Standing::Pending) {
+            let token = self.token("lab");
+            self.members[who].excused = self.t + 100_000;
+            self.restart(who, true, token);
+        }
+    }
+
+    fn token(&mut self, group: &str) -> Option<TokenSecret> {
+        let expires = self.server_time() / 1000 + 600;
+        let secret = self.server.as_mut()?.create_token(group, expires).unwrap().1;
+        self.server_turn();
+        Some(secret)
+    }
+}
