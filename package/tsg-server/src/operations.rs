@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use tsg_control::message::CommandKind;
-use tsg_control::policy::Rule;
+use tsg_control::policy::{Action, Rule};
 use tsg_control::server::{GatewayView, GroupView, Server, TokenView};
 
 /// What an operator asks for.
@@ -129,6 +129,9 @@ pub enum Operation {
         group: String,
         /// The rules, in order.
         rules: Vec<Rule>,
+        /// Must be the group's own if given: it is a setting of the group.
+        #[serde(default)]
+        default_action: Option<Action>,
     },
     /// Are these rules good?
     PolicyCheck {
@@ -326,7 +329,9 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::GroupSet { group, settings } => order::set_group(desk, group, settings),
         Op::GroupKeys { group, reveal, senders } => reveal::reveal(desk, group, *reveal, *senders),
         Op::PolicyShow { group } => view::policy(desk, group),
-        Op::PolicySet { group, rules } => order::set_policy(desk, group, rules),
+        Op::PolicySet { group, rules, default_action } => {
+            order::set_policy(desk, group, rules, *default_action)
+        }
         Op::PolicyCheck { rules } => order::check_policy(rules),
         Op::PolicyHistory { group } => view::history(desk, group),
         Op::TokenCreate { group, lifetime, servers } => {

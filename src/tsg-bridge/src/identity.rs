@@ -79,12 +79,17 @@ impl Identity {
     /// # Errors
     /// Those of [`Self::load`] and [`Self::save`]; a damaged identity is never replaced.
     pub fn load_or_create(state: &Path) -> Result<(Self, bool)> {
-        if state.join(IDENTITY_FILE).symlink_metadata().is_ok() {
+        let is_there = || state.join(IDENTITY_FILE).symlink_metadata().is_ok();
+        if is_there() {
             return Ok((Self::load(state)?, false));
         }
         let identity = Self::generate()?;
-        identity.save(state, Replace::Never)?;
-        Ok((identity, true))
+        match identity.save(state, Replace::Never) {
+            Ok(()) => Ok((identity, true)),
+            // Another process was faster.
+            Err(_) if is_there() => Ok((Self::load(state)?, false)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The half that others may know.
@@ -142,6 +147,20 @@ mod tests {
         assert!(!new);
         assert_eq!(made.public, read.public);
         assert_eq!(made.secret.bytes(), read.secret.bytes());
+    }
+
+    #[test]
+    fn many_first_starts_make_one_identity() {
+        let folder = tempfile::tempdir().unwrap();
+        let start = || {
+            let path = folder.path().to_owned();
+            std::thread::spawn(move || Identity::load_or_create(&path).unwrap())
+        };
+        let threads: Vec<_> = (0..16).map(|_| start()).collect();
+        let made: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        assert!(made.iter().all(|(identity, _)| identity.public == made[0].0.public));
+        assert_eq!(made.iter().filter(|(_, is_new)| *is_new).count(), 1);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

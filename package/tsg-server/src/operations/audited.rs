@@ -65,7 +65,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
             ("group set", format!("{group}: {}", list.join(" ")))
         }
         Op::GroupKeys { group, .. } => ("group keys", group.clone()),
-        Op::PolicySet { group, rules } => ("policy set", format!("{group}: {} rules", rules.len())),
+        Op::PolicySet { group, rules, .. } => ("policy set", format!("{group}: {} rules", rules.len())),
         Op::TokenCreate { group, lifetime, .. } => {
             ("token create", format!("{group}, {lifetime} seconds"))
         }

@@ -1,11 +1,12 @@
 //! Orders: what changes something.
 
 use super::naming::fingerprint_is;
+use super::view;
 use super::{Answer, Approval, CreatedToken, Desk, Done, GatewayName, Refusal, RefusalKind};
 use std::net::IpAddr;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
-use tsg_control::policy::{Policy, Rule};
+use tsg_control::policy::{Action, Policy, Rule};
 use tsg_control::server::{GatewayState, OrderError};
 use tsg_control::token::Token;
 
@@ -130,7 +131,19 @@ pub(super) fn set_group(
     done(format!("{group}: {}", list.join(" ")))
 }
 
-pub(super) fn set_policy(desk: &mut Desk<'_>, group: &str, rules: &[Rule]) -> Ordered {
+pub(super) fn set_policy(
+    desk: &mut Desk<'_>,
+    group: &str,
+    rules: &[Rule],
+    default_action: Option<Action>,
+) -> Ordered {
+    let own = view::group(desk, group)?.settings.default_action;
+    if default_action.is_some_and(|given| given != own) {
+        return Err(invalid(format!(
+            "default_action is a setting of the group, and {own} there: change it with \
+             `group set {group} default_action=…`"
+        )));
+    }
     let version = desk.server.set_policy(group, Policy::new(rules.to_vec()), desk.now)?;
     Ok(Answer::Accepted { version })
 }

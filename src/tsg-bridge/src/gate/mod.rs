@@ -1,15 +1,150 @@
-//! The gate.
-#![allow(missing_docs)]
+//! The gate: holds `closed` when nftables does not (DESIGN section 7).
+//!
+//! An eBPF filter on the egress of each port, made from the policy, which the kernel keeps whatever becomes of
+//! the daemon and of the netfilter rules. Towards the WAN nothing leaves that a rule matches and that is not
+//! sealed; towards the LAN nothing that a rule matches and that came in by the WAN port without
+//! having been through the daemon, which marks what it passes. LAN to LAN and the box's own
+//! traffic are not looked at. Frames that are not IP obey `non_ip` here too, since iptables never sees them.
+//!
+//! The other half of the boot is [`isolate`]: bridge ports that do not talk to each other until the gate
+//! stands. Isolation would also cut LAN ports off from each other, so it is used only with a
+//! single LAN port; with several, the gate alone holds.
+//!
+//! Not here: what is matched exactly ([`tsg_control::policy`]); the daemon decides with that.
+
+mod asm;
+mod isolation;
+mod policy;
+mod program;
+#[cfg(test)]
+mod reference;
+mod sys;
+mod tc;
+
+pub use isolation::isolate;
 
 use crate::attach::Ports;
 use crate::rules::Plan;
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use program::Exit;
+use tsg_control::policy::Policy;
 
+/// The filters on the ports of one bridge.
 #[derive(Debug)]
-pub struct Gate;
+pub struct Gate {
+    ports: Ports,
+    standing: Vec<Standing>,
+}
+
+/// A filter as it was put up.
+#[derive(Debug, PartialEq, Eq)]
+struct Standing {
+    ifindex: u32,
+    id: u32,
+    exit: Exit,
+}
+
 impl Gate {
-    pub const fn new(_ports: &Ports) -> Self { Self }
-    pub fn install(&mut self, _plans: &[&Plan]) -> Result<()> { Ok(()) }
-    pub fn verify(&mut self, _plans: &[&Plan]) -> Result<bool> { Ok(false) }
-    pub fn remove(&mut self) -> Result<()> { Ok(()) }
+    /// No filter yet; those that another process left behind stand until
+    /// [`install`](Self::install) replaces them.
+    pub fn new(ports: &Ports) -> Self {
+        Self { ports: ports.clone(), standing: Vec::new() }
+    }
+
+    /// Puts the gate up on all ports, each in one step in place of the one before. With several plans it stops
+    /// only what all of them stop.
+    ///
+    /// # Errors
+    /// This kernel or these rights do not suffice for it, a port is missing, or the policy is too
+    /// large; what stood before stands.
+    pub fn install(&mut self, plans: &[&Plan]) -> Result<()> {
+        let exits = self.exits()?;
+        let mut loaded = Vec::new();
+        for (ifindex, exit) in exits {
+            let program = program::assemble(plans, &exit)?;
+            let program = sys::load(&program).context(
+                "cannot load the gate: the kernel needs CONFIG_BPF_SYSCALL and \
+                 CONFIG_NET_CLS_BPF, the daemon CAP_BPF or CAP_SYS_ADMIN",
+            )?;
+            loaded.push((ifindex, exit, program));
+        }
+        self.standing.clear();
+        for (ifindex, exit, program) in loaded {
+            let id = tc::attach(ifindex, &program)?;
+            self.standing.push(Standing { ifindex, id, exit });
+        }
+        Ok(())
+    }
+
+    /// All filters are there and are ours; if not they are put up again, and the answer is `true`.
+    ///
+    /// # Errors
+    /// As [`install`](Self::install).
+    pub fn verify(&mut self, plans: &[&Plan]) -> Result<bool> {
+        if self.stands()? {
+            return Ok(false);
+        }
+        self.install(plans)?;
+        Ok(true)
+    }
+
+    /// Takes the filters away.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn remove(&mut self) -> Result<()> {
+        self.standing.clear();
+        for port in self.ports.all() {
+            let ifindex = number(port);
+            if ifindex != 0 {
+                tc::detach(ifindex)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn stands(&self) -> Result<bool> {
+        let exits = self.exits()?;
+        if exits.len() != self.standing.len() {
+            return Ok(false);
+        }
+        for ((ifindex, exit), standing) in exits.iter().zip(&self.standing) {
+            let same = *ifindex == standing.ifindex && *exit == standing.exit;
+            if !same || tc::attached(*ifindex)? != Some(standing.id) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Each port's number, and what leaves there.
+    fn exits(&self) -> Result<Vec<(u32, Exit)>> {
+        let wan = number(&self.ports.wan);
+        let lan: Vec<u32> = self.ports.lan.iter().map(|port| number(port)).collect();
+        if wan == 0 || lan.contains(&0) {
+            bail!("the gate waits for its ports: one is missing");
+        }
+        let mut exits: Vec<(u32, Exit)> =
+            lan.iter().map(|ifindex| (*ifindex, Exit::Lan { wan })).collect();
+        exits.push((wan, Exit::Wan { lan }));
+        Ok(exits)
+    }
+}
+
+fn number(port: &str) -> u32 {
+    nix::net::if_::if_nametoindex(port).unwrap_or(0)
+}
+
+/// The gate at boot, before there is a daemon: from the last policy that was kept, or from none. Then the ports
+/// may talk to each other.
+///
+/// `plan` is the last known one without its policies; `policy` the one from flash.
+///
+/// # Errors
+/// As [`Gate::install`]; the ports then stay isolated.
+pub fn install_from_policy(policy: Option<Policy>, plan: &Plan, ports: &Ports) -> Result<()> {
+    ports.check()?;
+    let plan = Plan { policies: policy.into_iter().collect(), ..plan.clone() };
+    Gate::new(ports).install(&[&plan])?;
+    isolate(ports, false)
 }

@@ -5,6 +5,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::Path,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -53,7 +54,9 @@ pub fn prepare_folder(path: &Path) -> Result<()> {
 /// The file exists and must stay, or cannot be written.
 pub fn write_secret_file(path: &Path, content: &[u8], replace: Replace) -> Result<()> {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    let beside = path.with_file_name(format!(".{name}.{}", std::process::id()));
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let beside = path.with_file_name(format!(".{name}.{process}.{count}"));
     // Left over from a crash of a process with our number.
     let _ = fs::remove_file(&beside);
     let written = write_new(&beside, content).and_then(|()| put_in_place(&beside, path, replace));

@@ -1,62 +1,116 @@
 //! From the WAN to the LAN: open what is sealed, refuse in clear what must come sealed.
 
-use super::{Note, Reason, Subject, View, Worker};
-use crate::attach::{Frame, Verdict};
+use super::{Note, Reason, Subject, View, Worker, copy_into};
+use crate::attach::{Frame, Outbox, Side, Verdict};
+use std::net::IpAddr;
 use std::sync::Arc;
+use tsg_esp::DropReason;
+use tsg_esp::buffer::Packet;
 use tsg_esp::form::Form;
 use tsg_esp::ip::Outline;
 use tsg_esp::mss;
 use tsg_esp::open::Header;
 
+/// Who a sealed packet is for.
+enum For {
+    /// A machine behind this gateway.
+    Us,
+    /// A machine behind another gateway.
+    Another,
+    /// One or the other: nobody can tell yet.
+    Both,
+}
+
 impl Worker {
-    pub(super) fn inbound(&mut self, frame: &mut Frame<'_>, outline: &Outline, now: u64) -> Verdict {
+    pub(super) fn inbound(
+        &mut self,
+        frame: &mut Frame<'_>,
+        outline: &Outline,
+        out: &mut Outbox,
+        now: u64,
+    ) -> Verdict {
         let view = Arc::clone(&self.view);
-        let sealed = view.forms().find(|form| form.is_sealed(outline));
-        match sealed {
-            Some(form) => self.open(frame, outline, &form, &view, now),
-            None => self.let_in(frame, outline, &view),
+        let Some(form) = view.forms().find(|form| form.is_sealed(outline)) else {
+            return self.let_in(frame, outline, &view);
+        };
+        match self.whose(outline.dst, &view) {
+            For::Us => match self.open(&mut frame.packet, outline, &form, &view, now) {
+                Ok(()) => Verdict::Send,
+                Err(reason) => self.refuse(reason),
+            },
+            For::Another => {
+                self.counters.in_series += 1;
+                Verdict::Pass
+            }
+            For::Both => self.open_copy(frame, outline, &form, out, &view, now),
         }
+    }
+
+    fn whose(&self, dst: IpAddr, view: &View) -> For {
+        if dst.is_multicast() {
+            return if self.shared.downstream.is_empty() { For::Us } else { For::Both };
+        }
+        if self.shared.downstream.contains(dst) || view.is_elsewhere(dst) {
+            return For::Another;
+        }
+        match view.is_contested(dst) && !self.shared.direct.contains(dst) {
+            true => For::Both,
+            false => For::Us,
+        }
+    }
+
+    /// The sealed packet goes on, and an opened copy beside it.
+    fn open_copy(
+        &mut self,
+        frame: &Frame<'_>,
+        outline: &Outline,
+        form: &Form,
+        out: &mut Outbox,
+        view: &View,
+        now: u64,
+    ) -> Verdict {
+        self.counters.in_series += 1;
+        let mut scratch = core::mem::take(&mut self.scratch);
+        if let Some(mut copy) = copy_into(&mut scratch, frame.packet.bytes()) {
+            match self.open(&mut copy, outline, form, view, now) {
+                Ok(()) if out.push(Side::Lan, copy.bytes()).is_err() => {
+                    self.counters.refuse(Reason::OutboxFull);
+                }
+                Ok(()) => {}
+                Err(reason) => self.counters.refuse(reason),
+            }
+        }
+        self.scratch = scratch;
+        Verdict::Pass
     }
 
     fn open(
         &mut self,
-        frame: &mut Frame<'_>,
+        packet: &mut Packet<'_>,
         outline: &Outline,
         form: &Form,
         view: &View,
         now: u64,
-    ) -> Verdict {
-        let header = match Header::parse(frame.packet.bytes(), outline, form) {
-            Ok(header) => header,
-            Err(reason) => return self.refuse(reason.into()),
-        };
-        if self.shared.is_downstream(outline.dst) {
-            self.counters.in_series += 1;
-            return Verdict::Pass;
-        }
+    ) -> Result<(), Reason> {
+        let header = Header::parse(packet.bytes(), outline, form)?;
         let Some(epoch) = view.epoch(header.spi.epoch_byte()).filter(|epoch| epoch.lives(now))
         else {
             self.shared.notes.put(Note::UnknownEpoch);
-            return self.refuse(Reason::Packet(tsg_esp::DropReason::UnknownEpoch));
+            return Err(DropReason::UnknownEpoch.into());
         };
         let receivers = &self.shared.receivers;
-        let packet = &mut frame.packet;
-        let opened = match receivers.open(epoch, header, packet, outline, now, view.window) {
-            Ok(opened) => opened,
-            Err(reason) => return self.refuse(reason),
-        };
+        let opened = receivers.open(epoch, header, packet, outline, now, view.window)?;
         if epoch.prepared {
             self.shared.notes.put(Note::Authentic { epoch: epoch.id });
         }
-        let Some(subject) = Subject::of(frame.packet.bytes(), &opened.outline, view) else {
-            return self.refuse(Reason::BadQuote);
-        };
+        let subject =
+            Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
         if opened.outline.source_route || !view.wants_sealed(&subject.flow) {
-            return self.refuse(Reason::InsidePolicy);
+            return Err(Reason::InsidePolicy);
         }
-        self.clamp(frame, &opened.outline, &epoch.form, view);
+        self.clamp(packet, &opened.outline, &epoch.form, view);
         self.counters.opened += 1;
-        Verdict::Send
+        Ok(())
     }
 
     fn let_in(&mut self, frame: &Frame<'_>, outline: &Outline, view: &View) -> Verdict {
@@ -78,17 +132,15 @@ impl Worker {
     /// Lowers the segment size that a SYN offers to what fits the path once sealed.
     pub(super) fn clamp(
         &mut self,
-        frame: &mut Frame<'_>,
+        packet: &mut Packet<'_>,
         outline: &Outline,
         form: &Form,
         view: &View,
-    ) -> bool {
+    ) {
         let max = mss::max_mss(view.path_mtu, outline.version, form);
-        let lowered = max.is_some_and(|max| mss::clamp(frame.packet.bytes_mut(), outline, max).is_some());
-        if lowered {
+        if max.is_some_and(|max| mss::clamp(packet.bytes_mut(), outline, max).is_some()) {
             self.counters.clamped += 1;
         }
-        lowered
     }
 
     /// Is this sealed packet from the LAN really one of the group's?
@@ -103,9 +155,8 @@ impl Worker {
         let bytes = frame.packet.bytes();
         let Ok(header) = Header::parse(bytes, outline, form) else { return false };
         let Some(epoch) = view.epoch(header.spi.epoch_byte()) else { return false };
-        let shared = Arc::clone(&self.shared);
-        let Some(mut copy) = self.copy_of(bytes) else { return false };
-        shared.receivers.is_authentic(epoch, header, &mut copy, outline, now, view.window)
+        let Some(mut copy) = copy_into(&mut self.scratch, bytes) else { return false };
+        self.shared.receivers.is_authentic(epoch, header, &mut copy, outline, now, view.window)
     }
 
 }

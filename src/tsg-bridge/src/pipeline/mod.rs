@@ -31,7 +31,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use tsg_esp::buffer::{HEAD_ROOM, TAIL_ROOM};
+use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::ip::{Outline, protocol};
 use tsg_control::policy::{Flow, Proto};
 
@@ -39,7 +39,7 @@ use tsg_control::policy::{Flow, Proto};
 const LARGEST: usize = 65_535;
 
 /// More machines behind other gateways on the LAN side than this are not told apart.
-const MOST_DOWNSTREAM: usize = 1_024;
+const MOST_IN_SERIES: usize = 1_024;
 
 /// What the workers of one gateway have in common.
 #[derive(Debug)]
@@ -52,7 +52,10 @@ pub struct Shared {
     notes: Notes,
     counters: Vec<Mutex<Counters>>,
     /// Machines on the LAN side whose own gateway seals for them (gateways in series).
-    downstream: RwLock<HashSet<IpAddr>>,
+    downstream: Machines,
+    /// Machines that another gateway claims too, but that sent here what is for sealing, in clear:
+    /// no gateway is between them and this one.
+    direct: Machines,
 }
 
 impl Shared {
@@ -65,17 +68,18 @@ impl Shared {
             leases: Mutex::new(leases),
             notes: Notes::new(wake),
             counters: (0..workers).map(|_| Mutex::default()).collect(),
-            downstream: RwLock::default(),
+            downstream: Machines::default(),
+            direct: Machines::default(),
         }
     }
 
-    /// From now on the workers see this.
-    pub fn publish(&self, view: View) {
-        let epochs: Vec<_> = view.epochs.iter().map(|epoch| epoch.id).collect();
-        lock(&self.leases).keep(&epochs);
+    /// From now on the workers see this. `held` are all epochs that the gateway holds, also those
+    /// that cannot be used now: what was leased in them is not forgotten.
+    pub fn publish(&self, view: View, held: &[u64]) {
+        lock(&self.leases).keep(held);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         self.generation.fetch_add(1, Ordering::Release);
-        self.receivers.keep(&epochs);
+        self.receivers.keep(held);
     }
 
     /// What the workers noticed since the last call.
@@ -99,19 +103,31 @@ impl Shared {
 
     /// Machines on the LAN side that another gateway behind this one seals for.
     pub fn downstream(&self) -> Vec<IpAddr> {
-        let set = self.downstream.read().unwrap_or_else(PoisonError::into_inner);
-        set.iter().copied().collect()
+        self.downstream.all()
+    }
+}
+
+/// A bounded set of machines.
+#[derive(Debug, Default)]
+struct Machines(RwLock<HashSet<IpAddr>>);
+
+impl Machines {
+    fn contains(&self, machine: IpAddr) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&machine)
     }
 
-    fn is_downstream(&self, address: IpAddr) -> bool {
-        self.downstream.read().unwrap_or_else(PoisonError::into_inner).contains(&address)
+    /// Gives whether it is new.
+    fn insert(&self, machine: IpAddr) -> bool {
+        let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        set.len() < MOST_IN_SERIES && set.insert(machine)
     }
 
-    fn add_downstream(&self, address: IpAddr) {
-        let mut set = self.downstream.write().unwrap_or_else(PoisonError::into_inner);
-        if set.len() < MOST_DOWNSTREAM {
-            set.insert(address);
-        }
+    fn is_empty(&self) -> bool {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    fn all(&self) -> Vec<IpAddr> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 }
 
@@ -181,7 +197,7 @@ impl Handler for Worker {
         let now = boottime::now();
         match frame.from {
             Side::Lan => self.outbound(frame, &outline, out, now),
-            Side::Wan => self.inbound(frame, &outline, now),
+            Side::Wan => self.inbound(frame, &outline, out, now),
         }
     }
 
@@ -191,6 +207,13 @@ impl Handler for Worker {
         }
         self.refresh();
     }
+}
+
+/// A copy of a packet in a worker's own room.
+fn copy_into<'a>(room: &'a mut [u8], bytes: &[u8]) -> Option<Packet<'a>> {
+    let range = HEAD_ROOM..HEAD_ROOM + bytes.len();
+    room.get_mut(range.clone())?.copy_from_slice(bytes);
+    Packet::new(room, range).ok()
 }
 
 /// What the policy has to judge: the packet's own flow, or that of the packet which an ICMP error

@@ -1,13 +1,13 @@
 //! From the LAN to the WAN: seal what a rule wants sealed, and see that it fits.
 
-use super::{Judgement, LARGEST, Note, Reason, Subject, View, Worker, lock};
+use super::{Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
 use std::net::IpAddr;
 use std::sync::Arc;
 use tsg_control::group::Fail;
 use tsg_esp::DropReason;
-use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
+use tsg_esp::buffer::{HEAD_ROOM, Packet};
 use tsg_esp::crypto::{Kdf as _, Spi};
 use tsg_esp::form::Form;
 use tsg_esp::fragment::{Piece, pieces, write_piece};
@@ -60,6 +60,9 @@ impl Worker {
             }
             Judgement::Seal => {}
         }
+        if view.is_contested(outline.src) {
+            self.shared.direct.insert(outline.src);
+        }
         self.seal_or_answer(frame, outline, out, &view, now)
     }
 
@@ -71,8 +74,10 @@ impl Worker {
         form: &Form,
         now: u64,
     ) -> Verdict {
-        if !self.shared.is_downstream(outline.src) && self.is_of_group(frame, outline, form, now) {
-            self.shared.add_downstream(outline.src);
+        if !self.shared.downstream.contains(outline.src)
+            && self.is_of_group(frame, outline, form, now)
+            && self.shared.downstream.insert(outline.src)
+        {
             self.shared.notes.put(Note::Downstream(outline.src));
         }
         self.counters.in_series += 1;
@@ -104,7 +109,7 @@ impl Worker {
         };
         let form = epoch.form;
         frame.packet.truncate(outline.total_len);
-        self.clamp(frame, outline, &form, view);
+        self.clamp(&mut frame.packet, outline, &form, view);
         if form.fits(outline, view.path_mtu) {
             return match self.seal(&mut frame.packet, outline, view, now) {
                 Ok(()) => Verdict::Send,
@@ -249,14 +254,6 @@ impl Worker {
         let told = too_big::answer(frame.packet.bytes(), outline, mtu, &mut answer).is_ok()
             && out.push(Side::Lan, answer.bytes()).is_ok();
         self.refuse(if told { Reason::TooBig } else { Reason::TooBigSilent })
-    }
-
-    /// A copy of a packet in this worker's own room.
-    pub(super) fn copy_of(&mut self, bytes: &[u8]) -> Option<Packet<'_>> {
-        debug_assert_eq!(self.scratch.len(), HEAD_ROOM + LARGEST + TAIL_ROOM);
-        let range = HEAD_ROOM..HEAD_ROOM + bytes.len();
-        self.scratch.get_mut(range.clone())?.copy_from_slice(bytes);
-        Packet::new(&mut self.scratch, range).ok()
     }
 }
 

@@ -37,7 +37,7 @@ impl Gateway {
         let run = tempfile::tempdir().unwrap();
         let leases = Leases::open(run.path()).unwrap();
         let shared = Arc::new(Shared::new(1, leases, Box::new(|| {})));
-        shared.publish(view);
+        shared.publish(view, &[1]);
         Self { worker: Worker::new(0, shared), out: Outbox::new(), _run: run }
     }
 
@@ -96,11 +96,14 @@ fn policy(mode: Mode, rules: &[&str]) -> PolicyVersion {
 
 const MODBUS: &str = "encrypt proto=tcp dest_port=502";
 
+/// Sender 1 has the PLC behind it, sender 2 the HMI.
 fn view(sender: u32, mode: Mode, rules: &[&str]) -> View {
+    let (mine, other) = if sender == 1 { (PLC, HMI) } else { (HMI, PLC) };
     View {
         epochs: EpochView::new(key(sender)).into_iter().collect(),
         policies: vec![policy(mode, rules)],
-        others: [PLC, HMI].into_iter().map(IpAddr::from).collect(),
+        mine: HashSet::from([IpAddr::from(mine)]),
+        others: HashSet::from([IpAddr::from(other)]),
         ..View::default()
     }
 }
@@ -271,13 +274,48 @@ fn a_gateway_in_series_lets_sealed_packets_through() {
     let mut forged = inner.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
     forged[12..16].copy_from_slice(&[192, 0, 2, 99]);
     outer.handle(Side::Lan, &forged);
-    assert!(!outer.worker.shared.is_downstream(IpAddr::from([192, 0, 2, 99])));
+    assert!(!outer.worker.shared.downstream.contains(IpAddr::from([192, 0, 2, 99])));
+}
+
+#[test]
+fn a_machine_that_two_gateways_claim_is_reached_through_both() {
+    let both = |sender| View {
+        mine: HashSet::from([IpAddr::from(HMI)]),
+        others: HashSet::from([IpAddr::from(HMI), IpAddr::from(PLC)]),
+        ..view(sender, Mode::Enforce, &[MODBUS])
+    };
+    let mut a = Gateway::new(view(1, Mode::Enforce, &[MODBUS]));
+    let mut outer = Gateway::new(both(2));
+    let plain = tcp(40_000, 502, 10);
+    let sealed = a.handle(Side::Lan, &plain).packet;
+    let made = outer.handle(Side::Wan, &sealed);
+    assert_eq!((made.verdict, &made.packet), (Verdict::Pass, &sealed));
+    assert_eq!(made.extra, [(Side::Lan, plain.clone())]);
+    // The machine sends in clear what is for sealing: no other gateway is in front of it.
+    let mut answer = tcp(502, 40_000, 10);
+    answer[12..16].copy_from_slice(&HMI);
+    answer[16..20].copy_from_slice(&PLC);
+    assert_eq!(outer.handle(Side::Lan, &answer).verdict, Verdict::Send);
+    let sealed = a.handle(Side::Lan, &plain).packet;
+    assert_eq!(outer.handle(Side::Wan, &sealed).verdict, Verdict::Send);
+}
+
+#[test]
+fn what_is_for_another_gateway_is_left_sealed() {
+    let (mut a, _) = pair(&[MODBUS]);
+    let mut third = Gateway::new(View {
+        mine: HashSet::new(),
+        ..view(1, Mode::Enforce, &[MODBUS])
+    });
+    let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+    let made = third.handle(Side::Wan, &sealed);
+    assert_eq!((made.verdict, made.packet), (Verdict::Pass, sealed));
 }
 
 #[test]
 fn an_unknown_epoch_makes_it_ask() {
     let (mut a, mut b) = pair(&[MODBUS]);
-    b.worker.shared.publish(View { epochs: Vec::new(), ..view(2, Mode::Enforce, &[MODBUS]) });
+    b.worker.shared.publish(View { epochs: Vec::new(), ..view(2, Mode::Enforce, &[MODBUS]) }, &[]);
     let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10));
     assert_eq!(b.handle(Side::Wan, &sealed.packet).verdict, Verdict::Drop);
     assert_eq!(b.notes(), [Note::UnknownEpoch]);

@@ -25,7 +25,9 @@ pub struct View {
     pub local: Policy,
     /// How old a sealed packet may be, in milliseconds.
     pub window: u32,
-    /// Machines behind other gateways.
+    /// Machines heard on this gateway's LAN side.
+    pub mine: HashSet<IpAddr>,
+    /// Machines that other gateways of the group report.
     pub others: HashSet<IpAddr>,
     /// The largest IP packet on the WAN side.
     pub path_mtu: u16,
@@ -42,6 +44,7 @@ impl Default for View {
             policies: Vec::new(),
             local: Policy::default(),
             window: 4_000,
+            mine: HashSet::new(),
             others: HashSet::new(),
             path_mtu: 1_500,
             oversize: Oversize::Icmp,
@@ -215,6 +218,17 @@ impl View {
     /// May what came sealed be let in? Only if some live policy version wants it sealed.
     pub fn wants_sealed(&self, flow: &Flow) -> bool {
         self.policies.iter().any(|version| self.action(version, flow) == Action::Encrypt)
+    }
+
+    /// Another gateway reports this machine, and it was not heard here: sealed packets for it are
+    /// for that gateway.
+    pub fn is_elsewhere(&self, machine: IpAddr) -> bool {
+        self.others.contains(&machine) && !self.mine.contains(&machine)
+    }
+
+    /// Heard here, and by another gateway too: it moved, or there are gateways in series.
+    pub fn is_contested(&self, machine: IpAddr) -> bool {
+        self.others.contains(&machine) && self.mine.contains(&machine)
     }
 
     fn action(&self, version: &PolicyVersion, flow: &Flow) -> Action {

@@ -287,7 +287,8 @@ impl Control {
         }
         self.stale_view = false;
         self.view_at = now;
-        self.shared.publish(self.view(now));
+        let held: Vec<u64> = self.gateway.keys(now).iter().map(|key| key.id).collect();
+        self.shared.publish(self.view(now), &held);
         let plan = self.new_plan();
         if self.plan.as_ref() != Some(&plan) {
             self.data.install(&plan, &self.shared);
@@ -301,6 +302,7 @@ impl Control {
             policies: self.policies(),
             local: self.stricter_rules(),
             window: self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000,
+            mine: self.gateway.machines().iter().copied().collect(),
             others: self.gateway.map().others.iter().copied().collect(),
             path_mtu: self.config.path_mtu.unwrap_or_else(|| self.data.path_mtu()),
             oversize: self.config.oversize,

@@ -83,13 +83,16 @@ fn read_limited(path: &Path) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Writes beside the file and renames over it. The name starts with a dot, which `uci` does not list.
+/// Writes beside the file and renames over it; the lock keeps others off that name, which starts with a
+/// dot, so that `uci` does not list it.
 fn replace(path: &Path, text: &str, mode: u32) -> Result<()> {
     let path = fs::canonicalize(path)?;
     let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(anyhow!("it has no folder"));
     };
-    let beside = folder.join(format!(".{}.tsg-{}", name.to_string_lossy(), std::process::id()));
+    let beside = folder.join(format!(".{}.tsg-new", name.to_string_lossy()));
+    // Left over from a power cut.
+    let _ = fs::remove_file(&beside);
     let written = write_new(&beside, text, mode).and_then(|()| Ok(fs::rename(&beside, &path)?));
     if written.is_err() {
         let _ = fs::remove_file(&beside);

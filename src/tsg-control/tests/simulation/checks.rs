@@ -20,6 +20,22 @@ pub(crate) struct Tally {
     pub(crate) crashes: u64,
 }
 
+impl Tally {
+    pub(crate) const fn add(&mut self, other: &Self) {
+        self.sealed += other.sealed;
+        self.opened += other.opened;
+        self.counted += other.counted;
+        self.epochs += other.epochs;
+        self.ghosts += other.ghosts;
+        self.crashes += other.crashes;
+    }
+
+    /// A hundred worlds in which nothing happens prove nothing.
+    pub(crate) const fn is_plenty(&self) -> bool {
+        self.counted > 100_000 && self.epochs > 1_000 && self.ghosts > 100 && self.crashes > 100
+    }
+}
+
 pub(crate) struct Checks {
     seed: u64,
     /// Which boot a sender number belongs to, by secret, and its last sequence number.

@@ -46,15 +46,14 @@ fn whatever_happens_what_was_promised_holds() {
     };
     let count = seeds.end - seeds.start;
     let mut sum = Tally::default();
+    let mut failed = Vec::new();
     for seed in seeds {
-        let tally = world(seed);
-        sum.sealed += tally.sealed;
-        sum.opened += tally.opened;
-        sum.counted += tally.counted;
-        sum.epochs += tally.epochs;
-        sum.ghosts += tally.ghosts;
-        sum.crashes += tally.crashes;
+        match std::panic::catch_unwind(|| world(seed)) {
+            Ok(tally) => sum.add(&tally),
+            Err(_) => failed.push(seed),
+        }
     }
     println!("{count} worlds: {sum:?}");
-    assert!(count < 100 || sum.epochs > 1_000 && sum.ghosts > 50 && sum.crashes > 50, "{sum:?}");
+    assert!(failed.is_empty(), "{} of {count} worlds failed, seeds {failed:?}", failed.len());
+    assert!(count < 100 || sum.is_plenty(), "too little happened: {sum:?}");
 }

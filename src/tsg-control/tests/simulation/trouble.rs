@@ -188,7 +188,7 @@ impl World {
                 server.set_group(group, &[(name.to_owned(), value.to_owned())], now).unwrap();
             }
             _ => {
-                let rule: Rule = format!("name=modbus action=encrypt proto=tcp dest_port={port}").parse().unwrap();
+                let rule: Rule = format!("encrypt name=modbus proto=tcp dest_port={port}").parse().unwrap();
                 server.set_policy(group, Policy::new(vec![rule]), now).unwrap();
             }
         }

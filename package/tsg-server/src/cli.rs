@@ -1,0 +1,79 @@
+//! The command line: starts the daemon, or talks to it over root's socket.
+//!
+//! Exit codes: 0 done, 1 refused or failed, 2 the command itself is wrong.
+
+mod args;
+mod client;
+mod policy_file;
+mod show;
+mod table;
+mod tshark;
+mod wait;
+
+use crate::daemon;
+use crate::logging;
+use crate::network::Listen;
+use crate::operations::{Answer, Operation};
+use anyhow::Result;
+use args::{Args, Command, Run};
+use clap::Parser as _;
+use client::Client;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // To stdout for --help, to stderr for a mistake.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match carry_out(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr().lock(), "tsg-server: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(args: &Args) -> Result<()> {
+    if let Command::Run(run) = &args.command {
+        return start(args, run);
+    }
+    let operation = args.command.operation()?;
+    let mut client = Client::connect(&args.socket)?;
+    let answer = client.ask(&operation)?;
+    if let Some(limit) = args.command.waits() {
+        wait::until_in_force(&mut client, &operation, &answer, limit)?;
+    }
+    print(args, &operation, &answer)
+}
+
+fn print(args: &Args, operation: &Operation, answer: &Answer) -> Result<()> {
+    let text = match args.json {
+        true => show::json(answer)?,
+        false => show::text(operation, answer),
+    };
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // `tsg-server gateway list | head` is no failure.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}
+
+fn start(args: &Args, run: &Run) -> Result<()> {
+    logging::start(run.log.into(), run.log_level.into())?;
+    let ended = daemon::run(&daemon::Options {
+        data: run.data.clone(),
+        socket: args.socket.clone(),
+        listen: Listen { address: run.listen.clone(), port: run.port, pub_port: run.pub_port },
+    });
+    if let Err(error) = &ended {
+        log::error!("{error:#}");
+    }
+    ended
+}

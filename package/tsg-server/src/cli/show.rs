@@ -1,0 +1,127 @@
+//! Answers as people read them.
+
+mod gateway;
+mod group;
+mod status;
+
+use super::table::Table;
+use super::tshark;
+use crate::operations::{Answer, Operation};
+use anyhow::Result;
+use std::fmt::Write as _;
+use zeroize::Zeroizing;
+
+/// The value of an answer, for programs.
+pub(super) fn json(answer: &Answer) -> Result<Zeroizing<String>> {
+    let tagged = serde_json::to_value(answer)?;
+    let value = tagged.get("value").unwrap_or(&serde_json::Value::Null);
+    Ok(Zeroizing::new(format!("{}\n", serde_json::to_string_pretty(value)?)))
+}
+
+/// An answer in words.
+pub(super) fn text(operation: &Operation, answer: &Answer) -> Zeroizing<String> {
+    Zeroizing::new(match answer {
+        Answer::Keys(keys) => return tshark::text(keys),
+        Answer::Done(done) => format!("{}\n", done.done),
+        Answer::Key(key) => {
+            format!("public key   {}\nfingerprint  {}\n", key.public_key, key.fingerprint)
+        }
+        Answer::Status(status) => status::status(status),
+        Answer::Gateways(gateways) => gateway::list(gateways),
+        Answer::Gateway(one) => gateway::show(one),
+        Answer::Approved(approval) => {
+            format!("{} is in {}: {}\n", approval.name, approval.group, approval.fingerprint)
+        }
+        Answer::Commanded { command } => {
+            format!("command {command} is sent; its outcome will be in the server's log\n")
+        }
+        Answer::Groups(groups) => group::list(groups),
+        Answer::Group(one) => group::show(one),
+        Answer::Policy(policy) => group::policy(policy),
+        Answer::Accepted { version } => {
+            format!("policy {version} is accepted, members are being prepared for it\n")
+        }
+        Answer::History(rows) => group::history(rows),
+        Answer::Token(token) => format!("{}\n", *token.token),
+        Answer::Tokens(tokens) => {
+            let mut table = Table::new(&["TOKEN", "GROUP", "EXPIRES", "USED BY"]);
+            for token in tokens {
+                let user = token.used_by.map_or_else(String::new, |key| key.fingerprint().to_string());
+                let expires = date(token.expires * 1000);
+                table.line(vec![token.id.to_string(), token.group.clone(), expires, user]);
+            }
+            table.text("no tokens")
+        }
+        Answer::Rekeying { epoch } => match operation {
+            Operation::Rekey { group } => format!("{group}: epoch {epoch}\n"),
+            _ => format!("epoch {epoch}\n"),
+        },
+        Answer::Audit(rows) => {
+            let mut table = Table::new(&["TIME", "WHO", "WHAT", "ON", "OUTCOME"]);
+            for row in rows {
+                let cells = [&row.who, &row.action, &row.object, &row.outcome];
+                let cells = std::iter::once(date(row.at)).chain(cells.into_iter().cloned());
+                table.line(cells.collect());
+            }
+            table.text("nothing was ordered yet")
+        }
+    })
+}
+
+/// Seconds in words: `3d 4h`, `17m 5s`.
+fn span(seconds: u64) -> String {
+    let parts = [(seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "m")];
+    let mut text = String::new();
+    for (count, unit) in parts.into_iter().skip_while(|&(count, _)| count == 0).take(2) {
+        let _ = write!(text, "{count}{unit} ");
+    }
+    if seconds < 3_600 {
+        let _ = write!(text, "{}s", seconds % 60);
+    }
+    text.trim_end().to_owned()
+}
+
+/// Milliseconds since 1970 as a date in UTC: `2026-11-20 15:04:05`.
+fn date(milliseconds: u64) -> String {
+    let seconds = milliseconds / 1000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Howard Hinnant's days-to-civil, for days since 1970-01-01.
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, expected) in [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_400, "2000-02-29 00:00:00"),
+            (1_709_251_199, "2024-02-29 23:59:59"),
+            (1_795_000_000, "2026-11-18 11:06:40"),
+            (4_107_542_400, "2100-03-01 00:00:00"),
+        ] {
+            assert_eq!(date(seconds * 1000), expected);
+        }
+    }
+
+    #[test]
+    fn spans_have_two_units() {
+        for (seconds, expected) in
+            [(0, "0s"), (59, "59s"), (61, "1m 1s"), (3_600, "1h 0m"), (90_061, "1d 1h")]
+        {
+            assert_eq!(span(seconds), expected);
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Gateways as tables.
+
+use super::super::table::Table;
+use super::span;
+use std::fmt::Write as _;
+use tsg_control::server::{GatewayState, GatewayView};
+
+const fn state(gateway: &GatewayView) -> &'static str {
+    match gateway.state {
+        GatewayState::Pending => "pending",
+        GatewayState::Online => "online",
+        GatewayState::Offline => "offline",
+        GatewayState::Revoked => "revoked",
+    }
+}
+
+fn heard(gateway: &GatewayView) -> String {
+    gateway.heard.map_or_else(|| "never".to_owned(), |seconds| format!("{} ago", span(seconds)))
+}
+
+fn addresses(list: &[std::net::IpAddr]) -> String {
+    list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+pub(super) fn list(gateways: &[GatewayView]) -> String {
+    let heading = ["NAME", "STATE", "GROUP", "EPOCH", "HEARD", "FINGERPRINT", "ALARMS"];
+    let mut table = Table::new(&heading);
+    for gateway in gateways {
+        let epoch = match gateway.sealing {
+            0 => String::new(),
+            epoch => epoch.to_string(),
+        };
+        table.line(vec![
+            gateway.name.clone(),
+            state(gateway).to_owned(),
+            gateway.group.clone(),
+            epoch,
+            heard(gateway),
+            gateway.fingerprint.clone(),
+            gateway.alarms.join("; "),
+        ]);
+    }
+    table.text("no gateways: none has asked to join yet")
+}
+
+pub(super) fn show(gateway: &GatewayView) -> String {
+    let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
+    let lines = [
+        ("name", gateway.name.clone()),
+        ("state", state(gateway).to_owned()),
+        ("reason", gateway.reason.clone().unwrap_or_default()),
+        ("group", gateway.group.clone()),
+        ("fingerprint", gateway.fingerprint.clone()),
+        ("public key", gateway.key.to_string()),
+        ("version", gateway.version.clone()),
+        ("heard", heard(gateway)),
+        ("seals in epoch", gateway.sealing.to_string()),
+        ("up to date", yes(gateway.current)),
+        ("AES in hardware", yes(gateway.aes)),
+        ("machines", addresses(&gateway.machines)),
+        ("pinned machines", addresses(&gateway.pinned)),
+        ("alarms", gateway.alarms.join("; ")),
+    ];
+    let mut text = String::new();
+    for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
+        let _ = writeln!(text, "{name:16} {value}");
+    }
+    for (name, count) in &gateway.counters {
+        let _ = writeln!(text, "  {name:30} {count}");
+    }
+    text
+}
