@@ -1,6 +1,7 @@
 //! The gateway: one room per concern. `run` puts them together; docs/ has the picture.
 
 pub mod attach;
+pub mod boottime;
 pub mod cli;
 pub mod config;
 pub mod enrolment;
@@ -10,9 +11,8 @@ pub mod identity;
 pub mod import;
 pub mod logging;
 pub mod netlink;
-pub mod rules;
-pub mod uci;
-pub mod boottime;
 pub mod pipeline;
+pub mod rules;
 pub mod run;
 pub mod server;
+pub mod uci;

@@ -49,7 +49,11 @@ impl Link {
     ///
     /// # Errors
     /// libzmq has no CURVE, or does not take an address or a key.
-    pub fn open(servers: Vec<Endpoint>, server_key: PublicKey, identity: &Identity) -> Result<Self> {
+    pub fn open(
+        servers: Vec<Endpoint>,
+        server_key: PublicKey,
+        identity: &Identity,
+    ) -> Result<Self> {
         ensure!(
             zmq::has("curve").unwrap_or(false),
             "libzmq was built without CURVE: install libzmq-curve instead of libzmq-nc"

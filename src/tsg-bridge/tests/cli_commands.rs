@@ -181,8 +181,10 @@ fn an_identity_that_is_not_safe_or_not_whole_is_refused() {
     assert!(!ran.err.contains(line(&text, "secret")), "{}", ran.err);
     fs::write(&key, "x".repeat(10_000)).unwrap();
     gateway.tsg(&["fingerprint"]).fails(1, "too long");
+    fs::write(gateway.path("elsewhere"), &text).unwrap();
+    fs::set_permissions(gateway.path("elsewhere"), fs::Permissions::from_mode(0o600)).unwrap();
     fs::remove_file(&key).unwrap();
-    std::os::unix::fs::symlink("/etc/hostname", &key).unwrap();
+    std::os::unix::fs::symlink(gateway.path("elsewhere"), &key).unwrap();
     gateway.tsg(&["fingerprint"]).fails(1, "state/key");
     fs::set_permissions(gateway.path("state"), fs::Permissions::from_mode(0o777)).unwrap();
     gateway.tsg(&["keygen", "--force"]).fails(1, "chmod 700");

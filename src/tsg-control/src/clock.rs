@@ -79,11 +79,7 @@ impl Estimate {
     fn grown(&self, now: u64) -> Self {
         let drift = (now.saturating_sub(self.at)).saturating_mul(DRIFT_PPM) / 1_000_000;
         let drift = i64::try_from(drift).unwrap_or(i64::MAX / 4);
-        Self {
-            low: self.low.saturating_sub(drift),
-            high: self.high.saturating_add(drift),
-            ..*self
-        }
+        Self { low: self.low.saturating_sub(drift), high: self.high.saturating_add(drift), ..*self }
     }
 }
 

@@ -457,10 +457,9 @@ impl Gateway {
         if let Some(sent) = self.answered(state.request) {
             self.learn_time(state.time, sent, now);
         }
-        let newer = self
-            .state
-            .as_ref()
-            .is_none_or(|known| known.instance != state.instance || known.revision < state.revision);
+        let newer = self.state.as_ref().is_none_or(|known| {
+            known.instance != state.instance || known.revision < state.revision
+        });
         self.heard(now);
         self.stand(Standing::Member);
         if self.identity.token.take().is_some() {

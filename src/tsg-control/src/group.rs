@@ -169,13 +169,14 @@ impl Settings {
             SettingError(format!("{name}={shown:?}: {wanted}"))
         };
         let seconds = |low: u32, high: u32| {
-            seconds(value)
-                .filter(|value| (low..=high).contains(value))
-                .ok_or_else(|| wrong(&format!("{low} to {high} seconds, such as 90, 90s, 15m, 24h")))
+            seconds(value).filter(|value| (low..=high).contains(value)).ok_or_else(|| {
+                wrong(&format!("{low} to {high} seconds, such as 90, 90s, 15m, 24h"))
+            })
         };
         match name {
             "mode" => {
-                self.mode = word(value).ok_or_else(|| wrong("learn, receive-only, migrate or enforce"))?;
+                self.mode =
+                    word(value).ok_or_else(|| wrong("learn, receive-only, migrate or enforce"))?;
             }
             "default_action" => {
                 self.default_action = word(value)

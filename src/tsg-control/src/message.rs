@@ -422,7 +422,10 @@ impl fmt::Display for DecodeError {
             Self::TooLong(length) => write!(f, "a frame of {length} bytes is too long"),
             Self::Malformed(why) => write!(f, "malformed: {why}"),
             Self::Version(version) => {
-                write!(f, "protocol version {version}, this program speaks {VERSION}: upgrade the older side")
+                write!(
+                    f,
+                    "protocol version {version}, this program speaks {VERSION}: upgrade the older side"
+                )
             }
         }
     }
@@ -473,14 +476,19 @@ mod suite {
     use serde::{Deserialize, Deserializer, Serializer, de};
     use tsg_esp::crypto::Suite;
 
-    pub(super) fn serialize<S: Serializer>(suite: &Suite, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(super) fn serialize<S: Serializer>(
+        suite: &Suite,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(match suite {
             Suite::ChaCha20Poly1305 => "chacha20-poly1305",
             Suite::Aes256Gcm => "aes-256-gcm",
         })
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Suite, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Suite, D::Error> {
         match String::deserialize(deserializer)?.as_str() {
             "chacha20-poly1305" => Ok(Suite::ChaCha20Poly1305),
             "aes-256-gcm" => Ok(Suite::Aes256Gcm),

@@ -19,7 +19,9 @@ pub use orders::OrderError;
 pub use record::{
     EpochRecord, GatewayRecord, GroupRecord, PolicyRecord, Record, Stored, TokenRecord,
 };
-pub use view::{suite_name, EpochView, GatewayState, GatewayView, GroupView, RevealedEpoch, TokenView};
+pub use view::{
+    EpochView, GatewayState, GatewayView, GroupView, RevealedEpoch, TokenView, suite_name,
+};
 
 use crate::gateway::SILENCE;
 use crate::keys::PublicKey;
@@ -201,7 +203,8 @@ impl Server {
                 let name = self.gateways.get(&from).map(|gateway| gateway.record.name.clone());
                 if let Some(name) = name {
                     let outcome = if done.ok { "done" } else { "failed" };
-                    let text: String = done.text.chars().filter(|c| !c.is_control()).take(500).collect();
+                    let text: String =
+                        done.text.chars().filter(|c| !c.is_control()).take(500).collect();
                     self.info(format!("{name}: command {} {outcome}: {text}", done.command));
                 }
             }

@@ -83,6 +83,10 @@ pub const fn sealed_len(payload: usize) -> usize {
 }
 
 /// Seals `payload_len` bytes at the front of `body`, which has exactly [`sealed_len`] bytes.
+///
+/// # Panics
+///
+/// If `body` is shorter.
 pub fn seal<C: Cipher>(
     cipher: &C,
     nonce: &[u8; 12],

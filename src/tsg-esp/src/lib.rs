@@ -45,6 +45,15 @@
 //!
 //! Then the policy sees the restored packet's outline, which [`Opened`](open::Opened) has.
 //!
+//! # What is authenticated
+//!
+//! Everything behind the IP header, SPI, sequence number and IV; with
+//! [`Aad::WithAddresses`](form::Aad::WithAddresses) both addresses too, and through the shape all
+//! lengths and the version. Not authenticated, so to be taken for what the last one on the path
+//! made of it: DSCP, ECN, TTL or hop limit, flow label, IPv4 identification, "don't fragment",
+//! options and header checksum, the contents of hop-by-hop options, the UDP checksum. A restored
+//! IPv4 fragment has its own identification, offset and "more fragments" from the sealed part.
+//!
 //! # Example
 //!
 //! ```

@@ -37,7 +37,7 @@ impl Header {
     /// [`DropReason::SealedFragment`]; [`DropReason::Malformed`] if the packet is not sealed in
     /// this form, too short or not aligned, or numbers 0.
     pub fn parse(packet: &[u8], outline: &Outline, form: &Form) -> Result<Self, DropReason> {
-        if !form.is_sealed(outline) {
+        if !form.is_sealed(outline) || !outline.describes(packet) {
             return Err(DropReason::Malformed);
         }
         if outline.fragment.is_some() {

@@ -3,8 +3,8 @@
 //! Whether something has changed is asked cheaply every second (a generation number, the size of a
 //! table); only then the rules are read back and compared. Not here: what the rules say.
 
-use super::{Kind, Ports, sysctl};
 use super::stamp::Stamp;
+use super::{Kind, Ports, sysctl};
 use crate::rules::{self, Existing, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
 use std::io::Write as _;
@@ -112,7 +112,6 @@ impl Keeper {
         self.sysctls.restore();
         Ok(())
     }
-
 }
 
 /// Takes away what an attach of this kind may have left behind.

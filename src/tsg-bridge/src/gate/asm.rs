@@ -1,7 +1,10 @@
 //! An assembler for as much of eBPF as the gate needs (RFC 9669): forward jumps only, so that any kernel's
 //! verifier sees at once that the program ends.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
+
+const JUMP: u8 = 0x05;
+const EXIT: u8 = 0x95;
 
 /// A register. `R10` is the frame pointer, `R1` to `R5` and `R0` do not outlive a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,13 +144,13 @@ impl Assembler {
 
     /// Returns `R0`.
     pub(super) fn exit(&mut self) {
-        self.emit(0x95, Reg::R0, Reg::R0, 0, 0);
+        self.emit(EXIT, Reg::R0, Reg::R0, 0, 0);
     }
 
     /// Goes on at `label`.
     pub(super) fn jump(&mut self, label: Label) {
         self.jumps.push((self.code.len(), label));
-        self.emit(0x05, Reg::R0, Reg::R0, 0, 0);
+        self.emit(JUMP, Reg::R0, Reg::R0, 0, 0);
     }
 
     /// Goes on at `label` if the comparison holds. `value` is at most `i32::MAX`: larger ones need a
@@ -165,18 +168,59 @@ impl Assembler {
         self.emit(comparison(when) | FROM_REGISTER, left, right, 0, 0);
     }
 
-    /// The program, with its jumps filled in.
+    /// The program, with its jumps filled in and without what is never reached: verifiers refuse that.
     ///
     /// # Errors
     /// A jump is longer than eBPF can say: the policy is too large for a gate.
-    pub(super) fn finish(mut self) -> Result<Vec<Instruction>> {
-        for (at, label) in &self.jumps {
-            let to = self.labels[label.0].context("a label of the gate was never placed")?;
-            let leap = to.checked_sub(at + 1).context("the gate would jump backwards")?;
-            self.code[*at].offset =
-                i16::try_from(leap).ok().context("the policy has too many rules for the gate")?;
+    pub(super) fn finish(self) -> Result<Vec<Instruction>> {
+        let targets = self.targets()?;
+        let reached = self.reached(&targets);
+        let mut place = Vec::with_capacity(reached.len());
+        let mut kept = 0usize;
+        for reached in &reached {
+            place.push(kept);
+            kept += usize::from(*reached);
         }
-        Ok(self.code)
+        let mut program = Vec::with_capacity(kept);
+        for (at, mut instruction) in self.code.into_iter().enumerate() {
+            if let Some(target) = targets[at] {
+                let leap = place[target] - place[at] - usize::from(reached[at]);
+                instruction.offset = i16::try_from(leap)
+                    .ok()
+                    .context("the policy has too many rules for the gate")?;
+            }
+            program.extend(reached[at].then_some(instruction));
+        }
+        Ok(program)
+    }
+
+    /// Where each instruction jumps to, if it does.
+    fn targets(&self) -> Result<Vec<Option<usize>>> {
+        let mut targets = vec![None; self.code.len()];
+        for (at, label) in &self.jumps {
+            let target = self.labels[label.0].context("a label of the gate was never placed")?;
+            if target <= *at || target >= self.code.len() {
+                bail!("the gate would jump out of its program");
+            }
+            targets[*at] = Some(target);
+        }
+        Ok(targets)
+    }
+
+    fn reached(&self, targets: &[Option<usize>]) -> Vec<bool> {
+        let mut reached = vec![false; self.code.len() + 1];
+        reached[0] = true;
+        for (at, instruction) in self.code.iter().enumerate() {
+            if !reached[at] {
+                continue;
+            }
+            reached[at + 1] |= !matches!(instruction.code, JUMP | EXIT);
+            if let Some(target) = targets[at] {
+                reached[target] = true;
+            }
+        }
+        reached.truncate(self.code.len());
+        reached
     }
 
     fn emit(&mut self, code: u8, dst: Reg, src: Reg, offset: i16, immediate: i32) {
@@ -229,10 +273,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_never_reached_is_left_out() {
+        let mut asm = Assembler::default();
+        let [end, dead] = core::array::from_fn(|_| asm.label());
+        asm.jump(end);
+        asm.set(Reg::R0, 1);
+        asm.jump(dead);
+        asm.place(end);
+        asm.set(Reg::R0, 2);
+        asm.place(dead);
+        asm.exit();
+        let code = asm.finish().unwrap();
+        assert_eq!(
+            code.iter().map(|i| (i.code, i.offset)).collect::<Vec<_>>(),
+            [(JUMP, 0), (0xb4, 0), (EXIT, 0)]
+        );
+    }
+
+    #[test]
     fn a_jump_that_is_too_long_is_said() {
         let mut asm = Assembler::default();
         let end = asm.label();
-        asm.jump(end);
+        asm.jump_if(When::Equal, Reg::R0, 1, end);
         for _ in 0..40_000 {
             asm.set(Reg::R0, 0);
         }

@@ -114,13 +114,7 @@ fn blocks(asm: &mut Assembler, blocks: &[Block], at: i16, v4: bool, no: Label) {
 }
 
 /// Falls through if the first `prefix` bits of the address at `at` on the stack, or all, are those of `words`.
-pub(super) fn compare(
-    asm: &mut Assembler,
-    at: i16,
-    words: &[u32],
-    prefix: Option<u8>,
-    no: Label,
-) {
+pub(super) fn compare(asm: &mut Assembler, at: i16, words: &[u32], prefix: Option<u8>, no: Label) {
     let bits = prefix.map_or(words.len() * 32, usize::from);
     for (number, word) in words.iter().enumerate() {
         let counted = bits.saturating_sub(number * 32).min(32);

@@ -146,7 +146,8 @@ mod frames {
     }
 
     fn v4(depth: u8) -> BoxedStrategy<Vec<u8>> {
-        let fragment = prop_oneof![4 => Just(0x4000u16), 1 => Just(0x2000), 1 => Just(0x2003), 1 => Just(3)];
+        let fragment =
+            prop_oneof![4 => Just(0x4000u16), 1 => Just(0x2000), 1 => Just(0x2003), 1 => Just(3)];
         (address(true), address(true), upper(), fragment, 5..8u8, quote(true, depth))
             .prop_map(|(src, dest, (proto, mut body), fragment, ihl, quote)| {
                 if proto == 1 {
@@ -283,13 +284,11 @@ mod frames {
         )
             .prop_map(|(rules, default_action)| Policy { rules, default_action });
         let policies = prop::collection::vec(policy, 0..3);
-        let mode = prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
+        let mode =
+            prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
         let fail = prop::sample::select(&[Fail::Closed, Fail::Closed, Fail::Open]);
-        let non_ip = prop_oneof![
-            Just(NonIp::Pass),
-            Just(NonIp::Drop),
-            Just(NonIp::Only(vec![0x8892]))
-        ];
+        let non_ip =
+            prop_oneof![Just(NonIp::Pass), Just(NonIp::Drop), Just(NonIp::Only(vec![0x8892]))];
         (policies, mode, fail, non_ip, any::<bool>()).prop_map(
             |(policies, mode, fail, non_ip, udp)| Plan {
                 policies,
@@ -316,10 +315,7 @@ const FRAMES: usize = 60;
 #[ignore = "needs root: loads eBPF programs"]
 fn the_program_stops_what_the_matcher_stops() {
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    let exits = prop_oneof![
-        Just(Exit::Wan { lan: vec![1, 7] }),
-        Just(Exit::Lan { wan: 1 }),
-    ];
+    let exits = prop_oneof![Just(Exit::Wan { lan: vec![1, 7] }), Just(Exit::Lan { wan: 1 }),];
     let plans = prop::collection::vec(frames::plan(), 1..3);
     let shots = prop::collection::vec((frames::frame(), any::<bool>(), any::<bool>()), FRAMES);
     let (stopped, passed) = (Cell::new(0u32), Cell::new(0u32));
@@ -332,8 +328,8 @@ fn the_program_stops_what_the_matcher_stops() {
             let mark = if marked { MARK | 5 } else { 5 };
             // Interface 1 is the loopback of every namespace; the kernel wants one that is there.
             let ingress = u32::from(crossing);
-            let returned = sys::run(&program, &frame, mark, ingress)
-                .unwrap_or_else(|error| panic!("{error}"));
+            let returned =
+                sys::run(&program, &frame, mark, ingress).unwrap_or_else(|error| panic!("{error}"));
             let wanted = stops(&plans, &exit, &frame, marked, ingress);
             let counter = if wanted { &stopped } else { &passed };
             counter.set(counter.get() + 1);

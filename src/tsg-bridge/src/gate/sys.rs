@@ -71,12 +71,7 @@ fn address<T>(pointer: *const T) -> u64 {
 /// Runs a classifier on a frame, with this mark and as if it had come in by interface `ingress`; gives what
 /// the classifier returns.
 #[cfg(test)]
-pub(super) fn run(
-    program: &OwnedFd,
-    frame: &[u8],
-    mark: u32,
-    ingress: u32,
-) -> io::Result<u32> {
+pub(super) fn run(program: &OwnedFd, frame: &[u8], mark: u32, ingress: u32) -> io::Result<u32> {
     use std::os::fd::AsRawFd as _;
 
     const PROG_TEST_RUN: libc::c_long = 10;
@@ -115,7 +110,6 @@ pub(super) fn run(
     let size = size_of::<Run>();
     // SAFETY: the kernel reads frame and context within the sizes given, and writes into `attributes`
     // within its size; all of it lives during the call.
-    let done =
-        unsafe { libc::syscall(libc::SYS_bpf, PROG_TEST_RUN, &raw mut attributes, size) };
+    let done = unsafe { libc::syscall(libc::SYS_bpf, PROG_TEST_RUN, &raw mut attributes, size) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(attributes.result) }
 }

@@ -72,8 +72,7 @@ pub(super) fn attach(ifindex: u32, program: &OwnedFd) -> Result<u32> {
 /// The number of the program on the port's egress, if ours is there.
 pub(super) fn attached(ifindex: u32) -> Result<Option<u32>> {
     let mut socket = Socket::open(Family::Route)?;
-    let mut request =
-        Request::new(GET_FILTER, flags::REQUEST | flags::ACK, &filter(ifindex));
+    let mut request = Request::new(GET_FILTER, flags::REQUEST | flags::ACK, &filter(ifindex));
     request.put_str(KIND, "bpf");
     let mut id = None;
     let answer = socket.query(&mut request, |_, body| {
@@ -91,8 +90,7 @@ pub(super) fn attached(ifindex: u32) -> Result<Option<u32>> {
 /// Takes the filter away.
 pub(super) fn detach(ifindex: u32) -> Result<()> {
     let mut socket = Socket::open(Family::Route)?;
-    let mut request =
-        Request::new(DEL_FILTER, flags::REQUEST | flags::ACK, &filter(ifindex));
+    let mut request = Request::new(DEL_FILTER, flags::REQUEST | flags::ACK, &filter(ifindex));
     request.put_str(KIND, "bpf");
     match socket.request(&mut request) {
         Ok(()) => Ok(()),

@@ -57,4 +57,3 @@ fn option(fd: BorrowedFd<'_>, level: i32, name: i32, value: i32) -> io::Result<(
         unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
-

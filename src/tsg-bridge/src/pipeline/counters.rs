@@ -51,13 +51,11 @@ impl Reason {
     ];
 
     fn index(self) -> usize {
-        match self {
-            Self::Packet(reason) => {
-                let at = DropReason::ALL.iter().position(|&known| known == reason);
-                Self::OWN.len() + at.unwrap_or(0)
-            }
-            own => Self::OWN.iter().position(|&(known, _)| known == own).unwrap_or(0),
+        if let Self::Packet(reason) = self {
+            let at = DropReason::ALL.iter().position(|&known| known == reason);
+            return Self::OWN.len() + at.unwrap_or(0);
         }
+        Self::OWN.iter().position(|&(known, _)| known == self).unwrap_or(0)
     }
 }
 

@@ -103,8 +103,7 @@ impl Worker {
         if epoch.prepared {
             self.shared.notes.put(Note::Authentic { epoch: epoch.id });
         }
-        let subject =
-            Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
+        let subject = Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
         if opened.outline.source_route || !view.wants_sealed(&subject.flow) {
             return Err(Reason::InsidePolicy);
         }
@@ -158,5 +157,4 @@ impl Worker {
         let Some(mut copy) = copy_into(&mut self.scratch, bytes) else { return false };
         self.shared.receivers.is_authentic(epoch, header, &mut copy, outline, now, view.window)
     }
-
 }

@@ -90,7 +90,12 @@ impl Leases {
     }
 
     /// A number for worker `worker`, out of `senders`.
-    pub(super) fn take(&mut self, worker: usize, epoch: u64, senders: &[u32]) -> Result<Option<Lease>> {
+    pub(super) fn take(
+        &mut self,
+        worker: usize,
+        epoch: u64,
+        senders: &[u32],
+    ) -> Result<Option<Lease>> {
         let holder = |sender: &&u32| self.holders.get(&(epoch, **sender));
         let own = senders.iter().find(|sender| holder(sender) == Some(&worker));
         let free = senders.iter().find(|sender| {
@@ -125,7 +130,8 @@ impl Leases {
     }
 
     fn write(&self) -> Result<()> {
-        let line = |(&(epoch, sender), &ceiling): (&(u64, u32), &u64)| Line { epoch, sender, ceiling };
+        let line =
+            |(&(epoch, sender), &ceiling): (&(u64, u32), &u64)| Line { epoch, sender, ceiling };
         let lines: Vec<Line> = self.ceilings.iter().map(line).collect();
         let text = serde_json::to_vec(&lines)?;
         let new = self.path.with_extension("new");

@@ -31,9 +31,9 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use tsg_control::policy::{Flow, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::ip::{Outline, protocol};
-use tsg_control::policy::{Flow, Proto};
 
 /// The largest packet that a kernel hands over.
 const LARGEST: usize = 65_535;

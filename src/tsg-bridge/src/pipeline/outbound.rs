@@ -206,7 +206,9 @@ impl Worker {
         };
         self.counters.fragmented += 1;
         for piece in pieces {
-            if let Err(reason) = self.seal_piece(frame.packet.bytes(), outline, &piece, out, view, now) {
+            if let Err(reason) =
+                self.seal_piece(frame.packet.bytes(), outline, &piece, out, view, now)
+            {
                 return self.refuse(reason);
             }
         }

@@ -7,10 +7,10 @@ use tsg_control::group::{Carriage, Fail, Mode, NonIp};
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Policy, Rule};
 use tsg_control::timeline::Stage;
+use tsg_esp::DropReason;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum;
 use tsg_esp::crypto::{Suite, Tek};
-use tsg_esp::DropReason;
 
 const PLC: [u8; 4] = [192, 0, 2, 1];
 const HMI: [u8; 4] = [192, 0, 2, 2];
@@ -115,8 +115,7 @@ fn pair(rules: &[&str]) -> (Gateway, Gateway) {
 fn ipv4(proto: u8, dont_fragment: bool, payload: &[u8]) -> Vec<u8> {
     let total = u16::try_from(20 + payload.len()).unwrap().to_be_bytes();
     let flags = if dont_fragment { 0x40 } else { 0 };
-    let mut packet =
-        vec![0x45, 0, total[0], total[1], 0x12, 0x34, flags, 0, 64, proto, 0, 0];
+    let mut packet = vec![0x45, 0, total[0], total[1], 0x12, 0x34, flags, 0, 64, proto, 0, 0];
     packet.extend(PLC);
     packet.extend(HMI);
     let sum = checksum::of(&packet).to_be_bytes();
@@ -303,10 +302,8 @@ fn a_machine_that_two_gateways_claim_is_reached_through_both() {
 #[test]
 fn what_is_for_another_gateway_is_left_sealed() {
     let (mut a, _) = pair(&[MODBUS]);
-    let mut third = Gateway::new(View {
-        mine: HashSet::new(),
-        ..view(1, Mode::Enforce, &[MODBUS])
-    });
+    let mut third =
+        Gateway::new(View { mine: HashSet::new(), ..view(1, Mode::Enforce, &[MODBUS]) });
     let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
     let made = third.handle(Side::Wan, &sealed);
     assert_eq!((made.verdict, made.packet), (Verdict::Pass, sealed));

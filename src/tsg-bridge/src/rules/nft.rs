@@ -14,7 +14,8 @@ pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
     let lan = quoted(&ports.lan);
     let wan = &ports.wan;
     let flags = if may_bypass(plan) { " flags bypass" } else { "" };
-    let mut text = String::from("add table bridge tsg\nflush table bridge tsg\ntable bridge tsg {\n");
+    let mut text =
+        String::from("add table bridge tsg\nflush table bridge tsg\ntable bridge tsg {\n");
     chain(&mut text, "forward", |lines| {
         lines.add("type filter hook forward priority 0; policy accept;");
         lines.add(format!("iifname {lan} oifname \"{wan}\" goto out"));
@@ -33,7 +34,8 @@ pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
 /// `table netdev tsg`: an ingress hook on each port. `taps` are the devices that the daemon reads, one for
 /// each of [`Ports::all`]; `own` the Ethernet addresses of the box itself, whose traffic stays with it.
 pub fn netdev_text(plan: &Plan, ports: &Ports, taps: &[String], own: &[[u8; 6]]) -> String {
-    let mut text = String::from("add table netdev tsg\nflush table netdev tsg\ntable netdev tsg {\n");
+    let mut text =
+        String::from("add table netdev tsg\nflush table netdev tsg\ntable netdev tsg {\n");
     for (at, port) in ports.all().enumerate() {
         let direction = if at < ports.lan.len() { "out" } else { "in" };
         chain(&mut text, &format!("port{at}"), |lines| {
@@ -130,7 +132,12 @@ fn shared(text: &mut String, plan: &Plan) {
             continue;
         }
         for (class, word) in CLASSES {
-            write_passes(text, &format!("{name}_{word}"), &passes(&plan.effective(), version, class), version);
+            write_passes(
+                text,
+                &format!("{name}_{word}"),
+                &passes(&plan.effective(), version, class),
+                version,
+            );
         }
         chain(text, name, |lines| {
             always_pass(lines, plan, version);

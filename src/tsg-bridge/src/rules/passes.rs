@@ -217,9 +217,8 @@ mod tests {
             pick("dest_ip", addresses),
             prop_oneof![
                 pick("proto", &["icmp", "47", "tcp"]),
-                (pick("src_port", ports), pick("dest_port", ports)).prop_map(|(s, d)| {
-                    format!(" proto=tcp,udp{s}{d}")
-                }),
+                (pick("src_port", ports), pick("dest_port", ports))
+                    .prop_map(|(s, d)| { format!(" proto=tcp,udp{s}{d}") }),
             ],
         )
             .prop_map(|(action, src, dest, rest)| format!("{action}{src}{dest}{rest}"))

@@ -160,8 +160,9 @@ impl Control {
         let next = [Some(self.looked_at + LOOK_AFTER), self.gateway.poll_timeout()];
         let next = next.into_iter().flatten().min().unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
-        let descriptors =
-            [self.signals.as_raw_fd(), self.wake.as_raw_fd()].into_iter().chain(self.socket.descriptors());
+        let descriptors = [self.signals.as_raw_fd(), self.wake.as_raw_fd()]
+            .into_iter()
+            .chain(self.socket.descriptors());
         let mut items: Vec<zmq::PollItem<'_>> =
             descriptors.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
         if let Some(link) = &self.link {
@@ -273,9 +274,9 @@ impl Control {
                 let (group, name) = self.gateway.names().unwrap_or_default();
                 log::info!("member {name} of group {group}");
             }
-            Standing::Island(_) => log::warn!(
-                "the key server does not answer; going on with the keys at hand"
-            ),
+            Standing::Island(_) => {
+                log::warn!("the key server does not answer; going on with the keys at hand")
+            }
             Standing::Revoked(reason) => log::error!("thrown out of the group: {reason}"),
         }
     }
@@ -381,7 +382,8 @@ impl Control {
     }
 
     fn turn_to_next_server(&mut self, now: u64) {
-        let answered = !matches!(self.gateway.standing(), Standing::Searching | Standing::Island(_));
+        let answered =
+            !matches!(self.gateway.standing(), Standing::Searching | Standing::Island(_));
         if answered || now < self.turned_at + NEXT_SERVER {
             self.turned_at = if answered { now } else { self.turned_at };
             return;

@@ -27,6 +27,8 @@ struct Attached {
     ports: Ports,
     wanted: Attach,
     running: Option<Running>,
+    /// The plan that is in force.
+    installed: Option<Plan>,
     why: String,
     trouble: Option<String>,
 }
@@ -50,6 +52,7 @@ impl Data {
             },
             wanted: config.attach,
             running: None,
+            installed: None,
             why: String::new(),
             trouble: None,
         };
@@ -84,8 +87,8 @@ impl Data {
         let threads = self.threads;
         for (at, bridge) in self.bridges.iter_mut().enumerate() {
             let done = match &mut bridge.running {
-                Some(running) => running.verify(),
-                None => bridge.install(plan, shared, at * threads..(at + 1) * threads),
+                Some(running) if bridge.installed.as_ref() == Some(plan) => running.verify(),
+                Some(_) | None => bridge.install(plan, shared, at * threads..(at + 1) * threads),
             };
             bridge.note(done);
         }
@@ -120,7 +123,8 @@ impl Data {
             let mut trouble: Vec<String> = bridge.trouble.iter().cloned().collect();
             if let Some(status) = status {
                 let missing = (!status.ports).then(|| "a port is missing".to_owned());
-                let gate = status.gate.as_ref().map(|why| format!("the gate does not stand: {why}"));
+                let gate =
+                    status.gate.as_ref().map(|why| format!("the gate does not stand: {why}"));
                 trouble.extend([missing, gate].into_iter().flatten());
             }
             BridgeStatus {
@@ -135,10 +139,9 @@ impl Data {
     /// Ends it; `fail` says what stays behind.
     pub(super) fn leave(&mut self, fail: Fail) {
         for bridge in &mut self.bridges {
-            if let Some(running) = bridge.running.take() {
-                if let Err(error) = running.leave(fail) {
-                    log::error!("{}: {error:#}", bridge.ports.bridge);
-                }
+            let left = bridge.running.take().map_or(Ok(()), |running| running.leave(fail));
+            if let Err(error) = left {
+                log::error!("{}: {error:#}", bridge.ports.bridge);
             }
         }
     }
@@ -153,15 +156,16 @@ impl Attached {
     ) -> Result<()> {
         if self.running.is_none() {
             let (kind, why) = choose(self.wanted, &self.ports)?;
-            let handler = |number| -> Box<dyn Handler> {
-                Box::new(Worker::new(number, Arc::clone(shared)))
-            };
+            let handler =
+                |number| -> Box<dyn Handler> { Box::new(Worker::new(number, Arc::clone(shared))) };
             let running = attach::start(kind, &self.ports, workers.map(handler).collect())?;
             log::info!("{}: attach {why}", self.ports.bridge);
             self.running = Some(running);
             self.why = why;
         }
-        self.running.as_mut().context("just started")?.install(plan)
+        self.running.as_mut().context("just started")?.install(plan)?;
+        self.installed = Some(plan.clone());
+        Ok(())
     }
 
     /// Says a trouble once when it comes, and once when it goes.

@@ -108,7 +108,10 @@ impl Drop for Lab {
     fn drop(&mut self) {
         for place in ["plc", "a", "b", "hmi", "second"] {
             let namespace = format!("{}-{place}", self.name);
-            let _ = Command::new("ip").args(["netns", "del", &namespace]).stderr(Stdio::null()).status();
+            let _ = Command::new("ip")
+                .args(["netns", "del", &namespace])
+                .stderr(Stdio::null())
+                .status();
         }
     }
 }
@@ -136,7 +139,7 @@ pub struct Capture {
 impl Capture {
     fn start(namespace: &str, interface: &str, filter: &str) -> Self {
         let mut child = Command::new("ip")
-            .args(["netns", "exec", namespace, "tcpdump", "-l", "-n", "-e", "-A", "-s0"])
+            .args(["netns", "exec", namespace, "tcpdump", "-l", "-n", "-e", "-A", "-s256", "-B8192"])
             .args(["--immediate-mode", "-i", interface, filter])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -86,8 +86,7 @@ impl Group {
         for (at, epoch) in group.record.epochs.iter().enumerate() {
             let newest = at + 1 == group.record.epochs.len();
             let stage = if newest { Stage::Active } else { Stage::Retiring };
-            let live =
-                LiveEpoch { id: epoch.id, revokes: false, ends: epoch.ends, made: None };
+            let live = LiveEpoch { id: epoch.id, revokes: false, ends: epoch.ends, made: None };
             group.epochs.restore(live, stage, now, epoch.ends);
         }
         match &group.record.previous {
@@ -256,9 +255,7 @@ impl Server {
         let Some(group) = self.groups.get_mut(name) else { return false };
         let epoch = group.epochs.step(now, group.revision + 1, confirmed, |epoch| epoch.ends);
         let over = group.epochs.retain(|entry| {
-            entry.stage == Stage::Prepared
-                || entry.stage == Stage::Active
-                || now < entry.item.ends
+            entry.stage == Stage::Prepared || entry.stage == Stage::Active || now < entry.item.ends
         });
         let policy = group.policies.step(now, group.revision + 1, confirmed, |_| now + 60_000);
         if epoch.is_none() && policy.is_none() && !over {

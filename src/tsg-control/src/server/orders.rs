@@ -186,10 +186,9 @@ impl Server {
     /// There is no such group, or the gateway is a member already.
     pub fn approve(&mut self, key: PublicKey, group: &str, wall: u64, now: u64) -> Answer<String> {
         self.group(group)?;
-        if let Some(known) = self.gateways.get(&key).map(|gateway| &gateway.record) {
-            if known.revoked.is_none() {
-                return conflict(format!("{} is in group {:?} already", known.name, known.group));
-            }
+        let member = self.gateways.get(&key).filter(|known| known.record.revoked.is_none());
+        if let Some(GatewayRecord { name, group, .. }) = member.map(|member| &member.record) {
+            return conflict(format!("{name} is in group {group:?} already"));
         }
         let stranger = self.pending.remove(&key);
         let earlier = self.gateways.get(&key).map(|gateway| gateway.record.name.clone());
@@ -286,7 +285,9 @@ impl Server {
     /// There is no such gateway, or there are too many machines.
     pub fn pin(&mut self, key: PublicKey, machines: Vec<IpAddr>, now: u64) -> Answer {
         if machines.len() > MOST_PINNED {
-            return Err(OrderError::Invalid(format!("at most {MOST_PINNED} machines can be pinned")));
+            return Err(OrderError::Invalid(format!(
+                "at most {MOST_PINNED} machines can be pinned"
+            )));
         }
         let group = self.change(key, |record| record.pinned = machines)?;
         self.map_changed(&group, now);
@@ -413,7 +414,8 @@ impl Server {
             return base.to_owned();
         }
         let short: String = base.chars().take(MOST_NAME - 40).collect();
-        let candidates = [format!("{short}-{}", &fingerprint[..4]), format!("{short}-{fingerprint}")];
+        let candidates =
+            [format!("{short}-{}", &fingerprint[..4]), format!("{short}-{fingerprint}")];
         let [brief, whole] = candidates;
         if taken(&brief) { whole } else { brief }
     }

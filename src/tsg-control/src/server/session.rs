@@ -18,7 +18,6 @@ const MOST_SHOWN: usize = 200;
 pub(super) struct Session {
     pub(super) process: u64,
     pub(super) heard: u64,
-    pub(super) since: u64,
     pub(super) version: String,
     /// How many sender numbers it wants in an epoch.
     pub(super) wants: u8,
@@ -41,7 +40,6 @@ impl Session {
         Self {
             process,
             heard: now,
-            since: now,
             version: String::new(),
             wants: 1,
             granted: BTreeMap::new(),

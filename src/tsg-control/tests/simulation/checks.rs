@@ -66,7 +66,12 @@ impl Checks {
     }
 
     pub(crate) fn demand(&self, holds: bool, t: u64, what: impl FnOnce() -> String) {
-        assert!(holds, "{} at {t} ms\nreplay: TSG_SIM_SEED={} cargo test -p tsg-control --test simulation", what(), self.seed);
+        assert!(
+            holds,
+            "{} at {t} ms\nreplay: TSG_SIM_SEED={} cargo test -p tsg-control --test simulation",
+            what(),
+            self.seed
+        );
     }
 
     /// 1: no number twice.
@@ -81,7 +86,10 @@ impl Checks {
         let (boot, last) = *self.owners.entry(name).or_insert((member.boot, 0));
         let fine = boot == member.boot && sequence > last && !member.spent.contains(&name);
         self.demand(fine, packet.sent, || {
-            format!("sender {} of epoch {} twice: {boot:x}, {:x}", packet.sender, packet.epoch, member.boot)
+            format!(
+                "sender {} of epoch {} twice: {boot:x}, {:x}",
+                packet.sender, packet.epoch, member.boot
+            )
         });
         self.owners.insert(name, (boot, sequence));
     }
@@ -97,12 +105,23 @@ impl Checks {
             format!("box {}: back from epoch {} to {newest:?}", member.index, member.newest)
         });
         member.newest = newest.unwrap_or(0);
-        let spent = |view: &KeyView| view.senders.iter().any(|n| member.spent.contains(&(*view.tek.expose(), *n)));
-        self.demand(!views.iter().any(spent), t, || "a used-up sender number is offered".to_owned());
+        let spent = |view: &KeyView| {
+            view.senders.iter().any(|n| member.spent.contains(&(*view.tek.expose(), *n)))
+        };
+        self.demand(!views.iter().any(spent), t, || {
+            "a used-up sender number is offered".to_owned()
+        });
     }
 
     /// 3: nobody who was reached opens what a revoked gateway sealed.
-    pub(crate) fn opened(&mut self, member: &Member, packet: &Packet, t: u64, server_since: u64, harsh: bool) {
+    pub(crate) fn opened(
+        &mut self,
+        member: &Member,
+        packet: &Packet,
+        t: u64,
+        server_since: u64,
+        harsh: bool,
+    ) {
         self.tally.opened += 1;
         if !packet.ghost {
             return;
@@ -110,16 +129,28 @@ impl Checks {
         let ghost = self.ghosts.iter().find(|ghost| ghost.who == packet.from);
         let late = ghost.and_then(|ghost| ghost.deadline(&member.link, server_since, harsh));
         self.demand(late.is_none_or(|at| t <= at), t, || {
-            format!("box {} opens epoch {} from revoked box {}, deadline {late:?}", member.index, packet.epoch, packet.from)
+            format!(
+                "box {} opens epoch {} from revoked box {}, deadline {late:?}",
+                member.index, packet.epoch, packet.from
+            )
         });
     }
 
     /// 3, the other way: nobody who was reached seals what a revoked gateway can open.
-    pub(crate) fn ghosts_hear(&mut self, packet: &Packet, link: &Link, server_since: u64, harsh: bool) {
+    pub(crate) fn ghosts_hear(
+        &mut self,
+        packet: &Packet,
+        link: &Link,
+        server_since: u64,
+        harsh: bool,
+    ) {
         for ghost in self.ghosts.iter().filter(|ghost| ghost.holds(&packet.tek)) {
             let late = ghost.deadline(link, server_since, harsh);
             self.demand(late.is_none_or(|at| packet.sent <= at), packet.sent, || {
-                format!("revoked box {} reads epoch {} of box {}, deadline {late:?}", ghost.who, packet.epoch, packet.from)
+                format!(
+                    "revoked box {} reads epoch {} of box {}, deadline {late:?}",
+                    ghost.who, packet.epoch, packet.from
+                )
             });
         }
     }
@@ -127,7 +158,9 @@ impl Checks {
     /// A member that is online must be able to seal.
     pub(crate) fn mute(&self, member: &Member, t: u64) {
         let fine = !member.is_member() || t < member.excused.max(self.excused);
-        self.demand(fine, t, || format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views)));
+        self.demand(fine, t, || {
+            format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views))
+        });
     }
 
     /// 7: pseudo-time agrees as far as the views say.
@@ -138,7 +171,11 @@ impl Checks {
             for view in member.gateway.keys(local) {
                 if let Some(origin) = view.origin {
                     let time = pseudo_time(local, origin);
-                    all.entry(*view.tek.expose()).or_default().push((member.index, time, view.error));
+                    all.entry(*view.tek.expose()).or_default().push((
+                        member.index,
+                        time,
+                        view.error,
+                    ));
                 }
             }
         }
@@ -174,7 +211,11 @@ impl Checks {
             let fine = found.get(key) == self.truth.get(key)
                 || (!self.open_end.is_empty() && found.get(key) == self.open_end.get(key));
             self.demand(fine, now, || {
-                format!("after a crash {key} is {:?}, was {:?}", found.get(key), self.truth.get(key))
+                format!(
+                    "after a crash {key} is {:?}, was {:?}",
+                    found.get(key),
+                    self.truth.get(key)
+                )
             });
         }
         self.acknowledged(server, now);
@@ -208,10 +249,19 @@ fn counted(counter: &mut (u64, u64), period: u64) -> u64 {
 fn truth(server: &Server, now: u64) -> Truth {
     let gateways = server.gateways(now).into_iter().filter(|view| !view.group.is_empty());
     let gateways = gateways.map(|view| {
-        (format!("gateway {}", view.key), format!("{} in {}, revoked: {:?}, pinned: {:?}", view.name, view.group, view.reason, view.pinned))
+        (
+            format!("gateway {}", view.key),
+            format!(
+                "{} in {}, revoked: {:?}, pinned: {:?}",
+                view.name, view.group, view.reason, view.pinned
+            ),
+        )
     });
     let groups = server.groups(now).into_iter().map(|view| {
-        (format!("group {}", view.name), format!("policy {}: {:?}, {:?}", view.policy_version, view.policy, view.settings))
+        (
+            format!("group {}", view.name),
+            format!("policy {}: {:?}, {:?}", view.policy_version, view.policy, view.settings),
+        )
     });
     let tokens = server.tokens().into_iter();
     let tokens = tokens.map(|view| (format!("token {}", view.id), format!("{:?}", view.used_by)));
@@ -219,7 +269,9 @@ fn truth(server: &Server, now: u64) -> Truth {
 }
 
 pub(crate) fn brief(views: &[KeyView]) -> Vec<(u64, bool, bool, usize, bool)> {
-    let brief = |view: &KeyView| (view.id, view.prepared, view.sealing, view.senders.len(), view.origin.is_some());
+    let brief = |view: &KeyView| {
+        (view.id, view.prepared, view.sealing, view.senders.len(), view.origin.is_some())
+    };
     views.iter().map(brief).collect()
 }
 
@@ -227,7 +279,8 @@ impl World {
     /// 2: nothing is lost between members that are not cut off.
     pub(crate) fn lost_unless(&self, to: usize, packet: &Packet, opened: Opened) {
         let member = &self.members[to];
-        if matches!(opened, Opened::Yes { .. }) || packet.ghost || self.plan.harsh || !packet.counts {
+        if matches!(opened, Opened::Yes { .. }) || packet.ghost || self.plan.harsh || !packet.counts
+        {
             return;
         }
         let (group, other) = (member.gateway.names(), self.members[packet.from].gateway.names());
@@ -250,11 +303,16 @@ impl World {
     /// 4: after a quiet time all members of a group agree.
     pub(crate) fn converged(&mut self) {
         let t = self.t;
-        let Some(server) = &self.server else { return self.checks.demand(false, t, || "no server".to_owned()) };
+        let Some(server) = &self.server else {
+            return self.checks.demand(false, t, || "no server".to_owned());
+        };
         let now = self.server_time();
         let groups = server.groups(now);
         for gateway in server.gateways(now) {
-            let Some(member) = self.members.iter_mut().find(|member| member.key == gateway.key) else { continue };
+            let Some(member) = self.members.iter_mut().find(|member| member.key == gateway.key)
+            else {
+                continue;
+            };
             let standing = format!("{:?}", member.gateway.standing());
             let expected = match (&gateway.reason, gateway.group.is_empty()) {
                 (Some(_), _) => "Revoked",
@@ -264,7 +322,9 @@ impl World {
             self.checks.demand(standing.starts_with(expected), t, || {
                 format!("box {} should be {expected} and is {standing}", member.index)
             });
-            let Some(group) = groups.iter().find(|group| group.name == gateway.group) else { continue };
+            let Some(group) = groups.iter().find(|group| group.name == gateway.group) else {
+                continue;
+            };
             if gateway.reason.is_some() {
                 continue;
             }
@@ -273,13 +333,20 @@ impl World {
             let newest = group.epochs.last();
             let tek = server.reveal(&group.name).unwrap().pop().map(|epoch| *epoch.tek.expose());
             self.checks.demand(
-                sealing.map(|view| (view.id, *view.tek.expose())) == newest.map(|epoch| epoch.id).zip(tek)
+                sealing.map(|view| (view.id, *view.tek.expose()))
+                    == newest.map(|epoch| epoch.id).zip(tek)
                     && sealing.is_some_and(|view| view.error < 500 && view.origin.is_some())
                     && gateway.current
                     && member.policy() == group.policy_version
                     && group.policy_in_force == group.policy_version,
                 t,
-                || format!("box {} did not converge: {:?}, group {group:?}, gateway {gateway:?}", member.index, brief(&member.views)),
+                || {
+                    format!(
+                        "box {} did not converge: {:?}, group {group:?}, gateway {gateway:?}",
+                        member.index,
+                        brief(&member.views)
+                    )
+                },
             );
         }
     }

@@ -124,7 +124,13 @@ impl Member {
     }
 
     /// The daemon starts again; after a reboot nothing is left of before.
-    pub(crate) fn restart(&mut self, reboot: bool, token: Option<TokenSecret>, t: u64, process: u64) {
+    pub(crate) fn restart(
+        &mut self,
+        reboot: bool,
+        token: Option<TokenSecret>,
+        t: u64,
+        process: u64,
+    ) {
         if reboot {
             self.boot += 1;
             self.booted = t;
@@ -203,7 +209,9 @@ impl Member {
         if *view.tek.expose() != packet.tek {
             return Opened::WrongKey;
         }
-        if !packet.ghost && !self.gateway.policies().iter().any(|policy| policy.version == packet.policy) {
+        if !packet.ghost
+            && !self.gateway.policies().iter().any(|policy| policy.version == packet.policy)
+        {
             return Opened::PolicyUnknown;
         }
         Opened::Yes { prepared: view.prepared }
@@ -211,11 +219,5 @@ impl Member {
 }
 
 fn identity(index: usize, aes: bool, senders: u8, token: Option<TokenSecret>) -> Identity {
-    Identity {
-        name: format!("gateway-{index}"),
-        version: "0.1.0".to_owned(),
-        aes,
-        senders,
-        token,
-    }
+    Identity { name: format!("gateway-{index}"), version: "0.1.0".to_owned(), aes, senders, token }
 }

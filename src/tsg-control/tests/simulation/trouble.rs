@@ -188,7 +188,8 @@ impl World {
                 server.set_group(group, &[(name.to_owned(), value.to_owned())], now).unwrap();
             }
             _ => {
-                let rule: Rule = format!("encrypt name=modbus proto=tcp dest_port={port}").parse().unwrap();
+                let rule: Rule =
+                    format!("encrypt name=modbus proto=tcp dest_port={port}").parse().unwrap();
                 server.set_policy(group, Policy::new(vec![rule]), now).unwrap();
             }
         }
@@ -197,7 +198,9 @@ impl World {
     fn other_orders(&mut self, who: usize) {
         let now = self.server_time();
         let key = self.members[who].key;
-        let kind = [CommandKind::Reload, CommandKind::Reregister, CommandKind::Diagnostics][self.chance.below(3)].clone();
+        let kind = [CommandKind::Reload, CommandKind::Reregister, CommandKind::Diagnostics]
+            [self.chance.below(3)]
+        .clone();
         let port = self.chance.next() as u8;
         match self.chance.below(5) {
             0 => self.come_with_token(who, key),
@@ -226,7 +229,8 @@ impl World {
     fn come_with_token(&mut self, who: usize, key: PublicKey) {
         let now = self.server_time();
         let Some(server) = &self.server else { return };
-        let inside = server.gateways(now).into_iter().any(|view| view.key == key && !view.group.is_empty());
+        let inside =
+            server.gateways(now).into_iter().any(|view| view.key == key && !view.group.is_empty());
         if !inside && matches!(self.members[who].gateway.standing(), Standing::Pending) {
             let token = self.token("lab");
             self.members[who].excused = self.t + 100_000;

@@ -17,13 +17,27 @@ pub(crate) const BOXES: usize = 10;
 /// What is going to happen.
 #[derive(Debug)]
 pub(crate) enum Happening {
-    ToServer { from: usize, generation: u64, frame: Vec<u8> },
-    ToGateway { to: usize, generation: u64, frame: Vec<u8> },
-    Connected { who: usize, generation: u64 },
+    ToServer {
+        from: usize,
+        generation: u64,
+        frame: Vec<u8>,
+    },
+    ToGateway {
+        to: usize,
+        generation: u64,
+        frame: Vec<u8>,
+    },
+    Connected {
+        who: usize,
+        generation: u64,
+    },
     Heal(usize),
     /// A box sends a packet to all others.
     Talk(usize),
-    Packet { to: usize, packet: Packet },
+    Packet {
+        to: usize,
+        packet: Packet,
+    },
     ServerStarts,
     /// An operator, a cable or a power supply does something.
     Trouble,
@@ -268,7 +282,12 @@ impl World {
         };
         packet.counts = member.is_member() && self.t >= member.excused;
         self.checks.sealed(member, &packet);
-        self.checks.ghosts_hear(&packet, &self.members[who].link, self.server_since, self.plan.harsh);
+        self.checks.ghosts_hear(
+            &packet,
+            &self.members[who].link,
+            self.server_since,
+            self.plan.harsh,
+        );
         self.broadcast(&packet);
     }
 

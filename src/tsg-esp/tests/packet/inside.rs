@@ -130,15 +130,18 @@ fn shapes_that_are_refused_before_any_key() {
 
 #[test]
 fn an_outline_of_another_packet_is_an_error_and_not_a_panic() {
+    let absurd = Outline { header_len: 3, ..Outline::parse(&ipv6(253, &noise(99, 1))).unwrap() };
     let (mut sender, receiver) = pair(Suite::ChaCha20Poly1305);
     let long = ipv4(253, &[148, 4, 0, 0], 1, 0, &noise(100, 1));
     let outline = Outline::parse(&long).unwrap();
     let others = [ipv6(253, &noise(100, 2)), ipv4(253, &[], 1, 0, &noise(120, 2))];
     for other in others.iter().flat_map(|other| (0..other.len()).map(|len| &other[..len])) {
-        let mut buffer = Buffer::of(other);
-        let mut place = buffer.packet();
-        assert!(sender.seal(&mut place, &outline, 0, &Form::TRANSPARENT).is_err());
-        assert_eq!(place.bytes(), other);
-        assert!(receiver.open(&mut place, &outline, &Form::TRANSPARENT).is_err());
+        for outline in [&outline, &absurd] {
+            let mut buffer = Buffer::of(other);
+            let mut place = buffer.packet();
+            assert!(sender.seal(&mut place, outline, 0, &Form::TRANSPARENT).is_err());
+            assert_eq!(place.bytes(), other);
+            assert!(receiver.open(&mut place, outline, &Form::TRANSPARENT).is_err());
+        }
     }
 }

@@ -109,10 +109,9 @@ impl Worker {
         let mut buffer = vec![0; START + FRAME + TAIL_ROOM];
         while !self.shared.stopping() {
             let mut ready = 0u64;
-            let waited =
-                sys::wait(self.taps.iter().map(|tap| tap.as_fd()), PATIENCE_MS, |at| {
-                    ready |= 1 << at;
-                });
+            let waited = sys::wait(self.taps.iter().map(|tap| tap.as_fd()), PATIENCE_MS, |at| {
+                ready |= 1 << at;
+            });
             if let Err(error) = waited {
                 log::error!("cannot wait for frames: {error}");
             }
@@ -203,8 +202,8 @@ impl Worker {
     }
 
     fn not_ip(&mut self, header: &Header, whole: &[u8], from: Side, exits: &Exits) {
-        let link_group = header.link.dst.starts_with(&[0x01, 0x80, 0xc2, 0, 0])
-            && header.link.dst[5] < 0x10;
+        let link_group =
+            header.link.dst.starts_with(&[0x01, 0x80, 0xc2, 0, 0]) && header.link.dst[5] < 0x10;
         let passes = ALWAYS.contains(&header.ether_type)
             || link_group
             || match &*self.shared.non_ip() {
@@ -220,12 +219,7 @@ impl Worker {
         }
     }
 
-    fn onward(
-        &mut self,
-        from: Side,
-        exits: &Exits,
-        send: impl Fn(&Wire, u32) -> io::Result<()>,
-    ) {
+    fn onward(&mut self, from: Side, exits: &Exits, send: impl Fn(&Wire, u32) -> io::Result<()>) {
         match from {
             Side::Lan => self.send_wan(send),
             Side::Wan => self.send_lan(exits.lan, send),

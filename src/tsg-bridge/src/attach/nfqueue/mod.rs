@@ -220,8 +220,7 @@ fn take_inner_tag(buffer: &[u8], queued: &mut Queued) -> Option<Tag> {
         return None;
     }
     let bytes = buffer.get(queued.payload.clone())?.first_chunk::<4>()?;
-    let tag =
-        Tag { tpid: queued.ether_type, tci: u16::from_be_bytes([bytes[0], bytes[1]]) };
+    let tag = Tag { tpid: queued.ether_type, tci: u16::from_be_bytes([bytes[0], bytes[1]]) };
     queued.ether_type = u16::from_be_bytes([bytes[2], bytes[3]]);
     queued.payload.start += 4;
     if let Some(link) = &mut queued.link {

@@ -1,0 +1,145 @@
+//! A gateway for tests: the real state machine on a real CURVE socket.
+
+use super::daemon::{Daemon, PATIENCE};
+use std::collections::BTreeMap;
+use std::time::Instant;
+use tsg_control::gateway::{Gateway, Identity, Standing};
+use tsg_control::keys::PublicKey;
+use tsg_control::message::{MAX_FRAME, ToGateway, ToServer, decode, encode};
+use tsg_control::token::TokenSecret;
+
+/// A gateway.
+pub(super) struct TestGateway {
+    pub(super) socket: zmq::Socket,
+    pub(super) key: PublicKey,
+    pub(super) machine: Gateway,
+    started: Instant,
+    /// Every TEK and sender number that it was ever given, by epoch.
+    pub(super) given: BTreeMap<u64, ([u8; 32], Vec<u32>)>,
+    /// What it was sent last, of every kind.
+    pub(super) heard: Vec<ToGateway>,
+}
+
+/// A DEALER that talks CURVE with the server as `pair`.
+pub(super) fn dealer(context: &zmq::Context, daemon: &Daemon, pair: &zmq::CurveKeyPair) -> zmq::Socket {
+    let socket = context.socket(zmq::DEALER).unwrap();
+    socket.set_curve_serverkey(&daemon.key.0).unwrap();
+    socket.set_curve_publickey(&pair.public_key).unwrap();
+    socket.set_curve_secretkey(&pair.secret_key).unwrap();
+    socket.set_linger(0).unwrap();
+    socket.set_reconnect_ivl(20).unwrap();
+    socket
+}
+
+impl TestGateway {
+    pub(super) fn connect(daemon: &Daemon, name: &str, token: Option<TokenSecret>) -> Self {
+        let pair = zmq::CurveKeyPair::new().unwrap();
+        let socket = dealer(&zmq::Context::new(), daemon, &pair);
+        socket.connect(&daemon.endpoint).unwrap();
+        let identity = Identity {
+            name: name.to_owned(),
+            version: "test".to_owned(),
+            aes: false,
+            senders: 2,
+            token,
+        };
+        let process = u64::from_be_bytes(pair.public_key[..8].try_into().unwrap());
+        Self {
+            socket,
+            key: PublicKey(pair.public_key),
+            machine: Gateway::new(identity, process, 0),
+            started: Instant::now(),
+            given: BTreeMap::new(),
+            heard: Vec::new(),
+        }
+    }
+
+    pub(super) fn fingerprint(&self) -> String {
+        self.key.fingerprint().to_string()
+    }
+
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis().try_into().unwrap()
+    }
+
+    /// Goes on until `wanted`, and says what is missing if that does not come.
+    pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !wanted(self) {
+            assert!(Instant::now() < deadline, "{what}: {:?}", self.machine.standing());
+            self.turn();
+        }
+    }
+
+    pub(super) fn until_member(&mut self) {
+        self.until("let in", |gateway| *gateway.machine.standing() == Standing::Member);
+    }
+
+    /// Until it seals in an epoch of at least this number.
+    pub(super) fn until_sealing(&mut self, epoch: u64) -> u64 {
+        self.until("sealing", |gateway| gateway.sealing() >= epoch);
+        self.sealing()
+    }
+
+    /// The newest epoch that it may seal in, 0 for none.
+    pub(super) fn sealing(&self) -> u64 {
+        let keys = self.machine.keys(self.now());
+        keys.iter().filter(|key| key.seals()).map(|key| key.id).max().unwrap_or(0)
+    }
+
+    /// One round of sending and receiving, at most a twentieth of a second long.
+    pub(super) fn turn(&mut self) {
+        let now = self.now();
+        self.machine.handle_timeout(now);
+        while self.machine.poll_event().is_some() {}
+        while let Some(message) = self.machine.poll_transmit() {
+            self.say(&message);
+        }
+        let due = self.machine.poll_timeout().unwrap_or(u64::MAX).saturating_sub(now);
+        self.socket.poll(zmq::POLLIN, due.min(50).try_into().unwrap()).unwrap();
+        while let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) {
+            let [frame] = frames.as_slice() else { panic!("{} frames", frames.len()) };
+            let message = decode::<ToGateway>(frame, MAX_FRAME).unwrap();
+            self.keep(&message);
+            self.machine.handle_message(message, self.now());
+        }
+    }
+
+    pub(super) fn say(&self, message: &ToServer) {
+        self.socket.send(encode(message).as_slice(), 0).unwrap();
+    }
+
+    /// No epoch may ever come with another TEK, and no sender number twice from another process.
+    fn keep(&mut self, message: &ToGateway) {
+        self.heard.push(message.clone());
+        let ToGateway::State(state) = message else { return };
+        for epoch in &state.epochs {
+            let Some(keys) = &epoch.keys else { continue };
+            let tek = *keys.tek.0.expose();
+            let (known, senders) = self.given.entry(epoch.id).or_insert((tek, Vec::new()));
+            assert_eq!(*known, tek, "epoch {} came twice", epoch.id);
+            senders.clone_from(&keys.senders);
+        }
+    }
+}
+
+/// A group with these gateways in it, all of them sealing.
+pub(super) fn members(daemon: &Daemon, group: &str, names: &[&str]) -> Vec<TestGateway> {
+    daemon.ask(&["group", "add", group]);
+    daemon.ask(&["group", "set", group, "activation_delay=2", "revoke_delay=1"]);
+    let mut gateways = Vec::new();
+    for name in names {
+        let mut gateway = TestGateway::connect(daemon, name, None);
+        gateway.until("pending", |g| *g.machine.standing() == Standing::Pending);
+        daemon.ask(&["gateway", "approve", &gateway.fingerprint(), "--group", group]);
+        // It would ask again in five seconds.
+        let now = gateway.now();
+        gateway.machine.handle_connected(now);
+        gateway.until_member();
+        gateways.push(gateway);
+    }
+    for gateway in &mut gateways {
+        gateway.until_sealing(1);
+    }
+    gateways
+}

@@ -1,0 +1,15 @@
+//! The key server as a program: started, talked to as gateways and operators do, killed.
+//!
+//! Every test has its own server on loopback with its own data folder. The gateways in here are
+//! the real state machine on a real CURVE socket.
+
+mod crashes;
+mod daemon;
+mod disk;
+mod enrolment;
+mod gateway;
+mod golden;
+mod hostile;
+mod many;
+mod rekeys;
+mod sockets;
