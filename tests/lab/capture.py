@@ -34,6 +34,7 @@ class Capture:
     def __init__(self, node, name="plant", device="br0", snap=0):
         self._node, self._device = node, device
         self.path = node.lab.run.folder / f"{name}.pcap"
+        self.path.unlink(missing_ok=True)
         self._process = node.start(
             "tcpdump", "-i", device, "-n", "-s", str(snap), "-B", "65536", "-U", "-Z", "root",
             "-w", self.path, log=f"tcpdump-{name}")
@@ -44,7 +45,7 @@ class Capture:
         """Ends it once everything sent so far is in the file, and makes sure that nothing is missing."""
         self.mark()
         self._process.stop(signal.SIGINT)
-        report = self._process.log.read_text()
+        report = self._process.said()
         dropped = re.search(r"(\d+) packets? dropped by kernel", report)
         if dropped is None or int(dropped[1]):
             raise RuntimeError(f"the capture is not complete: {report.strip()}")
@@ -54,12 +55,13 @@ class Capture:
         """Waits until the file holds all that has crossed the switch so far."""
         self._marks += 1
         mark = f"capture-mark-{self._node.lab.run.prefix}-{self._marks:06d}"
+        before = self.path.stat().st_size
         self._node.run(sys.executable, "-c", _MARKER, self._device, mark)
-        wait_for("the capture is written", lambda: mark.encode() in self._tail(), 15)
+        wait_for("the capture is written", lambda: mark.encode() in self._since(before), 15)
 
-    def _tail(self):
+    def _since(self, offset):
         with self.path.open("rb") as file:
-            file.seek(max(0, self.path.stat().st_size - 65536))
+            file.seek(offset)
             return file.read()
 
     def count(self, *filters):

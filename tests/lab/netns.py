@@ -59,6 +59,7 @@ class Process:
         self.log = Path(log)
         self.lines = []
         self._fresh = queue.Queue()
+        self._log_start = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as errors:
             self.popen = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL,
                                           stdout=subprocess.PIPE, stderr=errors, text=True,
@@ -97,15 +98,21 @@ class Process:
     def wait_log(self, text, seconds=10.0):
         """Waits until standard error contains `text`."""
         def said():
-            if text in self.log.read_text(errors="replace"):
+            if text in self.said():
                 return True
             if not self.running:
                 raise RuntimeError(f"{self} ended: {self.complaint()}")
             return False
         wait_for(f"{self} says {text!r}", said, seconds)
 
+    def said(self):
+        """Its standard error so far; not that of an earlier process with the same log."""
+        with self.log.open("rb") as file:
+            file.seek(self._log_start)
+            return file.read().decode(errors="replace")
+
     def complaint(self):
-        return self.log.read_text(errors="replace")[-2000:].strip() or "(nothing on stderr)"
+        return self.said()[-2000:].strip() or "(nothing on stderr)"
 
     def send(self, number):
         if self.running:

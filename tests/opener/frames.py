@@ -84,8 +84,8 @@ def _ipv6(packet):
     length, protocol = struct.unpack_from("!HB", packet, 4)
     end, at = 40 + length, 40
     source, destination, is_fragment = packet[8:24], packet[24:40], False
-    # Hop-by-hop options, routing header, destination options; the fragment header ends the walk.
-    while protocol in (0, 43, 60) and at + 8 <= end:
+    # Only hop-by-hop options stay in front of what is sealed.
+    if protocol == 0 and at + 8 <= end:
         protocol, at = packet[at], at + 8 + packet[at + 1] * 8
     if protocol == 44 and at + 8 <= end:
         protocol, at, is_fragment = packet[at], at + 8, True

@@ -21,6 +21,24 @@ KEY = bytes.fromhex("973fc6e2da91acfab9e057592c7b66bb9eb9d4922397cb508bca0ac4b82
 ADDRESSES = {4: ("10.0.0.1", "10.0.0.2"), 6: ("fd00::1", "fd00::2")}
 
 
+# The packets of docs/protocol.md, 1.8, by cipher; what is inside is one UDP datagram, or a piece of one.
+EXAMPLES = [
+    ("chacha20-poly1305", "450000441234400040fda385c0000201c000020203000011000000010036ee8000000001"
+                          "9195cc5bb0d68e7849848c520e2001237a82de58bc1847a468bbfb57bb83691a"),
+    ("aes-256-gcm", "450000441234400040fda385c0000201c000020203000011000000020036ee8100000002"
+                    "babe733bd8f57247726343c62a7bc4bb3cfab0d65feff4fa9b2b104cbc1f0eef"),
+    ("chacha20-poly1305", "600000000030fd4020010db800000000000000000000000120010db8000000000000000000000002"
+                          "03000011000000030036ee8200000003"
+                          "d1a32e32d5623a67fe672a7f353ae901d38870205b205728f457ddb16cf129c3"),
+    ("chacha20-poly1305", "4500004c123440004011a469c0000201c0000202109d109d00380000"
+                          "03000011000000050036ee8400000005"
+                          "3a7ae811dee1669fa36236c7260b77b7ebc1db76a106401cb7e4698876a86f93"),
+    ("chacha20-poly1305", "600000000038114020010db800000000000000000000000120010db8000000000000000000000002"
+                          "109d109d003821af03000011000000060036ee8500000006"
+                          "6eada0276cd5de140b4765fe89ba21088a5592c5c66928acf91de8718a258199"),
+]
+
+
 def network(version, protocol, payload, **more):
     source, destination = ADDRESSES[version]
     if version == 4:
@@ -72,6 +90,17 @@ def test_opens_behind_tags_options_and_udp():
     udp = IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=4253, dport=4253) / Raw(seal(4, 6, inside(4), 3))
     report = run([hops, tagged, udp], udp_port=4253)
     assert report["opened"] == report["sealed"] == 3, report
+
+
+@pytest.mark.parametrize("cipher, packet", EXAMPLES)
+def test_opens_the_examples_of_the_protocol(cipher, packet):
+    revealed = {"epochs": [{"id": 3, "cipher": cipher, "tek": base64.b64encode(TEK).decode()}]}
+    packet = bytes.fromhex(packet)
+    version = packet[0] >> 4
+    report = run([(IP if version == 4 else IPv6)(packet)], revealed, udp_port=4253)
+    assert report["inner"] == {"udp 5000": 1}, report
+    # The datagram of the examples has no checksum, which only IPv4 allows.
+    assert report["refused"] == ({} if version == 4 else {"checksum inside": 1})
 
 
 def test_opens_aes():

@@ -11,10 +11,10 @@ mod tshark;
 mod wait;
 
 use crate::daemon;
-use crate::logging;
+use crate::logging::{self, Target};
 use crate::network::Listen;
-use crate::operations::{Answer, Operation};
-use anyhow::Result;
+use crate::operations::Answer;
+use anyhow::{Result, ensure};
 use args::{Args, Command, Run};
 use clap::Parser as _;
 use client::Client;
@@ -46,17 +46,21 @@ fn carry_out(args: &Args) -> Result<()> {
     }
     let operation = args.command.operation()?;
     let mut client = Client::connect(&args.socket)?;
-    let answer = client.ask(&operation)?;
+    let mut answer = client.ask(&operation)?;
     if let Some(limit) = args.command.waits() {
-        wait::until_in_force(&mut client, &operation, &answer, limit)?;
+        answer = wait::until_done(&mut client, &operation, answer, limit)?;
     }
-    print(args, &operation, &answer)
+    print(args, &answer)?;
+    if let Answer::Outcome(outcome) = &answer {
+        ensure!(outcome.ok, "the gateway could not do it");
+    }
+    Ok(())
 }
 
-fn print(args: &Args, operation: &Operation, answer: &Answer) -> Result<()> {
+fn print(args: &Args, answer: &Answer) -> Result<()> {
     let text = match args.json {
         true => show::json(answer)?,
-        false => show::text(operation, answer),
+        false => show::text(answer),
     };
     match io::stdout().lock().write_all(text.as_bytes()) {
         // `tsg-server gateway list | head` is no failure.
@@ -66,13 +70,16 @@ fn print(args: &Args, operation: &Operation, answer: &Answer) -> Result<()> {
 }
 
 fn start(args: &Args, run: &Run) -> Result<()> {
-    logging::start(run.log.into(), run.log_level.into())?;
+    let target: Target = run.log.into();
+    logging::start(target, run.log_level.into())?;
     let ended = daemon::run(&daemon::Options {
         data: run.data.clone(),
         socket: args.socket.clone(),
         listen: Listen { address: run.listen.clone(), port: run.port, pub_port: run.pub_port },
     });
-    if let Err(error) = &ended {
+    if let Err(error) = &ended
+        && !target.is_stderr()
+    {
         log::error!("{error:#}");
     }
     ended

@@ -14,6 +14,7 @@ use crate::database::{Batch, Database};
 use crate::files::DataFolder;
 use crate::identity::Identity;
 use crate::network::{Listen, Network, Roster};
+use crate::operations::Outcomes;
 use crate::process;
 use anyhow::{Context, Result};
 use signals::Signals;
@@ -48,6 +49,7 @@ struct Daemon {
     started: Reading,
     jumps: u64,
     next_look: u64,
+    outcomes: Outcomes,
     batch: Batch,
     answers: Vec<turn::Pending>,
     talk: turn::Talk,
@@ -103,6 +105,7 @@ pub fn run(options: &Options) -> Result<()> {
         started,
         jumps: 0,
         next_look: 0,
+        outcomes: Outcomes::default(),
         batch: Batch::default(),
         answers: Vec::new(),
         talk: turn::Talk::default(),

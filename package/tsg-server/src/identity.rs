@@ -91,9 +91,8 @@ impl Identity {
         };
         let public: PublicKey =
             field("public")?.parse().context("its line `public` holds no key")?;
-        let bytes = Zeroizing::new(
-            key_bytes(field("secret")?).context("its line `secret` holds no key")?,
-        );
+        let bytes =
+            Zeroizing::new(key_bytes(field("secret")?).context("its line `secret` holds no key")?);
         let secret = SecretKey(*bytes);
         let matching = sys::public_of(&secret.0)?;
         ensure!(matching == public, "its two keys do not belong together");

@@ -1,7 +1,8 @@
-//! Where log messages go: to stderr on a terminal or when asked (a container or systemd collects it), else to syslog.
+//! Where log messages go: to stderr on a terminal or when asked (systemd and containers collect
+//! it), else to syslog.
 //!
-//! Not here: what is logged. Messages may carry names and values from outside, so control characters are
-//! shown as escapes and a message stays one line.
+//! Not here: what is logged. Messages may carry names and values from outside, so control
+//! characters are shown as escapes and a message stays one line.
 
 use std::{
     fmt::Write as _,
@@ -29,18 +30,24 @@ pub enum Target {
     Syslog,
 }
 
+impl Target {
+    /// Messages go to stderr.
+    pub fn is_stderr(self) -> bool {
+        match self {
+            Self::Auto => io::stderr().is_terminal(),
+            Self::Stderr => true,
+            Self::Syslog => false,
+        }
+    }
+}
+
 /// Installs the logger; to be called once in a process.
 ///
 /// # Errors
 /// There is a logger already.
 pub fn start(target: Target, level: LevelFilter) -> Result<()> {
-    let to_stderr = match target {
-        Target::Auto => io::stderr().is_terminal(),
-        Target::Stderr => true,
-        Target::Syslog => false,
-    };
     let logger: Box<dyn Log> =
-        if to_stderr { Box::new(Stderr) } else { Box::new(Syslog::default()) };
+        if target.is_stderr() { Box::new(Stderr) } else { Box::new(Syslog::default()) };
     log::set_boxed_logger(logger).map_err(|_| anyhow!("the logger was started twice"))?;
     set_level(level);
     Ok(())

@@ -123,7 +123,8 @@ impl Network {
         if !route.get_more() {
             return Ok(self.drop("no frame"));
         }
-        let mut frame = self.router.recv_msg(zmq::DONTWAIT).context("cannot receive from gateways")?;
+        let mut frame =
+            self.router.recv_msg(zmq::DONTWAIT).context("cannot receive from gateways")?;
         if frame.get_more() {
             self.skip_rest()?;
             return Ok(self.drop("several frames"));
@@ -148,7 +149,11 @@ impl Network {
     }
 
     fn skip_rest(&self) -> Result<()> {
-        while self.router.recv_msg(zmq::DONTWAIT).context("cannot receive from gateways")?.get_more()
+        while self
+            .router
+            .recv_msg(zmq::DONTWAIT)
+            .context("cannot receive from gateways")?
+            .get_more()
         {}
         Ok(())
     }

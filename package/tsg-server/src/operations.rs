@@ -7,12 +7,14 @@
 mod audited;
 mod naming;
 mod order;
+mod outcomes;
 mod reveal;
 mod status;
 mod view;
 
 pub use audited::entry;
 pub use naming::GatewayName;
+pub use outcomes::{Outcome, Outcomes};
 pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
 pub use status::{GatewayAlarm, Status};
 pub use view::{Approval, CreatedToken, PolicyView, ServerKey};
@@ -83,6 +85,11 @@ pub enum Operation {
         gateway: GatewayName,
         /// What.
         kind: CommandKind,
+    },
+    /// What came of a command.
+    GatewayOutcome {
+        /// Its number.
+        command: u64,
     },
     /// All groups.
     GroupList {},
@@ -193,6 +200,8 @@ pub enum Answer {
         /// Number of the command, as the log names it.
         command: u64,
     },
+    /// To [`Operation::GatewayOutcome`].
+    Outcome(Outcome),
     /// To [`Operation::GroupList`].
     Groups(Vec<GroupView>),
     /// To [`Operation::GroupShow`].
@@ -216,6 +225,9 @@ pub enum Answer {
     Rekeying {
         /// Number of the new epoch.
         epoch: u64,
+        /// Members seal in it already.
+        #[serde(default)]
+        in_force: bool,
     },
     /// To [`Operation::AuditList`].
     Audit(Vec<AuditRow>),
@@ -288,6 +300,7 @@ pub(crate) struct Desk<'a> {
     pub(crate) server: &'a mut Server,
     pub(crate) database: &'a Database,
     pub(crate) identity: &'a Identity,
+    pub(crate) outcomes: &'a mut Outcomes,
     pub(crate) running: Running<'a>,
     /// The server's time in milliseconds.
     pub(crate) now: u64,
@@ -322,6 +335,7 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::GatewayRemove { gateway } => order::remove(desk, gateway),
         Op::GatewayPin { gateway, machines } => order::pin(desk, gateway, machines),
         Op::GatewayCommand { gateway, kind } => order::command(desk, gateway, kind),
+        Op::GatewayOutcome { command } => desk.outcomes.answer(*command),
         Op::GroupList {} => Ok(Answer::Groups(desk.server.groups(desk.now))),
         Op::GroupShow { group } => Ok(Answer::Group(Box::new(view::group(desk, group)?))),
         Op::GroupAdd { group } => order::add_group(desk, group),

@@ -199,6 +199,14 @@ fn what_must_go_together_is_checked_together() {
             "config tsg main\nconfig bridge x\n list lan a\n option wan b\nconfig bridge y\n list lan b\n option wan c",
             "section y: option lan",
         ),
+        (
+            "config tsg main\nconfig rule\n option action drop\n list proto any\n list proto tcp",
+            "option proto: \"any\" is not allowed; allowed: this word alone",
+        ),
+        (
+            "config tsg main\nconfig rule\n option action drop\n option dest_ip '::1,fe80::/129'",
+            "option dest_ip: \"fe80::/129\" is not allowed; allowed: a block: its length goes",
+        ),
         ("config tsg main\n list fail open\n list fail closed", "option fail: \"open closed\""),
     ];
     for (text, expected) in cases {
@@ -211,4 +219,14 @@ fn what_must_go_together_is_checked_together() {
         read(&format!("config tsg main\n option server 192.0.2.1\n option server_key '{KEY}'"));
     let errors = errors(&problems);
     assert!(errors.len() == 1 && errors[0].contains("`config bridge`"), "{errors:?}");
+}
+
+#[test]
+fn a_file_of_nonsense_is_read_in_bounded_room() {
+    let text = "config tsg main\n".to_owned() + &"config x\n option y z\n".repeat(5_000);
+    let (_, problems) = read(&text);
+    assert_eq!(problems.len(), 100);
+    let text = format!("{text} config rule\n option action nonsense\n");
+    let (_, problems) = read(&text);
+    assert_eq!(errors(&problems).len(), 1, "warnings must not hide an error");
 }

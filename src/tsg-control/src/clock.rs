@@ -77,7 +77,8 @@ impl Estimate {
     }
 
     fn grown(&self, now: u64) -> Self {
-        let drift = (now.saturating_sub(self.at)).saturating_mul(DRIFT_PPM) / 1_000_000;
+        // Rounded up: whatever is lost here is lost again with every answer.
+        let drift = (now.saturating_sub(self.at)).saturating_mul(DRIFT_PPM).div_ceil(1_000_000);
         let drift = i64::try_from(drift).unwrap_or(i64::MAX / 4);
         Self { low: self.low.saturating_sub(drift), high: self.high.saturating_add(drift), ..*self }
     }

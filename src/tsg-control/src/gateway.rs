@@ -40,6 +40,9 @@ const ASK_AGAIN: u64 = 5_000;
 /// A changed list of machines is reported after this long, an unchanged one as rarely as that.
 const REPORT: (u64, u64) = (200, 60_000);
 
+/// Reports keep this distance, however often the list changes.
+const REPORT_AGAIN: u64 = 2_000;
+
 /// More machines than this on the LAN side are not reported.
 pub const MOST_MACHINES: usize = 512;
 
@@ -111,6 +114,8 @@ pub struct Gateway {
     machines: BTreeSet<IpAddr>,
     counters: BTreeMap<String, u64>,
     alarms: Vec<String>,
+    /// The key server does not know this process: a registration must be answered by a state.
+    registering: bool,
     questions: VecDeque<(u64, u64)>,
     next_request: u64,
     next_try: Option<u64>,
@@ -119,6 +124,7 @@ pub struct Gateway {
     ask: bool,
     asked: Option<u64>,
     report_at: Option<u64>,
+    reported: Option<u64>,
     transmits: VecDeque<ToServer>,
     events: VecDeque<Event>,
 }
@@ -150,6 +156,7 @@ impl Gateway {
             machines: BTreeSet::new(),
             counters: BTreeMap::new(),
             alarms: Vec::new(),
+            registering: true,
             questions: VecDeque::new(),
             next_request: process | 1,
             next_try: Some(now),
@@ -158,6 +165,7 @@ impl Gateway {
             ask: false,
             asked: None,
             report_at: None,
+            reported: None,
             transmits: VecDeque::new(),
             events: VecDeque::new(),
         }
@@ -266,13 +274,19 @@ impl Gateway {
             ToGateway::Refused(refused) => self.refused(refused, now),
             ToGateway::Unknown(unknown) => {
                 if self.answered(unknown.request).is_some() {
+                    self.registering = true;
                     self.register(now);
                 }
             }
             ToGateway::Pulse(pulse) => {
                 if let Some(sent) = self.answered(pulse.request) {
+                    let lacked = self.keyring.lacks_time(&self.clocks);
                     self.learn_time(pulse.time, sent, now);
                     self.heard(now);
+                    if lacked && !self.keyring.lacks_time(&self.clocks) {
+                        // Only now can it use all that it holds.
+                        self.heartbeat(now);
+                    }
                 }
             }
             ToGateway::State(state) => self.take_over(*state, now),
@@ -317,10 +331,14 @@ impl Gateway {
         let machines: BTreeSet<_> = machines.into_iter().take(MOST_MACHINES).collect();
         if machines != self.machines {
             self.machines = machines;
-            let soon = now + REPORT.0;
-            self.report_at = Some(self.report_at.map_or(soon, |at| at.min(soon)));
+            self.report_soon(now);
             self.events.push_back(Event::Machines);
         }
+    }
+
+    fn report_soon(&mut self, now: u64) {
+        let soon = self.reported.map_or(0, |at| at + REPORT_AGAIN).max(now + REPORT.0);
+        self.report_at = Some(self.report_at.map_or(soon, |at| at.min(soon)));
     }
 
     /// Counters and alarms for the next report and heartbeat.
@@ -360,7 +378,7 @@ impl Gateway {
     }
 
     fn try_again(&mut self, now: u64) {
-        if matches!(self.standing, Standing::Member) {
+        if matches!(self.standing, Standing::Member) && !self.registering {
             self.heartbeat(now);
             self.try_in(now, HEARTBEAT);
         } else {
@@ -409,8 +427,8 @@ impl Gateway {
             instance,
             revision,
             map: if self.map.instance == instance { self.map.revision } else { 0 },
-            sealing: self.keyring.sealing().unwrap_or(0),
-            holds: self.keyring.held(),
+            sealing: self.keyring.sealing(&self.clocks).unwrap_or(0),
+            holds: self.keyring.usable(&self.clocks),
             ask: std::mem::take(&mut self.ask),
             alarms: self.alarms.clone(),
         }));
@@ -419,6 +437,7 @@ impl Gateway {
     fn report(&mut self, now: u64) {
         self.report_at = Some(now + REPORT.1);
         if self.is_member() {
+            self.reported = Some(now);
             self.transmits.push_back(ToServer::Report(Report {
                 process: self.process,
                 machines: self.machines.iter().copied().collect(),
@@ -454,37 +473,62 @@ impl Gateway {
     }
 
     fn take_over(&mut self, state: State, now: u64) {
-        if let Some(sent) = self.answered(state.request) {
+        let asked = self.answered(state.request);
+        let known = self.state.as_ref();
+        let same = known.is_some_and(|known| {
+            known.instance == state.instance && known.group == state.group
+        });
+        // Unasked it comes only from the server process that let this one in: what an earlier one
+        // sent may be late.
+        if asked.is_none() && !same {
+            self.registering = true;
+            return;
+        }
+        // The same revision again may bring more sender numbers.
+        let older = same && known.is_some_and(|known| known.revision > state.revision);
+        if let Some(sent) = asked {
             self.learn_time(state.time, sent, now);
         }
-        let newer = self.state.as_ref().is_none_or(|known| {
-            known.instance != state.instance || known.revision < state.revision
-        });
         self.heard(now);
         self.stand(Standing::Member);
+        self.registering = false;
         if self.identity.token.take().is_some() {
             self.events.push_back(Event::TokenSpent);
         }
-        let (group_changed, group) = (newer, state.group.clone());
-        if self.state.as_ref().is_some_and(|known| known.group != group) {
-            self.keyring = Keyring::default();
-        }
-        if group_changed {
+        if !older {
+            if self.state.as_ref().is_some_and(|known| known.group != state.group) {
+                self.keyring = Keyring::default();
+            }
             self.keyring.take_over(state.epochs, now);
+            let policies = self.stay_in_force(state.policies);
             self.state = Some(Known {
                 instance: state.instance,
                 revision: state.revision,
-                group,
+                group: state.group,
                 name: state.name,
-                policies: state.policies,
+                policies,
                 settings: state.settings,
             });
             self.events.extend([Event::Keys, Event::Policy, Event::Save]);
-            self.report_at.get_or_insert(now + REPORT.0);
+            if !same {
+                self.report_soon(now);
+            }
         }
         // The answer says that the state was taken over, and brings the time.
         self.heartbeat(now);
         self.try_in(now, HEARTBEAT);
+    }
+
+    /// A policy version that is in force stays so: a server that starts again prepares it once
+    /// more, because it cannot know how far its members were.
+    fn stay_in_force(&self, mut policies: Vec<PolicyVersion>) -> Vec<PolicyVersion> {
+        for new in &mut policies {
+            let known = self.policies().iter().find(|known| {
+                PolicyVersion { stage: new.stage, ..PolicyVersion::clone(known) } == *new
+            });
+            new.stage = known.map_or(new.stage, |known| known.stage.max(new.stage));
+        }
+        policies
     }
 
     fn command(&mut self, command: Command, now: u64) {
@@ -494,8 +538,7 @@ impl Gateway {
                 self.done(Done { command: command.command, ok: true, text: String::new() });
             }
             CommandKind::Rekey => {
-                self.keyring.drop_senders();
-                self.events.extend([Event::Keys, Event::Save]);
+                self.keyring.renew_senders();
                 self.register(now);
                 self.done(Done { command: command.command, ok: true, text: String::new() });
             }

@@ -18,6 +18,7 @@ use core::net::IpAddr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write;
 use tsg_esp::crypto::{Suite, Tek};
 use zeroize::Zeroizing;
 
@@ -446,12 +447,32 @@ struct VersionOnly {
 
 /// One message as one frame. It is zeroed when it goes: it may carry keys.
 pub fn encode<B: Serialize>(body: &B) -> Zeroizing<Vec<u8>> {
-    // Growing would leave parts of a key in freed memory; no message comes near this.
-    let mut frame = Zeroizing::new(Vec::with_capacity(MAX_FRAME));
-    let mut serializer = rmp_serde::Serializer::new(&mut *frame).with_struct_map();
+    let mut length = Length(0);
+    write(body, &mut length);
+    // Growing would leave parts of a key in freed memory.
+    let mut frame = Zeroizing::new(Vec::with_capacity(length.0));
+    write(body, &mut *frame);
+    frame
+}
+
+fn write<B: Serialize>(body: &B, to: &mut impl Write) {
+    let mut serializer = rmp_serde::Serializer::new(to).with_struct_map();
     let written = Envelope { v: VERSION, body }.serialize(&mut serializer);
     debug_assert!(written.is_ok(), "messages hold nothing that MessagePack cannot");
-    frame
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Reads a frame of at most `limit` bytes.

@@ -9,10 +9,12 @@
 //! memory: a restart, a restored backup or a takeover begins with a new epoch, so no number can
 //! come twice.
 
+mod advance;
 mod group;
 mod orders;
 mod record;
 mod session;
+mod state;
 mod view;
 
 pub use orders::OrderError;
@@ -29,12 +31,18 @@ use crate::message::{
     Announcement, Heartbeat, Pending, Pulse, Reading, Refused, Register, Report, ToGateway,
     ToServer, Unknown,
 };
-use group::Group;
+use group::{Group, Want};
 use session::{Admission, Session};
 use std::collections::{BTreeMap, VecDeque};
 
 /// How long a stranger waits before asking again, in seconds.
 const PENDING_RETRY: u32 = 5;
+
+/// How long a revoked gateway waits before asking again, in seconds: it may have been let in again.
+const REVOKED_RETRY: u32 = 60;
+
+/// A stranger that was not heard for this many milliseconds makes room for others.
+const STRANGER_GONE: u64 = 60_000;
 
 /// More strangers than this are not remembered; the next ones are refused for a while.
 pub const MOST_PENDING: usize = 1_000;
@@ -126,10 +134,15 @@ impl Server {
             let group = Group::restore(record, now);
             server.groups.insert(group.record.name.clone(), group);
         }
-        let names: Vec<_> = server.groups.keys().cloned().collect();
-        for name in names {
-            if server.members(&name).next().is_some() {
-                server.want_epoch(&name, false);
+        for gateway in server.gateways.values().filter(|g| g.record.revoked.is_none()) {
+            if let Some(group) = server.groups.get_mut(&gateway.record.group) {
+                group.members.insert(gateway.record.key);
+            }
+        }
+        for group in server.groups.values_mut() {
+            match group.members.is_empty() {
+                true => group.forget_epochs(),
+                false => group.want(Want::Routine),
             }
         }
         server.advance(now);
@@ -178,17 +191,19 @@ impl Server {
         self.random.fill(&mut number);
         self.clock = u64::from_le_bytes(number) | 1;
         self.warn("the clock jumped: every group gets a new epoch".to_owned());
+        self.started = now;
+        self.admission = Admission::new(now);
         for gateway in self.gateways.values_mut() {
             if let Some(session) = &mut gateway.session {
                 session.heard = now;
+                session.sent_at = now;
             }
         }
-        let names: Vec<_> = self.groups.keys().cloned().collect();
-        for name in names {
-            if let Some(group) = self.groups.get_mut(&name) {
-                group.rebase(now);
-            }
-            self.want_epoch(&name, false);
+        for stranger in self.pending.values_mut() {
+            (stranger.first, stranger.last) = (now, now);
+        }
+        for group in self.groups.values_mut().filter(|group| !group.members.is_empty()) {
+            group.rebase(now);
         }
         self.advance(now);
     }
@@ -209,7 +224,6 @@ impl Server {
                 }
             }
         }
-        self.advance(now);
     }
 
     fn register(&mut self, from: PublicKey, register: Register, now: u64) {
@@ -222,7 +236,7 @@ impl Server {
                 request: register.request,
                 reason: reason.clone(),
                 revoked: true,
-                retry: 3_600,
+                retry: REVOKED_RETRY,
             };
             self.transmits.push_back((from, ToGateway::Refused(refused)));
             return;
@@ -243,10 +257,21 @@ impl Server {
         self.notice_held(&group, &register.holds, now);
         self.suit_ciphers(&group);
         self.send_state(from, register.request, now);
+        self.advance_group(&group, now);
     }
 
     /// Lets a stranger in by token, or keeps it waiting. Gives whether it is a member now.
     fn admit(&mut self, from: PublicKey, register: &Register, now: u64) -> bool {
+        let known = self.pending.contains_key(&from);
+        if !known && self.pending.len() >= MOST_PENDING {
+            self.pending.retain(|_, stranger| now.abs_diff(stranger.last) < STRANGER_GONE);
+        }
+        if !known && (self.pending.len() >= MOST_PENDING || !self.admission.take(now)) {
+            let reason = "too many gateways wait for approval".to_owned();
+            let refused = Refused { request: register.request, reason, revoked: false, retry: 60 };
+            self.transmits.push_back((from, ToGateway::Refused(refused)));
+            return false;
+        }
         if let Some(secret) = &register.token {
             match self.redeem(secret, from, &register.name, register.aes, now) {
                 Ok(()) => return true,
@@ -259,13 +284,6 @@ impl Server {
                     return false;
                 }
             }
-        }
-        let known = self.pending.contains_key(&from);
-        if !known && (self.pending.len() >= MOST_PENDING || !self.admission.take(now)) {
-            let reason = "too many gateways wait for approval".to_owned();
-            let refused = Refused { request: register.request, reason, revoked: false, retry: 60 };
-            self.transmits.push_back((from, ToGateway::Refused(refused)));
-            return false;
         }
         if !known {
             self.info(format!("a gateway asks to join: {}", from.fingerprint()));
@@ -287,21 +305,31 @@ impl Server {
     }
 
     fn heartbeat(&mut self, from: PublicKey, heartbeat: Heartbeat, now: u64) {
-        let instance = self.instance;
         let member = self.gateways.get_mut(&from).filter(|g| g.record.revoked.is_none());
-        let Some(session) = member
-            .and_then(|gateway| gateway.session.as_mut())
-            .filter(|session| session.process == heartbeat.process)
-        else {
+        let Some((name, session)) = member.and_then(|gateway| {
+            let session = gateway.session.as_mut();
+            let session = session.filter(|session| session.process == heartbeat.process)?;
+            Some((gateway.record.group.clone(), session))
+        }) else {
             let unknown = Unknown { request: heartbeat.request };
             self.transmits.push_back((from, ToGateway::Unknown(unknown)));
             return;
         };
         let pulse = Pulse { request: heartbeat.request, time: Reading { clock: self.clock, now } };
         self.transmits.push_back((from, ToGateway::Pulse(pulse)));
-        session.beat(&heartbeat, instance, now);
-        let Some(group) = self.gateways.get(&from).map(|g| g.record.group.clone()) else { return };
-        self.notice_held(&group, &heartbeat.holds, now);
+        let newest = self.groups.get(&name).map_or(0, |group| group.revision);
+        let confirms = session.beat(&heartbeat, self.instance, newest, now);
+        self.notice_held(&name, &heartbeat.holds, now);
+        if self.refill(from, now) {
+            self.want_epoch(&name, Want::Routine);
+        }
+        let revision = |server: &Self| server.groups.get(&name).map_or(0, |group| group.revision);
+        if confirms || self.groups.get(&name).is_some_and(|group| group.wanted.is_some()) || revision(self) != newest {
+            self.advance_group(&name, now);
+        } else {
+            let map_due = self.groups.get(&name).is_some_and(|group| group.map_due.is_none());
+            self.send_lacking(from, map_due, now);
+        }
     }
 
     fn report(&mut self, from: PublicKey, report: Report, now: u64) {
@@ -325,10 +353,9 @@ impl Server {
         }
     }
 
-    fn members<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Gateway> {
-        self.gateways
-            .values()
-            .filter(move |g| g.record.group == group && g.record.revoked.is_none())
+    fn members<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a Gateway> {
+        let keys = self.groups.get(group).into_iter().flat_map(|group| &group.members);
+        keys.filter_map(|key| self.gateways.get(key))
     }
 
     fn info(&mut self, text: String) {

@@ -109,10 +109,42 @@ impl<T> Timeline<T> {
         self.entries.iter().find(|entry| entry.stage == Stage::Prepared)
     }
 
-    /// Puts in what is known to live already: read from disk after a restart.
-    pub fn restore(&mut self, item: T, stage: Stage, now: u64, deadline: u64) {
-        self.entries.push(Entry { item, stage, revision: 0, since: now, deadline });
+    /// Puts in what is known to live already: read from disk after a restart, announced with the
+    /// first `revision`.
+    pub fn restore(&mut self, item: T, stage: Stage, revision: u64, now: u64, deadline: u64) {
+        self.entries.push(Entry { item, stage, revision, since: now, deadline });
         self.make_room(MOST_LIVE);
+    }
+
+    /// Makes room for one more, if need be by letting go of the oldest: one that has been retiring
+    /// for `patience` or longer. Members that still use it are cut off and have missed two changes.
+    /// Gives whether there is room.
+    pub fn room(&mut self, now: u64, patience: u64) -> bool {
+        let mut steady = self.entries.iter().filter(|entry| entry.stage != Stage::Prepared);
+        let oldest = steady.next();
+        if steady.count() + 1 < MOST_LIVE {
+            return true;
+        }
+        let over = oldest.is_some_and(|entry| {
+            entry.stage == Stage::Retiring && now >= entry.since.saturating_add(patience)
+        });
+        if over {
+            self.entries.remove(0);
+        }
+        over
+    }
+
+    /// Takes out what waits to come into force.
+    pub fn take_prepared(&mut self) -> Option<T> {
+        let at = self.entries.iter().position(|entry| entry.stage == Stage::Prepared)?;
+        Some(self.entries.remove(at).item)
+    }
+
+    /// What waits to come into force has changed: members must confirm `revision` now.
+    pub fn announce_again(&mut self, revision: u64) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.stage == Stage::Prepared) {
+            entry.revision = revision;
+        }
     }
 
     /// A new item, announced with `revision`. It takes the place of one that is still prepared
@@ -123,35 +155,46 @@ impl<T> Timeline<T> {
         self.entries.push(Entry { item, stage: Stage::Prepared, revision, since: now, deadline });
     }
 
-    /// Moves on what may move on. A new stage is announced with `revision`; what is retiring then
-    /// stays until every member has confirmed that, or until `deadline` says.
+    /// Moves on what may move on. `confirmed` has an answer for each entry of [`Timeline::live`].
+    /// A new stage is announced with `revision`; what is retiring then stays until every member
+    /// has confirmed that, or until `deadline` says (of what retires and what takes its place).
     pub fn step(
         &mut self,
         now: u64,
         revision: u64,
-        confirmed: impl Fn(u64) -> Confirmed,
-        deadline: impl Fn(&T) -> u64,
+        confirmed: &[Confirmed],
+        deadline: impl Fn(&T, &T) -> u64,
     ) -> Option<Step> {
-        if let Some(at) = self.entries.iter().position(|entry| {
-            entry.stage == Stage::Prepared
-                && (now >= entry.deadline || confirmed(entry.revision) != Confirmed::No)
-        }) {
-            for entry in self.entries[..at].iter_mut().filter(|e| e.stage == Stage::Active) {
-                entry.stage = Stage::Retiring;
-                entry.revision = revision;
-                entry.since = now;
-                entry.deadline = deadline(&entry.item);
+        let answer = |at: usize| confirmed.get(at).copied().unwrap_or(Confirmed::No);
+        if let Some(at) = self.entries.iter().position(|entry| entry.stage == Stage::Prepared)
+            && (now >= self.entries[at].deadline || answer(at) != Confirmed::No)
+        {
+            let (older, newer) = self.entries.split_at_mut(at);
+            let Some(next) = newer.first_mut() else { return None };
+            for entry in older {
+                // An earlier promise is kept where it is the shorter one.
+                let end = deadline(&entry.item, &next.item);
+                if entry.stage == Stage::Active {
+                    entry.stage = Stage::Retiring;
+                    entry.revision = revision;
+                    entry.since = now;
+                    entry.deadline = end;
+                }
+                entry.deadline = entry.deadline.min(end);
             }
-            self.entries[at].stage = Stage::Active;
-            self.entries[at].revision = revision;
-            self.entries[at].since = now;
+            next.stage = Stage::Active;
+            next.revision = revision;
+            next.since = now;
             return Some(Step::Activated);
         }
         let before = self.entries.len();
+        let mut at = 0;
         self.entries.retain(|entry| {
+            let all = answer(at) == Confirmed::All;
+            at += 1;
             entry.stage != Stage::Retiring
                 || now < entry.since + LINGER
-                || (now < entry.deadline && confirmed(entry.revision) != Confirmed::All)
+                || (now < entry.deadline && !all)
         });
         (self.entries.len() < before).then_some(Step::Retired)
     }

@@ -86,8 +86,8 @@ pub fn update_at(checksum: u16, at: usize, old: u16, new: u16) -> u16 {
     }
 }
 
-/// Fills in a checksum that was left to the network card: `packet[start..]` is covered, and the field
-/// at `start + offset` holds the sum of the pseudo-header so far.
+/// Fills in a checksum that was left to the network card: `packet[start..]` is covered, and the
+/// field at `start + offset` holds the sum of the pseudo-header so far.
 ///
 /// # Errors
 ///

@@ -61,6 +61,12 @@ pub(crate) async fn poll(
     let unspecified: IpAddr =
         if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((unspecified, 0)).await?;
+    // A server on this machine that is in the group too does not count.
+    if target.is_ipv4() {
+        socket.set_multicast_loop_v4(false)?;
+    } else {
+        socket.set_multicast_loop_v6(false)?;
+    }
     let mut poller = Poller {
         socket,
         target,

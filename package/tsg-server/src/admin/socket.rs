@@ -2,12 +2,12 @@
 
 use super::{Order, connection};
 use crate::files;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::fs;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -97,6 +97,9 @@ impl Drop for Admin {
 
 /// Takes away what a server that was killed has left; not that of one that lives.
 fn clear_away(path: &Path) -> Result<()> {
+    if let Ok(meta) = fs::symlink_metadata(path) {
+        ensure!(meta.file_type().is_socket(), "{} is no socket: move it away", path.display());
+    }
     match UnixStream::connect(path) {
         Ok(_) => bail!(
             "another tsg-server answers on {}: stop that one, or give this one its own --socket",

@@ -73,7 +73,12 @@ pub(super) enum Command {
 #[derive(Debug, clap::Args)]
 pub(super) struct Run {
     /// Folder of the identity and the database
-    #[arg(long, env = "TSG_SERVER_DATA", default_value = "/var/lib/tsg-server", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "TSG_SERVER_DATA",
+        default_value = "/var/lib/tsg-server",
+        value_name = "DIR"
+    )]
     pub(super) data: PathBuf,
     /// Address to listen on, `*` for all
     #[arg(long, env = "TSG_SERVER_LISTEN", default_value = "*", value_name = "ADDRESS")]
@@ -166,6 +171,9 @@ pub(super) enum Gateway {
         gateway: String,
         #[arg(value_parser = command_kind)]
         kind: CommandKind,
+        /// Wait so many seconds for the outcome
+        #[arg(long, default_value_t = 10, value_name = "SECONDS")]
+        wait: u16,
     },
 }
 
@@ -279,12 +287,22 @@ fn command_kind(text: &str) -> Result<CommandKind, String> {
 }
 
 impl Command {
-    /// For how long to wait until what was ordered is in force.
-    pub(super) const fn waits(&self) -> Option<Duration> {
+    /// For how long to wait until what was ordered is so.
+    pub(super) fn waits(&self) -> Option<Duration> {
         match self {
             // The longest activation delay, and some.
-            Self::Rekey { wait: true, .. } => Some(Duration::from_secs(960)),
-            _ => None,
+            Self::Rekey { wait, .. } => wait.then(|| Duration::from_secs(960)),
+            Self::Gateway(Gateway::Command { wait, .. }) => {
+                Some(Duration::from_secs((*wait).into()))
+            }
+            Self::Run(_)
+            | Self::Key
+            | Self::Status
+            | Self::Gateway(_)
+            | Self::Group(_)
+            | Self::Policy(_)
+            | Self::Token(_)
+            | Self::Audit { .. } => None,
         }
     }
 
@@ -327,7 +345,7 @@ impl Gateway {
             Self::Pin { gateway, machines } => {
                 Op::GatewayPin { gateway: named(gateway), machines: machines.clone() }
             }
-            Self::Command { gateway, kind } => {
+            Self::Command { gateway, kind, .. } => {
                 Op::GatewayCommand { gateway: named(gateway), kind: kind.clone() }
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::admin::Reply;
 use crate::operations::{Answer, Operation};
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -15,17 +15,18 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn connect(socket: &Path) -> Result<Self> {
+        let shown = socket.display();
         let stream = UnixStream::connect(socket).map_err(|error| {
-            let shown = socket.display();
-            match error.kind() {
-                ErrorKind::NotFound | ErrorKind::ConnectionRefused => anyhow::anyhow!(
-                    "no key server answers on {shown}: is it running? (`--socket` if it is elsewhere)"
-                ),
-                ErrorKind::PermissionDenied => {
-                    anyhow::anyhow!("{shown} is for root only: try it with sudo")
-                }
-                _ => anyhow::anyhow!("cannot connect to {shown}: {error}"),
+            if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
+                return anyhow!(
+                    "no key server answers on {shown}: is it running? (`--socket` if it is \
+                     elsewhere)"
+                );
             }
+            if error.kind() == ErrorKind::PermissionDenied {
+                return anyhow!("{shown} is for root only: try it with sudo");
+            }
+            anyhow!("cannot connect to {shown}: {error}")
         })?;
         Ok(Self { stream: BufReader::new(stream) })
     }
@@ -42,7 +43,9 @@ impl Client {
         match serde_json::from_slice(&reply) {
             Ok(Reply::Ok(answer)) => Ok(answer),
             Ok(Reply::Error(refusal)) => bail!("{refusal}"),
-            Err(error) => bail!("the key server answers in a way unknown here ({error}): it is of another version"),
+            Err(error) => bail!(
+                "the key server answers in a way unknown here ({error}): it is of another version"
+            ),
         }
     }
 }

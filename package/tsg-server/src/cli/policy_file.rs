@@ -51,10 +51,7 @@ pub(super) fn read(path: &Path) -> Result<PolicyFile> {
 
 /// Rules as they are typed.
 pub(super) fn rules(texts: &[String]) -> Result<Vec<Rule>> {
-    texts
-        .iter()
-        .map(|text| text.parse().with_context(|| format!("--rule {text:?}")))
-        .collect()
+    texts.iter().map(|text| text.parse().with_context(|| format!("--rule {text:?}"))).collect()
 }
 
 fn check(rules: &[Rule]) -> Result<()> {

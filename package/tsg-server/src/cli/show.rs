@@ -6,7 +6,7 @@ mod status;
 
 use super::table::Table;
 use super::tshark;
-use crate::operations::{Answer, Operation};
+use crate::operations::Answer;
 use anyhow::Result;
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
@@ -19,7 +19,7 @@ pub(super) fn json(answer: &Answer) -> Result<Zeroizing<String>> {
 }
 
 /// An answer in words.
-pub(super) fn text(operation: &Operation, answer: &Answer) -> Zeroizing<String> {
+pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
     Zeroizing::new(match answer {
         Answer::Keys(keys) => return tshark::text(keys),
         Answer::Done(done) => format!("{}\n", done.done),
@@ -33,7 +33,7 @@ pub(super) fn text(operation: &Operation, answer: &Answer) -> Zeroizing<String> 
             format!("{} is in {}: {}\n", approval.name, approval.group, approval.fingerprint)
         }
         Answer::Commanded { command } => {
-            format!("command {command} is sent; its outcome will be in the server's log\n")
+            format!("command {command} is sent; what comes of it will be in the server's log\n")
         }
         Answer::Groups(groups) => group::list(groups),
         Answer::Group(one) => group::show(one),
@@ -46,15 +46,21 @@ pub(super) fn text(operation: &Operation, answer: &Answer) -> Zeroizing<String> 
         Answer::Tokens(tokens) => {
             let mut table = Table::new(&["TOKEN", "GROUP", "EXPIRES", "USED BY"]);
             for token in tokens {
-                let user = token.used_by.map_or_else(String::new, |key| key.fingerprint().to_string());
+                let user =
+                    token.used_by.map_or_else(String::new, |key| key.fingerprint().to_string());
                 let expires = date(token.expires * 1000);
                 table.line(vec![token.id.to_string(), token.group.clone(), expires, user]);
             }
             table.text("no tokens")
         }
-        Answer::Rekeying { epoch } => match operation {
-            Operation::Rekey { group } => format!("{group}: epoch {epoch}\n"),
-            _ => format!("epoch {epoch}\n"),
+        Answer::Rekeying { epoch, in_force: true } => format!("epoch {epoch} is in force\n"),
+        Answer::Rekeying { epoch, in_force: false } => {
+            format!("epoch {epoch} is ordered, members are being prepared for it\n")
+        }
+        Answer::Outcome(outcome) => match (outcome.ok, outcome.text.is_empty()) {
+            (true, true) => "done\n".to_owned(),
+            (false, true) => "failed\n".to_owned(),
+            (_, false) => format!("{}\n", outcome.text.trim_end()),
         },
         Answer::Audit(rows) => {
             let mut table = Table::new(&["TIME", "WHO", "WHAT", "ON", "OUTCOME"]);

@@ -43,11 +43,9 @@ fn senders(text: &mut String, epoch: &RevealedKey) {
                      \"ANY 128 bit authentication [no checking]\",\"\"",
                     sender.spi, *sender.key, *sender.salt
                 ),
-                false => writeln!(
-                    text,
-                    "# {} key 0x{} salt 0x{}",
-                    sender.spi, *sender.key, *sender.salt
-                ),
+                false => {
+                    writeln!(text, "# {} key 0x{} salt 0x{}", sender.spi, *sender.key, *sender.salt)
+                }
             };
         }
     }

@@ -9,6 +9,7 @@ use crate::network::Received;
 use crate::operations::{self, Answer, Desk, Operator, Refusal, RefusalKind, Running};
 use anyhow::Result;
 use std::sync::mpsc::SyncSender;
+use tsg_control::message::ToServer;
 use tsg_control::server::{Level, Record};
 
 /// Messages that are taken in before the next transaction.
@@ -92,7 +93,12 @@ impl Daemon {
     fn take_messages(&mut self, now: u64) -> Result<()> {
         for _ in 0..MOST_MESSAGES {
             match self.network.receive(now)? {
-                Received::Message(from, message) => self.server.handle_message(from, message, now),
+                Received::Message(from, message) => {
+                    if let ToServer::Done(done) = &message {
+                        self.outcomes.note(from, done);
+                    }
+                    self.server.handle_message(from, message, now);
+                }
                 Received::Dropped => {}
                 Received::Nothing => break,
             }
@@ -118,6 +124,7 @@ impl Daemon {
             server: &mut self.server,
             database: &self.database,
             identity: &self.identity,
+            outcomes: &mut self.outcomes,
             running: Running {
                 listen: self.network.listen(),
                 publish: self.network.publish(),

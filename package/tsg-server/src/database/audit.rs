@@ -58,8 +58,9 @@ pub(super) fn append(connection: &Connection, entry: &AuditEntry, now: u64) -> R
 }
 
 pub(super) fn trail(connection: &Connection, most: u32) -> Result<Vec<AuditRow>> {
-    let mut statement = connection
-        .prepare("SELECT id, at, who, action, object, outcome FROM audit ORDER BY id DESC LIMIT ?1")?;
+    let mut statement = connection.prepare(
+        "SELECT id, at, who, action, object, outcome FROM audit ORDER BY id DESC LIMIT ?1",
+    )?;
     let rows = statement.query_map([most], |row| {
         Ok(AuditRow {
             id: row.get::<_, i64>(0)?.unsigned_abs(),

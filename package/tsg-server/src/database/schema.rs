@@ -78,9 +78,10 @@ fn migrate(connection: &mut Connection, from: usize) -> Result<()> {
         transaction.pragma_update(None, "user_version", number as i64)?;
         transaction.commit()?;
     }
-    let orphans = connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
-        row.get::<_, i64>(0)
-    })?;
+    let orphans =
+        connection.query_row("SELECT count(*) FROM pragma_foreign_key_check", [], |row| {
+            row.get::<_, i64>(0)
+        })?;
     if orphans > 0 {
         bail!("{orphans} of its rows refer to something that is gone: restore it from a backup");
     }

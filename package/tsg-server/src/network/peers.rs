@@ -132,7 +132,8 @@ mod tests {
     fn one_stranger_cannot_say_much_and_all_of_them_not_more() {
         let member = PublicKey([255; 32]);
         let mut peers = Peers::new(roster(member));
-        let one = (0..1_000).filter(|_| peers.hear(PublicKey([1; 32]), b"r", 10, 0).is_ok()).count();
+        let one =
+            (0..1_000).filter(|_| peers.hear(PublicKey([1; 32]), b"r", 10, 0).is_ok()).count();
         assert!(one < 21, "{one}");
         let mut heard = 0;
         for number in 0..100_000_u32 {

@@ -18,7 +18,7 @@ pub fn entry(
         Ok(Answer::Approved(approval)) => format!("done: {}", approval.fingerprint),
         Ok(Answer::Accepted { version }) => format!("done: version {version}"),
         Ok(Answer::Token(token)) => format!("done: token {}", token.id),
-        Ok(Answer::Rekeying { epoch }) => format!("done: epoch {epoch}"),
+        Ok(Answer::Rekeying { epoch, .. }) => format!("done: epoch {epoch}"),
         Ok(Answer::Commanded { command }) => format!("sent: command {command}"),
         Ok(_) => "done".to_owned(),
         Err(refusal) => format!("refused: {refusal}"),
@@ -38,6 +38,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         | Op::Status {}
         | Op::GatewayList {}
         | Op::GatewayShow { .. }
+        | Op::GatewayOutcome { .. }
         | Op::GroupList {}
         | Op::GroupShow { .. }
         | Op::PolicyShow { .. }
@@ -61,11 +62,14 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         Op::GroupAdd { group } => ("group add", group.clone()),
         Op::GroupRemove { group } => ("group remove", group.clone()),
         Op::GroupSet { group, settings } => {
-            let list: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            let list: Vec<_> =
+                settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
             ("group set", format!("{group}: {}", list.join(" ")))
         }
         Op::GroupKeys { group, .. } => ("group keys", group.clone()),
-        Op::PolicySet { group, rules, .. } => ("policy set", format!("{group}: {} rules", rules.len())),
+        Op::PolicySet { group, rules, .. } => {
+            ("policy set", format!("{group}: {} rules", rules.len()))
+        }
         Op::TokenCreate { group, lifetime, .. } => {
             ("token create", format!("{group}, {lifetime} seconds"))
         }

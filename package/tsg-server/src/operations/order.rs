@@ -108,6 +108,7 @@ pub(super) fn pin(desk: &mut Desk<'_>, gateway: &GatewayName, machines: &[IpAddr
 pub(super) fn command(desk: &mut Desk<'_>, gateway: &GatewayName, kind: &CommandKind) -> Ordered {
     let (key, _) = find(desk, gateway)?;
     let command = desk.server.command(key, kind.clone(), desk.now)?;
+    desk.outcomes.expect(command, key);
     Ok(Answer::Commanded { command })
 }
 
@@ -215,5 +216,5 @@ pub(super) fn revoke_token(desk: &mut Desk<'_>, id: u64) -> Ordered {
 
 pub(super) fn rekey(desk: &mut Desk<'_>, group: &str) -> Ordered {
     let epoch = desk.server.rekey(group, desk.now)?;
-    Ok(Answer::Rekeying { epoch })
+    Ok(Answer::Rekeying { epoch, in_force: false })
 }

@@ -97,10 +97,8 @@ pub(super) fn status(desk: &Desk<'_>) -> Status {
         fingerprint: gateway.fingerprint.clone(),
     });
     let alarms = of(GatewayState::Online).flat_map(|gateway| {
-        let alarm = |text: &String| GatewayAlarm {
-            gateway: gateway.name.clone(),
-            alarm: text.clone(),
-        };
+        let alarm =
+            |text: &String| GatewayAlarm { gateway: gateway.name.clone(), alarm: text.clone() };
         gateway.alarms.iter().map(alarm)
     });
     let running = desk.running;

@@ -63,15 +63,17 @@ impl Place {
         .to_vec()
     }
 
-    /// Runs a server here until it ends by itself.
-    pub(super) fn run_to_end(&self) -> Output {
-        let child = Command::new(PROGRAM)
+    /// A server here that must not start: gives its complaint.
+    pub(super) fn complaint(&self) -> String {
+        let limit = PATIENCE.as_secs().to_string();
+        let output = Command::new("timeout")
+            .args([limit.as_str(), PROGRAM])
             .args(self.arguments())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .output()
             .unwrap();
-        child.wait_with_output().unwrap()
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        complaint
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 use tsg_control::gateway::{Gateway, Identity, Standing};
 use tsg_control::keys::PublicKey;
-use tsg_control::message::{MAX_FRAME, ToGateway, ToServer, decode, encode};
+use tsg_control::message::{Heartbeat, MAX_FRAME, ToGateway, ToServer, decode, encode};
 use tsg_control::token::TokenSecret;
 
 /// A gateway.
@@ -13,6 +13,7 @@ pub(super) struct TestGateway {
     pub(super) socket: zmq::Socket,
     pub(super) key: PublicKey,
     pub(super) machine: Gateway,
+    pub(super) process: u64,
     started: Instant,
     /// Every TEK and sender number that it was ever given, by epoch.
     pub(super) given: BTreeMap<u64, ([u8; 32], Vec<u32>)>,
@@ -21,7 +22,11 @@ pub(super) struct TestGateway {
 }
 
 /// A DEALER that talks CURVE with the server as `pair`.
-pub(super) fn dealer(context: &zmq::Context, daemon: &Daemon, pair: &zmq::CurveKeyPair) -> zmq::Socket {
+pub(super) fn dealer(
+    context: &zmq::Context,
+    daemon: &Daemon,
+    pair: &zmq::CurveKeyPair,
+) -> zmq::Socket {
     let socket = context.socket(zmq::DEALER).unwrap();
     socket.set_curve_serverkey(&daemon.key.0).unwrap();
     socket.set_curve_publickey(&pair.public_key).unwrap();
@@ -48,6 +53,7 @@ impl TestGateway {
             socket,
             key: PublicKey(pair.public_key),
             machine: Gateway::new(identity, process, 0),
+            process,
             started: Instant::now(),
             given: BTreeMap::new(),
             heard: Vec::new(),
@@ -58,15 +64,40 @@ impl TestGateway {
         self.key.fingerprint().to_string()
     }
 
+    /// A sign of life that says that all is well, so that it is answered by a pulse only.
+    pub(super) fn heartbeat(&self) -> Heartbeat {
+        let mut beat = Heartbeat { process: self.process, ..Heartbeat::default() };
+        for message in &self.heard {
+            if let ToGateway::State(state) = message {
+                (beat.instance, beat.revision) = (state.instance, state.revision);
+            }
+            if let ToGateway::Map(map) = message {
+                beat.map = map.revision;
+            }
+        }
+        beat
+    }
+
     fn now(&self) -> u64 {
         self.started.elapsed().as_millis().try_into().unwrap()
+    }
+
+    /// It asks again at once, instead of in some seconds.
+    pub(super) fn reconnected(&mut self) {
+        let now = self.now();
+        self.machine.handle_connected(now);
     }
 
     /// Goes on until `wanted`, and says what is missing if that does not come.
     pub(super) fn until(&mut self, what: &str, wanted: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !wanted(self) {
-            assert!(Instant::now() < deadline, "{what}: {:?}", self.machine.standing());
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {:?}, {:#?}",
+                self.machine.standing(),
+                self.heard.iter().rev().take(5).collect::<Vec<_>>()
+            );
             self.turn();
         }
     }
@@ -84,7 +115,7 @@ impl TestGateway {
     /// The newest epoch that it may seal in, 0 for none.
     pub(super) fn sealing(&self) -> u64 {
         let keys = self.machine.keys(self.now());
-        keys.iter().filter(|key| key.seals()).map(|key| key.id).max().unwrap_or(0)
+        keys.iter().filter(|key| key.sealing).map(|key| key.id).max().unwrap_or(0)
     }
 
     /// One round of sending and receiving, at most a twentieth of a second long.
@@ -132,9 +163,7 @@ pub(super) fn members(daemon: &Daemon, group: &str, names: &[&str]) -> Vec<TestG
         let mut gateway = TestGateway::connect(daemon, name, None);
         gateway.until("pending", |g| *g.machine.standing() == Standing::Pending);
         daemon.ask(&["gateway", "approve", &gateway.fingerprint(), "--group", group]);
-        // It would ask again in five seconds.
-        let now = gateway.now();
-        gateway.machine.handle_connected(now);
+        gateway.reconnected();
         gateway.until_member();
         gateways.push(gateway);
     }

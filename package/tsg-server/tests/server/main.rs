@@ -2,6 +2,12 @@
 //!
 //! Every test has its own server on loopback with its own data folder. The gateways in here are
 //! the real state machine on a real CURVE socket.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test may panic and print"
+)]
 
 mod crashes;
 mod daemon;

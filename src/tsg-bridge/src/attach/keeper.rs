@@ -4,7 +4,7 @@
 //! table); only then the rules are read back and compared. Not here: what the rules say.
 
 use super::stamp::Stamp;
-use super::{Kind, Ports, sysctl};
+use super::{Kind, Ports, links, sockets, sysctl};
 use crate::rules::{self, Existing, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
 use std::io::Write as _;
@@ -49,8 +49,18 @@ impl Keeper {
 
     /// Brings `plan` into force, as one transaction for each IP version.
     pub(super) fn install(&mut self, plan: &Plan) -> Result<()> {
-        self.plan = Some(plan.clone());
-        self.load()
+        let before = self.plan.replace(plan.clone());
+        if let Err(error) = self.load() {
+            self.plan = before;
+            return Err(error);
+        }
+        if before.is_none() {
+            // A daemon with another attach may have been here, and died: its rules would stop what ours let pass.
+            for kind in Kind::ALL.into_iter().filter(|kind| *kind != self.kind) {
+                clear_leftovers(kind, &self.ports);
+            }
+        }
+        Ok(())
     }
 
     /// The rules are as they were loaded; if not they are loaded again, and the answer is `true`.
@@ -65,7 +75,7 @@ impl Keeper {
             if stamp == loaded.stamp && self.looks != 0 {
                 return Ok(false);
             }
-            let now = fingerprint(self.kind)?;
+            let now = fingerprint(self.kind, &self.ports)?;
             if now == loaded.fingerprint {
                 loaded.stamp = stamp;
                 return Ok(false);
@@ -92,14 +102,14 @@ impl Keeper {
             Kind::NfqueueIptables => {
                 self.sysctls.set()?;
                 for version in [IpVersion::V4, IpVersion::V6] {
-                    let existing = Existing::parse(&saved(version)?);
+                    let existing = Existing::parse(&saved(version)?, &self.ports);
                     let text =
                         rules::restore_text(plan, &self.ports, self.queues, version, &existing);
                     restore(version, &text)?;
                 }
             }
         }
-        let fingerprint = fingerprint(self.kind)?;
+        let fingerprint = fingerprint(self.kind, &self.ports)?;
         self.loaded = Some(Loaded { stamp: Stamp::read(), fingerprint });
         Ok(())
     }
@@ -108,45 +118,47 @@ impl Keeper {
     pub(super) fn withdraw(&mut self) -> Result<()> {
         self.plan = None;
         self.loaded = None;
-        withdraw(self.kind)?;
+        withdraw(self.kind, &self.ports)?;
         self.sysctls.restore();
         Ok(())
     }
 }
 
+fn clear_leftovers(kind: Kind, ports: &Ports) {
+    if fingerprint(kind, ports).is_ok_and(|left| !left.is_empty()) {
+        match withdraw(kind, ports) {
+            Ok(()) => log::info!("took away what an attach {kind} had left behind"),
+            Err(error) => log::warn!("cannot take away the rules of an attach {kind}: {error:#}"),
+        }
+    }
+}
+
 /// Takes away what an attach of this kind may have left behind.
-pub(super) fn withdraw(kind: Kind) -> Result<()> {
+fn withdraw(kind: Kind, ports: &Ports) -> Result<()> {
     match kind {
-        Kind::NfqueueNft => nft("add table bridge tsg\ndelete table bridge tsg\n"),
-        Kind::Ingress => nft("add table netdev tsg\ndelete table netdev tsg\n"),
+        Kind::NfqueueNft => nft(&rules::withdraw_table("bridge", ports)),
+        Kind::Ingress => nft(&rules::withdraw_table("netdev", ports)),
         Kind::NfqueueIptables => {
             for version in [IpVersion::V4, IpVersion::V6] {
-                let existing = Existing::parse(&saved(version)?);
-                restore(version, &rules::withdraw_text(&existing))?;
+                let existing = Existing::parse(&saved(version)?, ports);
+                restore(version, &rules::withdraw_text(&existing, ports))?;
             }
             Ok(())
         }
     }
 }
 
-/// The Ethernet addresses that the box itself has on this bridge.
+/// The Ethernet addresses that the box itself has here: those of the ports and of the bridge that they are in.
 fn own_addresses(ports: &Ports) -> Vec<[u8; 6]> {
     let mut list: Vec<[u8; 6]> = Vec::new();
-    for name in core::iter::once(ports.bridge.as_str()).chain(ports.all()) {
-        let text = std::fs::read_to_string(format!("/sys/class/net/{name}/address"));
-        let mac = text.ok().and_then(|text| parse_mac(text.trim()));
-        list.extend(mac.filter(|mac| !list.contains(mac)));
+    for name in ports.all() {
+        let port = links::link(sockets::number(name));
+        let bridge = port.as_ref().and_then(|port| links::link(port.master));
+        for link in [port, bridge].into_iter().flatten() {
+            list.extend(link.address.filter(|mac| !list.contains(mac)));
+        }
     }
     list
-}
-
-fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0; 6];
-    let mut parts = text.split(':');
-    for byte in &mut mac {
-        *byte = u8::from_str_radix(parts.next()?, 16).ok()?;
-    }
-    parts.next().is_none().then_some(mac)
 }
 
 /// Checks and loads a text with nft.
@@ -177,16 +189,17 @@ pub(super) fn saved(version: IpVersion) -> Result<String> {
 }
 
 /// Our rules as the kernel has them now; empty if they are gone.
-fn fingerprint(kind: Kind) -> Result<String> {
+fn fingerprint(kind: Kind, ports: &Ports) -> Result<String> {
     let table = match kind {
         Kind::NfqueueNft => "bridge",
         Kind::Ingress => "netdev",
         Kind::NfqueueIptables => {
-            let v4 = Existing::fingerprint(&saved(IpVersion::V4)?);
-            return Ok(v4 + &Existing::fingerprint(&saved(IpVersion::V6)?));
+            let v4 = Existing::fingerprint(&saved(IpVersion::V4)?, ports);
+            return Ok(v4 + &Existing::fingerprint(&saved(IpVersion::V6)?, ports));
         }
     };
-    Ok(run("nft", &["-s", "list", "table", table, "tsg"], None).unwrap_or_default())
+    let name = rules::table_name(ports);
+    Ok(run("nft", &["-s", "list", "table", table, &name], None).unwrap_or_default())
 }
 
 /// Runs a program with `input`, and gives its output.
@@ -215,7 +228,7 @@ pub(super) fn try_restore(version: IpVersion) -> Result<()> {
     let physdev = "-m physdev --physdev-is-bridged --physdev-in tsg-a --physdev-out tsg-b";
     let ports = "-p tcp -m multiport --dports 0:65535";
     let queue = "-j NFQUEUE --queue-balance 25300:25301";
-    let scratch = "TSG-probe";
+    let scratch = "TSG/probe";
     let text = format!(
         "*mangle\n:{scratch} - [0:0]\n-A {scratch} {physdev} -j RETURN\n-A {scratch} {ports} {queue}\nCOMMIT\n"
     );

@@ -6,7 +6,8 @@
 use super::ethernet::{ARP, Header, IPV4, IPV6, Vlans};
 use super::neighbours::{Place, addresses};
 use super::running::Shared;
-use super::{Ports, Side, sys};
+use super::sockets::Interfaces;
+use super::{Ports, Side, Tag, sys};
 use core::net::IpAddr;
 use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -94,40 +95,67 @@ fn filter() -> [FilterStep; 13] {
 }
 
 /// The thread's body: listens on every port until told to stop.
-pub(super) fn run(shared: &Arc<Shared>, ports: &Ports) {
-    let mut ears: Vec<Ear> = ports.all().map(|_| Ear::default()).collect();
-    let mut buffer = [0; 2_048];
+pub(super) fn run(shared: &Shared) {
     while !shared.stopping() {
-        for (at, ear) in ears.iter_mut().enumerate() {
-            let (side, lan) = side_at(at, ports);
-            ear.follow(shared.interfaces.towards(side, lan));
-        }
-        let open = ears.iter().filter_map(|ear| ear.socket.as_ref());
+        let sockets = shared.ears().follow(&shared.interfaces);
         // A port without a socket is tried again when the time is over.
-        if sys::wait(open.map(|socket| socket.as_fd()), 250, |_| ()).is_err() {
+        if sys::wait(sockets.iter().map(|socket| socket.as_fd()), PATIENCE_MS, |_| ()).is_err() {
             return;
         }
-        for (at, ear) in ears.iter_mut().enumerate() {
-            ear.listen(&mut buffer, |frame, tag| {
-                let (side, _) = side_at(at, ports);
-                for (address, place) in heard(frame, tag, side) {
-                    shared.hear(address, place);
+        shared.listen();
+    }
+}
+
+const PATIENCE_MS: u16 = 250;
+
+/// The ears of all ports, LAN first.
+#[derive(Debug)]
+pub(super) struct Ears {
+    list: Vec<Ear>,
+    buffer: Vec<u8>,
+}
+
+/// The socket on one port.
+#[derive(Debug)]
+struct Ear {
+    side: Side,
+    lan_port: usize,
+    ifindex: u32,
+    socket: Option<Arc<OwnedFd>>,
+}
+
+impl Ears {
+    pub(super) fn new(ports: &Ports) -> Self {
+        let ear = |side, lan_port| Ear { side, lan_port, ifindex: 0, socket: None };
+        let lan = (0..ports.lan.len()).map(|lan_port| ear(Side::Lan, lan_port));
+        Self { list: lan.chain([ear(Side::Wan, 0)]).collect(), buffer: vec![0; 2_048] }
+    }
+
+    /// Opens what is not open, or was on a port of that name that is no more; gives what is open.
+    pub(super) fn follow(&mut self, interfaces: &Interfaces) -> Vec<Arc<OwnedFd>> {
+        for ear in &mut self.list {
+            ear.follow(interfaces.towards(ear.side, ear.lan_port));
+        }
+        self.list.iter().filter_map(|ear| ear.socket.clone()).collect()
+    }
+
+    /// Gives what was heard to `each`; a few frames of each port, so that all have their turn.
+    pub(super) fn listen(&mut self, mut each: impl FnMut(IpAddr, Place)) {
+        for ear in &self.list {
+            let Some(socket) = &ear.socket else { continue };
+            for _ in 0..BATCH {
+                // No frame is left, or the port is down or gone; the keeper finds its new number.
+                let Ok(frame) = sys::hear(socket, &mut self.buffer) else { break };
+                if !frame.outgoing {
+                    let bytes = &self.buffer[..frame.len];
+                    heard(bytes, frame.tag, ear.side, &mut each);
                 }
-            });
+            }
         }
     }
 }
 
-const fn side_at(at: usize, ports: &Ports) -> (Side, usize) {
-    if at < ports.lan.len() { (Side::Lan, at) } else { (Side::Wan, 0) }
-}
-
-/// The socket on one port.
-#[derive(Default)]
-struct Ear {
-    ifindex: u32,
-    socket: Option<OwnedFd>,
-}
+const BATCH: usize = 32;
 
 impl Ear {
     fn follow(&mut self, ifindex: u32) {
@@ -138,48 +166,32 @@ impl Ear {
         self.socket = None;
         if ifindex != 0 {
             match sys::listener(ifindex, &filter()) {
-                Ok(socket) => self.socket = Some(socket),
+                Ok(socket) => self.socket = Some(Arc::new(socket)),
                 Err(error) => log::debug!("cannot listen on interface {ifindex}: {error}"),
-            }
-        }
-    }
-
-    /// At most a few frames at a time, so that all ports have their turn.
-    fn listen(&mut self, buffer: &mut [u8], mut each: impl FnMut(&[u8], Option<super::Tag>)) {
-        for _ in 0..32 {
-            let Some(socket) = &self.socket else { return };
-            match sys::hear(socket, buffer) {
-                Ok(heard) if heard.outgoing => {}
-                Ok(heard) => each(&buffer[..heard.len], heard.tag),
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
-                // The port is down or gone; the keeper finds its new number.
-                Err(_) => return,
             }
         }
     }
 }
 
 /// What a frame tells about who is where.
-fn heard(frame: &[u8], outer: Option<super::Tag>, side: Side) -> Vec<(IpAddr, Place)> {
-    let Some(header) = Header::parse(frame) else { return Vec::new() };
+fn heard(frame: &[u8], outer: Option<Tag>, side: Side, each: &mut impl FnMut(IpAddr, Place)) {
+    let Some(header) = Header::parse(frame) else { return };
     let mut vlans = Vlans::default();
     for tag in outer.iter().chain(header.link.vlans.tags()) {
         if !vlans.push(*tag) {
-            return Vec::new();
+            return;
         }
     }
     let place = Place { mac: header.link.src, vlans: Some(vlans), side };
     let body = frame.get(header.len..).unwrap_or_default();
-    let mut list = Vec::new();
-    match header.ether_type {
-        ARP => list.extend(arp_sender(body)),
-        IPV4 | IPV6 => {
-            list.extend(addresses(body).map(|(src, _)| src));
-            list.extend(advertised(body));
-        }
-        _ => {}
+    let told = match header.ether_type {
+        ARP => [arp_sender(body), None],
+        IPV4 | IPV6 => [addresses(body).map(|(src, _)| src), advertised(body)],
+        _ => [None, None],
+    };
+    for address in told.into_iter().flatten() {
+        each(address, place);
     }
-    list.into_iter().map(|address| (address, place)).collect()
 }
 
 /// RFC 826, for Ethernet and IPv4.

@@ -13,6 +13,7 @@ mod ethernet;
 mod frame;
 mod ingress;
 mod keeper;
+mod links;
 mod listener;
 mod neighbours;
 mod nfqueue;
@@ -21,6 +22,8 @@ mod ports;
 mod probe;
 mod running;
 mod sockets;
+#[cfg(test)]
+mod sorting;
 mod stamp;
 mod sys;
 mod sysctl;

@@ -17,7 +17,7 @@ impl Ports {
     /// More LAN ports than this are refused.
     pub const MOST_LAN: usize = 32;
 
-    /// Looks at the names: they go into rule text, so they are letters, digits and `. _ - @` only.
+    /// Looks at the names: they go into rule text, so they are letters, digits and `. _ -` only.
     ///
     /// # Errors
     /// Names the option of `config bridge` that is wrong, and what would be right.
@@ -43,15 +43,14 @@ impl Ports {
 }
 
 fn name(option: &str, name: &str) -> Result<()> {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'@');
-    let sound = (1..=15).contains(&name.len())
-        && name.bytes().all(plain)
-        && !name.starts_with(['-', '.', '@']);
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-');
+    let sound =
+        (1..=15).contains(&name.len()) && name.bytes().all(plain) && !name.starts_with(['-', '.']);
     match sound {
         true => Ok(()),
         false => bail!(
             "config bridge: {name:?} in `{option}` is not the name of an interface \
-             (1 to 15 letters, digits, `.`, `_`, `-`, `@`)"
+             (1 to 15 letters, digits, `.`, `_`, `-`)"
         ),
     }
 }
@@ -67,11 +66,12 @@ mod tests {
             lan: lan.iter().map(ToString::to_string).collect(),
             wan: wan.into(),
         };
-        assert!(ports(&["lan1", "eth0.2"], "wan@if3").check().is_ok());
+        assert!(ports(&["lan1", "eth0.2"], "wan_3").check().is_ok());
         let cases = [
             (&["lan1"][..], "wan\" drop", "not the name"),
             (&["lan1"], "", "not the name"),
             (&["lan1"], "-j", "not the name"),
+            (&["lan1"], "wan@if3", "not the name"),
             (&["lan1"], "sixteen-letters-", "not the name"),
             (&[], "wan", "1 to 32"),
             (&["a", "a"], "wan", "twice"),

@@ -94,8 +94,9 @@ fn try_ingress(ports: &Ports) -> Result<()> {
     tried.context("nftables cannot forward from an ingress hook (kmod-nft-netdev)")
 }
 
-/// Loads a table `tsg_probe`, and takes it away.
+/// Loads a table `tsg_probe`, and takes it away. It sleeps: its hook is never in the kernel's way, and when it goes no
+/// queue is emptied.
 fn scratch(family: &str, body: &str) -> Result<()> {
-    keeper::nft(&format!("table {family} tsg_probe {{\n {body}\n}}\n"))?;
+    keeper::nft(&format!("table {family} tsg_probe {{\n flags dormant\n {body}\n}}\n"))?;
     keeper::nft(&format!("delete table {family} tsg_probe\n"))
 }

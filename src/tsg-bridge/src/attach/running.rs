@@ -1,10 +1,10 @@
 //! An attach at work: its threads, its rules and its gate.
 
 use super::keeper::Keeper;
-use super::listener::{self, Machine, Machines};
+use super::listener::{self, Ears, Machine, Machines};
 use super::neighbours::{Neighbours, Place};
 use super::sockets::Interfaces;
-use super::{Counters, Handler, Kind, Ports, Side, ingress, nfqueue};
+use super::{Counters, Handler, Kind, Link, Ports, Side, ingress, nfqueue};
 use crate::gate::Gate;
 use crate::rules::{Plan, Queues};
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +12,7 @@ use core::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use tsg_control::group::{Fail, NonIp};
+use tsg_control::group::Fail;
 
 /// What the threads of one attach share.
 #[derive(Debug)]
@@ -20,10 +20,11 @@ pub(super) struct Shared {
     pub(super) interfaces: Interfaces,
     stop: AtomicBool,
     neighbours: Mutex<Neighbours>,
+    ears: Mutex<Ears>,
     stations: Mutex<ingress::Stations>,
     machines: Mutex<Machines>,
     counters: Mutex<Vec<Counters>>,
-    non_ip: Mutex<NonIp>,
+    plan: Mutex<Option<Arc<Plan>>>,
 }
 
 impl Shared {
@@ -32,10 +33,11 @@ impl Shared {
             interfaces: Interfaces::new(ports),
             stop: AtomicBool::new(false),
             neighbours: Mutex::default(),
+            ears: Mutex::new(Ears::new(ports)),
             stations: Mutex::default(),
             machines: Mutex::default(),
             counters: Mutex::new(vec![Counters::default(); threads]),
-            non_ip: Mutex::new(NonIp::Pass),
+            plan: Mutex::new(None),
         }
     }
 
@@ -51,9 +53,28 @@ impl Shared {
         lock(&self.stations)
     }
 
-    /// What the plan says of frames that are not IP.
-    pub(super) fn non_ip(&self) -> MutexGuard<'_, NonIp> {
-        lock(&self.non_ip)
+    /// The plan that is in force, or is about to be.
+    pub(super) fn plan(&self) -> Option<Arc<Plan>> {
+        lock(&self.plan).clone()
+    }
+
+    pub(super) fn ears(&self) -> MutexGuard<'_, Ears> {
+        lock(&self.ears)
+    }
+
+    /// Takes in what was heard on the ports until now.
+    pub(super) fn listen(&self) {
+        self.ears().listen(|address, place| self.hear(address, place));
+    }
+
+    /// The Ethernet header of a packet that `src_mac` sent. What is still in the sockets is taken in first if it
+    /// is not known: the answer to the sender's ARP question may have come a moment ago.
+    pub(super) fn link(&self, src: IpAddr, src_mac: [u8; 6], dest: IpAddr) -> Option<Link> {
+        let known = self.neighbours().link(src, src_mac, dest);
+        known.or_else(|| {
+            self.listen();
+            self.neighbours().link(src, src_mac, dest)
+        })
     }
 
     /// An address was heard somewhere.
@@ -123,27 +144,29 @@ pub fn start(kind: Kind, ports: &Ports, handlers: Vec<Box<dyn Handler>>) -> Resu
         bail!("config bridge: there is no interface {}", missing.join(", "));
     }
     let count = u16::try_from(handlers.len()).context("too many handlers")?;
-    let queues = Queues { first: nfqueue::FIRST_QUEUE, count };
+    let mut queues = Queues { first: 0, count };
     let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
     let mut taps = Vec::new();
     match kind {
         Kind::NfqueueNft | Kind::NfqueueIptables => {
-            for (at, handler) in handlers.into_iter().enumerate() {
-                let worker = nfqueue::Worker::open(Arc::clone(&shared), at, handler)?;
+            let (first, workers) = nfqueue::Worker::open_all(&shared, handlers)?;
+            queues.first = first;
+            for worker in workers {
                 work.push(Box::new(|| worker.run()));
             }
         }
         Kind::Ingress => {
             taps = ingress::tap_names(ports);
             for (at, handler) in handlers.into_iter().enumerate() {
-                let worker = ingress::Worker::open(Arc::clone(&shared), ports, at, handler)?;
+                let worker = ingress::Worker::open(Arc::clone(&shared), &taps, at, handler)?;
                 work.push(Box::new(|| worker.run()));
             }
             ingress::bring_up(&taps)?;
         }
     }
-    let (listening, heard_on) = (Arc::clone(&shared), ports.clone());
-    work.push(Box::new(move || listener::run(&listening, &heard_on)));
+    shared.ears().follow(&shared.interfaces);
+    let listening = Arc::clone(&shared);
+    work.push(Box::new(move || listener::run(&listening)));
     let threads = work.into_iter().enumerate().map(spawn).collect::<Result<_>>()?;
     Ok(Running {
         ports: ports.clone(),
@@ -174,7 +197,7 @@ impl Running {
     pub fn install(&mut self, plan: &Plan) -> Result<()> {
         let between: Vec<&Plan> = self.plan.iter().chain([plan]).collect();
         self.status.gate = told(self.gate.install(&between), "gate");
-        self.shared.non_ip().clone_from(&plan.non_ip);
+        *lock(&self.shared.plan) = Some(Arc::new(plan.clone()));
         let loaded = self.keeper.install(plan);
         self.status.rules = loaded.as_ref().err().map(|error| format!("{error:#}"));
         loaded?;

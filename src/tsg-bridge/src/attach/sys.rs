@@ -129,6 +129,14 @@ pub(super) fn tap(name: &str) -> io::Result<File> {
 
 /// Sets a TAP up, with room for `queue` frames.
 pub(super) fn bring_up(name: &str, queue: i32) -> io::Result<()> {
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_metric = queue;
+    ask_interface(libc::SIOCSIFTXQLEN as _, &mut request)?;
+    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    ask_interface(libc::SIOCSIFFLAGS as _, &mut request)
+}
+
+fn ask_interface(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -136,17 +144,9 @@ pub(super) fn bring_up(name: &str, queue: i32) -> io::Result<()> {
     }
     // SAFETY: `fd` was just made and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let set = |what, fill: &dyn Fn(&mut libc::ifreq)| {
-        let mut request = interface_request(name)?;
-        fill(&mut request);
-        // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
-        let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, &raw mut request) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    };
-    set(libc::SIOCSIFTXQLEN as _, &|request| request.ifr_ifru.ifru_metric = queue)?;
-    set(libc::SIOCSIFFLAGS as _, &|request| {
-        request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    })
+    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, std::ptr::from_mut(request)) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// Waits until one of `fds` can be read or `patience_ms` have passed; calls `ready` for each that can.

@@ -47,19 +47,21 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    match run(&options, &mut io::stdout().lock()) {
-        Ok(Verdict::Good) => ExitCode::SUCCESS,
-        Ok(Verdict::Problems) => ExitCode::from(FAILED),
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
-        // The daemon has logged it.
-        Err(_) if options.command == Command::Run && options.log.is_stderr() => {
-            ExitCode::from(FAILED)
-        }
-        Err(error) => {
-            complain(&format!("{error:#}"));
-            ExitCode::from(FAILED)
-        }
+    let error = match run(&options, &mut io::stdout().lock()) {
+        Ok(Verdict::Good) => return ExitCode::SUCCESS,
+        Ok(Verdict::Problems) => return ExitCode::from(FAILED),
+        Err(error) => error,
+    };
+    let is_daemon = options.command == Command::Run;
+    if !is_daemon && is_broken_pipe(&error) {
+        // Whoever reads has enough: `tsg status | head`.
+        return ExitCode::SUCCESS;
     }
+    let was_logged_here = is_daemon && options.log.is_stderr();
+    if !was_logged_here {
+        complain(&format!("{error:#}"));
+    }
+    ExitCode::from(FAILED)
 }
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {

@@ -19,7 +19,7 @@ pub use problem::{Problem, Problems, Severity};
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use log::LevelFilter;
 use tsg_control::{
     group::Fail,
@@ -87,6 +87,11 @@ impl Config {
     /// # Errors
     /// The file cannot be read or is no UCI file, or a [`Problems`] with everything that is wrong.
     pub fn load(path: &Path) -> Result<(Self, Vec<Problem>)> {
+        ensure!(
+            path.exists(),
+            "cannot read {}: there is none; install the package again, or copy its etc/config/tsg",
+            path.display()
+        );
         let package = uci::read(path)?;
         let (config, problems) = Self::from_package(path, &package);
         let (errors, warnings): (Vec<_>, Vec<_>) =

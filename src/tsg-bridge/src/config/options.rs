@@ -5,6 +5,9 @@ use std::{collections::HashMap, path::Path};
 use super::problem::{Problem, Severity};
 use crate::uci::{Opt, Section, Value};
 
+/// More errors, or more warnings, than this nobody reads.
+const MAX_FINDINGS: usize = 100;
+
 /// What was found so far in one file, and where the reader is.
 pub(super) struct Findings<'a> {
     pub(super) problems: Vec<Problem>,
@@ -92,6 +95,11 @@ impl<'a> Findings<'a> {
         allowed: &str,
         advice: &str,
     ) {
+        if self.problems.iter().filter(|problem| problem.severity == severity).count()
+            >= MAX_FINDINGS
+        {
+            return;
+        }
         self.problems.push(Problem {
             severity,
             file: self.file.to_owned(),

@@ -3,7 +3,7 @@
 use tsg_control::policy::{Action, Rule};
 
 use super::{
-    options::{Findings, Wrong, boolean, single},
+    options::{Findings, Wrong, boolean, several, single},
     problem::Severity,
 };
 use crate::uci::{Opt, Section};
@@ -32,17 +32,25 @@ pub(super) fn read(section: &Section, found: &mut Findings<'_>) -> Option<Rule> 
 }
 
 fn set(opt: &Opt, rule: &mut Rule) -> Result<(), Wrong> {
-    let advice = "Correct it; a rule's words are those of OpenWrt's firewall";
-    let wrong =
-        |value: &str, error: &dyn std::fmt::Display| Wrong::new(value, error.to_string(), advice);
     match opt.name.as_str() {
-        option @ ("name" | "action") => {
-            let text = single(opt)?;
-            rule.set(option, text).map_err(|error| wrong(text, &error))
+        option @ ("name" | "action") => set_word(option, single(opt)?, rule),
+        option => {
+            let words: Vec<&str> = several(opt).flat_map(|text| text.split(',')).collect();
+            let is_any = |word: &&&str| **word == "any" || **word == "all";
+            if let Some(any) = words.iter().find(is_any).filter(|_| words.len() > 1) {
+                return Err(Wrong::new(any, "this word alone", "Remove it, or the others"));
+            }
+            let mut words = words.into_iter().filter(|word| !word.is_empty());
+            words.try_for_each(|word| set_word(option, word, rule))
         }
-        option => opt.value.texts().iter().try_for_each(|text| {
-            let blanks_to_spaces = text.replace(['\t', '\n', '\r'], " ");
-            rule.set(option, &blanks_to_spaces).map_err(|error| wrong(text, &error))
-        }),
     }
+}
+
+fn set_word(option: &str, word: &str, rule: &mut Rule) -> Result<(), Wrong> {
+    rule.set(option, word).map_err(|error| {
+        let error = error.to_string();
+        // It begins with the word itself, which a finding shows too.
+        let allowed = error.rsplit_once(" is not ").map_or(error.as_str(), |(_, allowed)| allowed);
+        Wrong::new(word, allowed, "Correct it; the words are those of OpenWrt's firewall")
+    })
 }

@@ -118,7 +118,7 @@ impl Assembler {
     }
 
     /// A 16-bit number in network order becomes a number.
-    pub(super) fn from_network_half(&mut self, to: Reg) {
+    pub(super) fn network_half(&mut self, to: Reg) {
         self.emit(0xdc, to, Reg::R0, 0, 16);
     }
 

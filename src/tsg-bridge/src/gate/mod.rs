@@ -17,7 +17,7 @@ mod isolation;
 mod policy;
 mod program;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 mod sys;
 mod tc;
 

@@ -4,13 +4,12 @@
 use super::program::{Exit, assemble};
 use super::sys;
 use crate::attach::MARK;
-use crate::rules::{Plan, always};
+use crate::rules::{Plan, always, always_passes, frames};
 use core::cell::Cell;
-use core::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
-use tsg_control::group::{Carriage, Fail, Mode, NonIp};
-use tsg_control::policy::{Action, Flow, Policy, Proto};
+use tsg_control::group::{Carriage, Mode, NonIp};
+use tsg_control::policy::{Action, Flow, Proto};
 use tsg_esp::ip::{Outline, Upper, Version};
 
 /// Does the gate stop this frame?
@@ -44,7 +43,7 @@ fn one_stops(plan: &Plan, exit: &Exit, frame: &[u8], marked: bool, ingress: u32)
     if sealed(plan, &outline) {
         return sealed_stops;
     }
-    if always_passes(plan, &outline) {
+    if always_passes(&outline, &plan.servers) {
         return false;
     }
     let judged = match outline.quoted(packet) {
@@ -75,7 +74,7 @@ fn non_ip_passes(plan: &Plan, ether_type: u16, frame: &[u8]) -> bool {
     }
 }
 
-fn sealed(plan: &Plan, outline: &Outline) -> bool {
+pub(crate) fn sealed(plan: &Plan, outline: &Outline) -> bool {
     let Some(upper) = outline.upper else { return false };
     plan.carriages.iter().any(|carriage| match *carriage {
         Carriage::Protocol(number) => upper.proto == number,
@@ -85,25 +84,7 @@ fn sealed(plan: &Plan, outline: &Outline) -> bool {
     })
 }
 
-fn always_passes(plan: &Plan, outline: &Outline) -> bool {
-    let Some(upper) = outline.upper.filter(|_| outline.fragment.is_none()) else { return false };
-    let v4 = outline.version == Version::V4;
-    let [low, high] = if v4 { always::DHCP } else { always::DHCPV6 };
-    match (upper.proto, upper.ports) {
-        (2, _) => v4,
-        (58, _) if !v4 => upper
-            .icmp_type
-            .is_some_and(|kind| always::MLD.contains(&kind) || (133..=137).contains(&kind)),
-        (17, Some((src, dest))) => [src, dest].iter().all(|port| (low..=high).contains(port)),
-        (6, Some((src, dest))) => plan.servers.iter().any(|server| {
-            *server == SocketAddr::new(outline.src, src)
-                || *server == SocketAddr::new(outline.dst, dest)
-        }),
-        _ => false,
-    }
-}
-
-fn flow(outline: &Outline) -> Flow {
+pub(crate) fn flow(outline: &Outline) -> Flow {
     let Upper { proto, ports, .. } = match outline.upper {
         Some(upper) => upper,
         None => {
@@ -111,201 +92,6 @@ fn flow(outline: &Outline) -> Flow {
         }
     };
     Flow { src: outline.src, dest: outline.dst, proto: Some(Proto(proto)), ports }
-}
-
-mod frames {
-    use super::*;
-
-    const LINK: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
-
-    fn address(v4: bool) -> impl Strategy<Value = Vec<u8>> {
-        (0..6u8).prop_map(move |n| match v4 {
-            true => vec![10, 0, 0, n],
-            false => {
-                let mut octets = vec![0; 16];
-                (octets[0], octets[15]) = (0xfd, n);
-                octets
-            }
-        })
-    }
-
-    fn upper() -> impl Strategy<Value = (u8, Vec<u8>)> {
-        let port = prop_oneof![0..6u16, 66..70u16, 545..549u16, Just(4253), Just(5555)];
-        let ports = (prop::sample::select(&[6u8, 17, 132]), port.clone(), port).prop_map(
-            |(proto, src, dest)| {
-                let mut bytes = src.to_be_bytes().to_vec();
-                bytes.extend(dest.to_be_bytes());
-                bytes.extend([0; 8]);
-                (proto, bytes)
-            },
-        );
-        let icmp = (prop::sample::select(&[1u8, 58]), prop_oneof![0..13u8, 127..145u8])
-            .prop_map(|(proto, kind)| (proto, vec![kind, 0, 0, 0, 0, 0, 0, 0]));
-        let other = prop::sample::select(&[2u8, 47, 50, 51, 59, 253]);
-        prop_oneof![4 => ports, 2 => icmp, 1 => other.prop_map(|proto| (proto, vec![7; 12]))]
-    }
-
-    fn v4(depth: u8) -> BoxedStrategy<Vec<u8>> {
-        let fragment =
-            prop_oneof![4 => Just(0x4000u16), 1 => Just(0x2000), 1 => Just(0x2003), 1 => Just(3)];
-        (address(true), address(true), upper(), fragment, 5..8u8, quote(true, depth))
-            .prop_map(|(src, dest, (proto, mut body), fragment, ihl, quote)| {
-                if proto == 1 {
-                    body.extend(quote);
-                }
-                body.resize(body.len().next_multiple_of(8), 0);
-                let len = u16::try_from(usize::from(ihl) * 4 + body.len()).unwrap();
-                let mut packet = vec![0x40 | ihl, 0];
-                packet.extend(len.to_be_bytes());
-                packet.extend([0, 9]);
-                packet.extend(fragment.to_be_bytes());
-                packet.extend([64, proto, 0, 0]);
-                packet.extend(src);
-                packet.extend(dest);
-                packet.resize(usize::from(ihl) * 4, 1);
-                packet.extend(body);
-                packet
-            })
-            .boxed()
-    }
-
-    fn v6(depth: u8) -> BoxedStrategy<Vec<u8>> {
-        let extensions = prop::collection::vec(
-            (prop::sample::select(&[0u8, 43, 60, 60, 60, 44, 51]), 0..3u8, 0..4u16),
-            0..3,
-        );
-        let extensions = prop_oneof![
-            6 => Just(Vec::new()),
-            4 => extensions,
-            1 => Just(vec![(60u8, 0, 0); 7]),
-            1 => Just(vec![(60u8, 0, 0); 8]),
-            1 => Just(vec![(60u8, 0, 0); 9])
-        ];
-        (address(false), address(false), upper(), extensions, quote(false, depth))
-            .prop_map(|(src, dest, (proto, mut body), extensions, quote)| {
-                if proto == 58 {
-                    body.extend(quote);
-                }
-                body.resize(body.len().next_multiple_of(8), 0);
-                let mut next = proto;
-                for (kind, units, flags) in extensions.into_iter().rev() {
-                    let mut header = match kind {
-                        44 => {
-                            let field = [0u16, 1, 8, 9][usize::from(flags)].to_be_bytes();
-                            vec![next, 0, field[0], field[1], 0, 0, 0, 1]
-                        }
-                        _ => vec![next, units],
-                    };
-                    if kind != 44 {
-                        header.resize((usize::from(units) + 1) * 8, 1);
-                    }
-                    header.extend(body);
-                    (next, body) = (kind, header);
-                }
-                let mut packet = vec![0x60, 0, 0, 0];
-                packet.extend(u16::try_from(body.len()).unwrap().to_be_bytes());
-                packet.extend([next, 64]);
-                packet.extend(src);
-                packet.extend(dest);
-                packet.extend(body);
-                packet
-            })
-            .boxed()
-    }
-
-    /// What an ICMP error quotes: a packet, perhaps cut off.
-    fn quote(version4: bool, depth: u8) -> BoxedStrategy<Vec<u8>> {
-        if depth == 0 {
-            return Just(vec![0; 8]).boxed();
-        }
-        let inner = if version4 { v4(depth - 1) } else { v6(depth - 1) };
-        (inner, prop_oneof![3 => Just(2_000usize), 1 => 0..60usize])
-            .prop_map(|(mut packet, cut)| {
-                packet.truncate(cut);
-                packet
-            })
-            .boxed()
-    }
-
-    /// A frame; none is shorter than its packet, since such malformed ones are dropped by any host.
-    pub(super) fn frame() -> impl Strategy<Value = Vec<u8>> {
-        let ip = prop_oneof![
-            v4(1).prop_map(|packet| (0x0800u16, packet)),
-            v6(1).prop_map(|packet| (0x86dd, packet)),
-        ];
-        let other = prop::sample::select(&[0x0806u16, 0x8892, 0x88b8, 0x88cc, 0x0026, 0x8100])
-            .prop_map(|kind| (kind, vec![0; 50]));
-        let tags = prop_oneof![3 => Just(0), 1 => Just(1), 1 => Just(2)];
-        (prop_oneof![9 => ip, 1 => other], tags, any::<bool>(), any::<bool>()).prop_map(
-            |((kind, body), tags, group, swapped)| {
-                let mut frame = LINK.to_vec();
-                if group {
-                    frame[..6].copy_from_slice(&[0x01, 0x80, 0xc2, 0, 0, 0x0e]);
-                }
-                for n in 0..tags {
-                    let tpid = if n == 0 && tags == 2 { 0x88a8u16 } else { 0x8100 };
-                    frame.extend(tpid.to_be_bytes());
-                    frame.extend([0, 5 + n]);
-                }
-                // Now and then an EtherType that lies about the packet.
-                let kind = if swapped && group && tags == 2 { kind ^ 0x8edd } else { kind };
-                frame.extend(kind.to_be_bytes());
-                frame.extend(body);
-                frame.resize(frame.len().max(60), 0);
-                frame
-            },
-        )
-    }
-
-    fn rule() -> impl Strategy<Value = String> {
-        let pick = |name: &'static str, values: &'static [&'static str]| {
-            prop::option::of(prop::sample::select(values))
-                .prop_map(move |v| v.map_or(String::new(), |v| format!(" {name}={v}")))
-        };
-        let addresses = &["10.0.0.1", "10.0.0.0/30", "10.0.0.2,fd00::1", "fd00::/126", "0.0.0.0/0"];
-        let ports = &["1", "2", "1-3", "2,4", "0-65535"];
-        (
-            prop::sample::select(&["encrypt", "drop", "bypass"]),
-            pick("src_ip", addresses),
-            pick("dest_ip", addresses),
-            prop_oneof![
-                pick("proto", &["icmp", "47", "tcp", "253", "icmpv6,icmp"]),
-                (pick("src_port", ports), pick("dest_port", ports))
-                    .prop_map(|(s, d)| format!(" proto=tcp,udp{s}{d}")),
-            ],
-        )
-            .prop_map(|(action, src, dest, rest)| format!("{action}{src}{dest}{rest}"))
-    }
-
-    pub(super) fn plan() -> impl Strategy<Value = Plan> {
-        let policy = (
-            prop::collection::vec(rule().prop_map(|r| r.parse().unwrap()), 0..6),
-            prop::sample::select(&[Action::Bypass, Action::Bypass, Action::Drop]),
-        )
-            .prop_map(|(rules, default_action)| Policy { rules, default_action });
-        let policies = prop::collection::vec(policy, 0..3);
-        let mode =
-            prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
-        let fail = prop::sample::select(&[Fail::Closed, Fail::Closed, Fail::Open]);
-        let non_ip =
-            prop_oneof![Just(NonIp::Pass), Just(NonIp::Drop), Just(NonIp::Only(vec![0x8892]))];
-        (policies, mode, fail, non_ip, any::<bool>()).prop_map(
-            |(policies, mode, fail, non_ip, udp)| Plan {
-                policies,
-                mode,
-                fail,
-                carriages: match udp {
-                    true => vec![Carriage::Udp(4253), Carriage::Protocol(50)],
-                    false => vec![Carriage::Protocol(253)],
-                },
-                servers: vec![
-                    SocketAddr::new(IpAddr::from([10, 0, 0, 3]), 5555),
-                    "[fd00::3]:5555".parse().unwrap(),
-                ],
-                non_ip,
-            },
-        )
-    }
 }
 
 const CASES: u32 = 300;

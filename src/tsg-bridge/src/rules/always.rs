@@ -1,7 +1,10 @@
 //! What always passes in clear, whatever the policy says, since without it nothing works.
 //!
-//! Only whole packets: none of these is ever sent in fragments. Both ends' ports must fit, so that nothing else
-//! can pass for it. The gate and the daemon go by the same list.
+//! Both ends' ports must fit. The gate takes whole packets only, since none of these comes in fragments; netfilter's
+//! rules, which cannot ask for that everywhere, pass a first fragment too.
+
+use core::net::SocketAddr;
+use tsg_esp::ip::{Outline, Version};
 
 /// EtherTypes: ARP, EAPOL (802.1X), LLDP.
 pub(crate) const ETHER_TYPES: [u16; 3] = [0x0806, 0x888e, 0x88cc];
@@ -27,3 +30,23 @@ pub(crate) const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
 
 /// ICMPv6 types below this one are errors and quote a packet.
 pub(crate) const ICMPV6_FIRST_INFORMATION: u8 = 128;
+
+/// Does this packet always pass? `servers` are the key servers.
+pub fn always_passes(outline: &Outline, servers: &[SocketAddr]) -> bool {
+    const TCP: u8 = 6;
+    const UDP: u8 = 17;
+    const ICMPV6: u8 = 58;
+    let Some(upper) = outline.upper.filter(|_| outline.fragment.is_none()) else { return false };
+    let v4 = outline.version == Version::V4;
+    let [low, high] = if v4 { DHCP } else { DHCPV6 };
+    match (upper.proto, upper.ports, upper.icmp_type) {
+        (IGMP, _, _) => v4,
+        (ICMPV6, _, Some(kind)) => !v4 && (MLD.contains(&kind) || (ND.0..=ND.1).contains(&kind)),
+        (UDP, Some((src, dest)), _) => [src, dest].iter().all(|port| (low..=high).contains(port)),
+        (TCP, Some((src, dest)), _) => {
+            let ends = [SocketAddr::new(outline.src, src), SocketAddr::new(outline.dst, dest)];
+            servers.iter().any(|server| ends.contains(server))
+        }
+        _ => false,
+    }
+}

@@ -32,12 +32,20 @@ impl IpVersion {
     }
 }
 
-const TOP: &str = "TSG";
-const OUT: &str = "TSG-out";
-const IN: &str = "TSG-in";
-const COMMON: &str = "TSG-common";
-const DAEMON: &str = "TSG-daemon";
-const LADDER: &str = "TSG-l";
+/// What the names of our chains begin with. Each gateway of a machine has its own chains, told apart by the
+/// WAN port; no port's name has a slash.
+fn prefix(ports: &Ports) -> String {
+    format!("{ANY_PREFIX}{}/", ports.wan)
+}
+
+const ANY_PREFIX: &str = "TSG/";
+
+// Names as they are written while a text is made; `@/` becomes the prefix at its end.
+const TOP: &str = "@/top";
+const OUT: &str = "@/out";
+const IN: &str = "@/in";
+const COMMON: &str = "@/common";
+const DAEMON: &str = "@/daemon";
 
 /// Values that `-m multiport` takes at most; a range counts twice.
 const MULTIPORT: usize = 15;
@@ -50,32 +58,32 @@ pub struct Existing {
 }
 
 impl Existing {
-    /// Finds our chains, and the jumps to them, in the output of `iptables-save`.
-    pub fn parse(saved: &str) -> Self {
-        let ours = |name: &&str| *name == TOP || name.starts_with("TSG-");
+    /// Finds the chains of the gateway on these ports, and the jumps to them, in the output of
+    /// `iptables-save`.
+    pub fn parse(saved: &str, ports: &Ports) -> Self {
+        let (prefix, jump) = (prefix(ports), jump(ports));
         let chain = |line: &str| {
-            let name = line.strip_prefix(':')?.split_whitespace().next().filter(ours)?;
-            Some(name.to_owned())
+            let name = line.strip_prefix(':')?.split_whitespace().next()?;
+            name.starts_with(&prefix).then(|| name.to_owned())
         };
         Self {
             chains: saved.lines().filter_map(chain).collect(),
-            jumps: saved.lines().filter(|line| is_jump(line)).count(),
+            jumps: saved.lines().filter(|line| line.trim_end() == jump).count(),
         }
     }
 
     /// The lines of `iptables-save` that are ours, without counters: to see whether somebody changed them.
-    pub fn fingerprint(saved: &str) -> String {
+    pub fn fingerprint(saved: &str, ports: &Ports) -> String {
+        let (own, jump) = (format!("-A {}", prefix(ports)), jump(ports));
         let mut lines = String::new();
-        let mut first_forward = true;
-        for line in saved.lines() {
-            let forward = line.starts_with("-A FORWARD ");
-            let ours = line.starts_with("-A TSG") || is_jump(line);
-            if ours {
-                // Another rule in front of the jump could accept what we would catch.
-                let place = if forward && !first_forward { " # not first" } else { "" };
+        let mut first = true;
+        for line in saved.lines().map(str::trim_end) {
+            if line.starts_with(&own) || line == jump {
+                // A rule in front of the jump could accept what we would catch.
+                let place = if line == jump && !first { " # not first" } else { "" };
                 let _ = writeln!(lines, "{line}{place}");
             }
-            first_forward &= !forward;
+            first &= !line.starts_with("-A FORWARD ") || line.contains(ANY_PREFIX);
         }
         lines
     }
@@ -87,8 +95,8 @@ impl Existing {
     }
 }
 
-fn is_jump(line: &str) -> bool {
-    line.trim_end() == format!("-A FORWARD -j {TOP}")
+fn jump(ports: &Ports) -> String {
+    format!("-A FORWARD -j {TOP}").replace("@/", &prefix(ports))
 }
 
 /// The text that brings `plan` into force in one transaction, whatever of ours was there before.
@@ -103,12 +111,16 @@ pub fn restore_text(
     entrance(&mut chains, plan, ports, version);
     common(&mut chains, plan, version);
     let bypass = if may_bypass(plan) { " --queue-bypass" } else { "" };
-    let queue = format!("-j NFQUEUE --queue-balance {}:{}{bypass}", queues.first, queues.last());
-    chains.add(DAEMON, &queue);
+    let numbers = match queues.count {
+        0 | 1 => format!("--queue-num {}", queues.first),
+        _ => format!("--queue-balance {}:{}", queues.first, queues.last()),
+    };
+    chains.add(DAEMON, &format!("-j NFQUEUE {numbers}{bypass}"));
 
     let mut text = String::from("*mangle\n");
-    let stale = existing.chains.iter().filter(|name| !chains.has(name)).cloned();
-    let stale: BTreeSet<String> = stale.collect();
+    let prefix = prefix(ports);
+    let written = existing.chains.iter().map(|name| name.replacen(&prefix, "@/", 1));
+    let stale: BTreeSet<String> = written.filter(|name| !chains.has(name)).collect();
     for chain in chains.names().chain(stale.iter().map(String::as_str)) {
         let _ = writeln!(text, ":{chain} - [0:0]");
     }
@@ -119,11 +131,11 @@ pub fn restore_text(
         let _ = writeln!(text, "-X {chain}");
     }
     text.push_str("COMMIT\n");
-    text
+    text.replace("@/", &prefix)
 }
 
 /// The text that takes everything of ours away.
-pub fn withdraw_text(existing: &Existing) -> String {
+pub fn withdraw_text(existing: &Existing, ports: &Ports) -> String {
     let mut text = String::from("*mangle\n");
     existing.unhook(&mut text);
     for chain in &existing.chains {
@@ -133,7 +145,7 @@ pub fn withdraw_text(existing: &Existing) -> String {
         let _ = writeln!(text, "-X {chain}");
     }
     text.push_str("COMMIT\n");
-    text
+    text.replace("@/", &prefix(ports))
 }
 
 /// When nobody serves the queue its packets pass instead of being dropped.
@@ -183,7 +195,7 @@ impl Chains {
             verdict.to_owned()
         } else {
             self.rungs += 1;
-            format!("{LADDER}{}", self.rungs)
+            format!("@/l{}", self.rungs)
         };
         for value in list.iter() {
             self.add(chain, &format!("{fixed}{value} -j {target}"));
@@ -202,7 +214,7 @@ fn entrance(chains: &mut Chains, plan: &Plan, ports: &Ports, version: IpVersion)
         chains.add(TOP, &format!("{bridged} --physdev-in {lan} --physdev-out {wan} -g {OUT}"));
         chains.add(TOP, &format!("{bridged} --physdev-in {wan} --physdev-out {lan} -g {IN}"));
     }
-    for (chain, sealed) in [(OUT, "-j ACCEPT"), (IN, "-j TSG-daemon")] {
+    for (chain, sealed) in [(OUT, "-j ACCEPT"), (IN, "-j @/daemon")] {
         for protocol in plan.protocols() {
             chains.add(chain, &format!("-p {protocol} {sealed}"));
         }
@@ -255,10 +267,12 @@ fn common(chains: &mut Chains, plan: &Plan, version: IpVersion) {
             }
         }
         IpVersion::V6 => {
-            for kind in 1..=4 {
+            // There is no range of types: what is not an echo is left to the daemon.
+            for kind in [128, 129] {
                 let icmp = format!("-p icmpv6 -m icmp6 --icmpv6-type {kind}");
-                chains.add(COMMON, &format!("{icmp} -j {DAEMON}"));
+                chains.add(COMMON, &format!("{icmp} -g {}", first(Class::Known)));
             }
+            chains.add(COMMON, &format!("-p icmpv6 -j {DAEMON}"));
         }
     }
     for class in [Class::Known, Class::NoPorts, Class::Unknown] {
@@ -285,11 +299,11 @@ const fn letter(class: Class) -> char {
 }
 
 fn first(class: Class) -> String {
-    format!("TSG-{}0", letter(class))
+    format!("@/{}0", letter(class))
 }
 
 fn write_passes(chains: &mut Chains, class: Class, passes: &[Pass]) {
-    let chain_of = |at| format!("TSG-{}{at}", letter(class));
+    let chain_of = |at| format!("@/{}{at}", letter(class));
     for (at, pass) in passes.iter().enumerate() {
         let verdict = match pass.action {
             Action::Drop => "DROP",

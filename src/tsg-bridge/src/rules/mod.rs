@@ -9,13 +9,18 @@
 //! by [`Ports::check`](crate::attach::Ports::check).
 
 pub(crate) mod always;
+#[cfg(test)]
+pub(crate) mod frames;
 mod iptables;
 mod nft;
 mod passes;
 mod plan;
+#[cfg(test)]
+mod tests;
 
+pub use always::always_passes;
 pub use iptables::{Existing, IpVersion, restore_text, withdraw_text};
-pub use nft::{bridge_text, netdev_text};
+pub use nft::{bridge_text, netdev_text, table_name, withdraw_table};
 pub use plan::Plan;
 
 /// What the queue rules need to know of the queues.

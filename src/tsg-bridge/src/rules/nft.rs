@@ -1,5 +1,5 @@
-//! The rules as input of `nft -f`: `table bridge tsg` for the queue, `table netdev tsg` for the ingress
-//! hooks. One text is one transaction.
+//! The rules as input of `nft -f`: `table bridge tsg-WAN` for the queue, `table netdev tsg-WAN` for the
+//! ingress hooks, where WAN is the port's name. One text is one transaction.
 
 use super::always;
 use super::passes::{Class, Condition, Pass, Then, Version, passes};
@@ -9,20 +9,23 @@ use core::fmt::{Display, Write as _};
 use tsg_control::group::{Mode, NonIp};
 use tsg_control::policy::{Action, Block, Ports as Range};
 
-/// `table bridge tsg`: what is forwarded between the sides and matched goes into the queues.
+/// The table of the queue: what is forwarded between the sides and matched goes into the queues.
 pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
     let lan = quoted(&ports.lan);
     let wan = &ports.wan;
     let flags = if may_bypass(plan) { " flags bypass" } else { "" };
-    let mut text =
-        String::from("add table bridge tsg\nflush table bridge tsg\ntable bridge tsg {\n");
+    let mut text = opened("bridge", ports);
     chain(&mut text, "forward", |lines| {
         lines.add("type filter hook forward priority 0; policy accept;");
         lines.add(format!("iifname {lan} oifname \"{wan}\" goto out"));
         lines.add(format!("iifname \"{wan}\" oifname {lan} goto in"));
     });
     chain(&mut text, "daemon", |lines| {
-        lines.add(format!("queue{flags} to {}-{}", queues.first, queues.last()));
+        let numbers = match queues.count {
+            0 | 1 => queues.first.to_string(),
+            _ => format!("{}-{}", queues.first, queues.last()),
+        };
+        lines.add(format!("queue{flags} to {numbers}"));
     });
     chain(&mut text, "refuse", |lines| lines.add("drop"));
     directions(&mut text, plan);
@@ -31,14 +34,13 @@ pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
     text
 }
 
-/// `table netdev tsg`: an ingress hook on each port. `taps` are the devices that the daemon reads, one for
+/// The table of the ingress attach: an ingress hook on each port. `taps` are the devices that the daemon reads, one for
 /// each of [`Ports::all`]; `own` the Ethernet addresses of the box itself, whose traffic stays with it.
 pub fn netdev_text(plan: &Plan, ports: &Ports, taps: &[String], own: &[[u8; 6]]) -> String {
-    let mut text =
-        String::from("add table netdev tsg\nflush table netdev tsg\ntable netdev tsg {\n");
+    let mut text = opened("netdev", ports);
     for (at, port) in ports.all().enumerate() {
         let direction = if at < ports.lan.len() { "out" } else { "in" };
-        chain(&mut text, &format!("port{at}"), |lines| {
+        chain(&mut text, &format!("port-{port}"), |lines| {
             lines.add(format!(
                 "type filter hook ingress device \"{port}\" priority 0; policy accept;"
             ));
@@ -65,6 +67,23 @@ pub fn netdev_text(plan: &Plan, ports: &Ports, taps: &[String], own: &[[u8; 6]])
     shared(&mut text, plan);
     text.push_str("}\n");
     text
+}
+
+/// The name of the table of the gateway on these ports; each gateway of a machine has its own.
+pub fn table_name(ports: &Ports) -> String {
+    format!("tsg-{}", ports.wan)
+}
+
+/// The text that takes a gateway's table away, whether it is there or not.
+pub fn withdraw_table(family: &str, ports: &Ports) -> String {
+    let table = table_name(ports);
+    format!("add table {family} {table}\ndelete table {family} {table}\n")
+}
+
+/// A table that is empty from here on. Its hooks stay: when one goes the kernel drops what waits in queues.
+fn opened(family: &str, ports: &Ports) -> String {
+    let table = table_name(ports);
+    format!("add table {family} {table}\nflush table {family} {table}\ntable {family} {table} {{\n")
 }
 
 /// The lines of one chain.

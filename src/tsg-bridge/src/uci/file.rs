@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::{Document, Package};
 
 /// More than this is no configuration file.
-pub const MAX_FILE_BYTES: u64 = 1 << 20;
+pub const MAX_FILE_BYTES: u64 = 256 * 1024;
 
 /// OpenWrt ships configuration files that only root may read.
 const NEW_FILE_MODE: u32 = 0o600;

@@ -5,11 +5,14 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tsg_bridge::attach::{self, Frame, Handler, Kind, Outbox, Ports, Running, Side, Verdict};
+use tsg_bridge::gate;
 use tsg_bridge::rules::Plan;
 use tsg_control::group::{Fail, Mode};
 use tsg_control::policy::{Policy, Rule};
 
 const KIND: &str = "TSG_TEST_ATTACH_KIND";
+const SECOND: &str = "second ";
+const BOOT: &str = "boot";
 const ANSWER: &str = "@ ";
 
 /// The handle that a test has on a gateway.
@@ -22,12 +25,26 @@ pub struct Gateway {
 impl Gateway {
     /// Starts one in a namespace with ports `lan0`, `wan` and perhaps `lan1` of bridge `br-tsg`.
     pub fn start(namespace: &str, kind: Kind) -> Self {
+        Self::start_as(namespace, kind.name())
+    }
+
+    /// Starts one on the second bridge of a namespace.
+    pub fn start_second(namespace: &str, kind: Kind) -> Self {
+        Self::start_as(namespace, &format!("{SECOND}{}", kind.name()))
+    }
+
+    /// Starts what runs at boot: no attach, only the gate.
+    pub fn boot(namespace: &str) -> Self {
+        Self::start_as(namespace, BOOT)
+    }
+
+    fn start_as(namespace: &str, kind: &str) -> Self {
         let exe = std::env::current_exe().unwrap();
         let mut child = Command::new("ip")
             .args(["netns", "exec", namespace])
             .arg(exe)
             .args(["--exact", "child::be_a_gateway", "--nocapture", "--include-ignored"])
-            .env(KIND, kind.name())
+            .env(KIND, kind)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -81,23 +98,38 @@ impl Drop for Gateway {
 #[ignore = "the body of a child process; does nothing without its environment variable"]
 fn be_a_gateway() {
     let Ok(kind) = std::env::var(KIND) else { return };
-    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind).unwrap();
-    let mut lan = vec!["lan0".to_owned()];
-    lan.extend(std::fs::exists("/sys/class/net/lan1").unwrap().then(|| "lan1".to_owned()));
-    let ports = Ports { bridge: "br-tsg".into(), lan, wan: "wan".into() };
+    let (kind, ports) = match kind.strip_prefix(SECOND) {
+        Some(kind) => (kind, ports("br-two", &["lan-two"], "wan-two")),
+        None if std::fs::exists("/sys/class/net/lan1").unwrap() => {
+            (kind.as_str(), ports("br-tsg", &["lan0", "lan1"], "wan"))
+        }
+        None => (kind.as_str(), ports("br-tsg", &["lan0"], "wan")),
+    };
+    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind);
     let handlers = (0..2).map(|_| Box::new(Mask::default()) as Box<dyn Handler>).collect();
-    let mut running = Some(attach::start(kind, &ports, handlers).unwrap());
+    let mut running = kind.map(|kind| attach::start(kind, &ports, handlers).unwrap());
     println!("{ANSWER}ready");
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
-        let answer = obey(&mut running, word, rest);
+        let answer = obey(&mut running, &ports, word, rest);
         println!("{ANSWER}{answer}");
     }
 }
 
-fn obey(running: &mut Option<Running>, word: &str, rest: &str) -> String {
+fn ports(bridge: &str, lan: &[&str], wan: &str) -> Ports {
+    let lan = lan.iter().map(ToString::to_string).collect();
+    Ports { bridge: bridge.into(), lan, wan: wan.into() }
+}
+
+fn obey(running: &mut Option<Running>, ports: &Ports, word: &str, rest: &str) -> String {
     let result = match (word, running.as_mut()) {
+        ("isolate", None) => gate::isolate(ports, true),
+        ("gate", None) => {
+            let mut plan = plan(rest);
+            let policy = plan.policies.pop();
+            gate::install_from_policy(policy, &plan, ports)
+        }
         ("install", Some(running)) => running.install(&plan(rest)),
         ("verify", Some(running)) => running.verify(),
         ("counters", Some(running)) => return format!("{:?}", running.counters()),

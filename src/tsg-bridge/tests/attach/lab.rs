@@ -77,6 +77,28 @@ impl Lab {
         second
     }
 
+    /// Adds a second bridge to both gateways, with hosts 10.8.0.1 and 10.8.0.2 in namespaces of their own, which
+    /// it gives.
+    pub fn add_second_bridge(&self) -> [String; 2] {
+        let [a, b] = [At::GatewayA, At::GatewayB].map(|at| self.namespace(at));
+        let hosts = ["plc-two", "hmi-two"].map(|host| format!("{}-{host}", self.name));
+        sh(&format!("ip link add wan-two netns {a} type veth peer name wan-two netns {b}"));
+        for (n, (host, gateway)) in hosts.iter().zip([&a, &b]).enumerate() {
+            let address = n + 1;
+            sh(&format!(
+                "ip netns add {host}
+                 ip link add lan-two netns {gateway} type veth peer name eth netns {host}
+                 ip -n {gateway} link add name br-two type bridge mcast_snooping 0
+                 ip -n {gateway} link set lan-two master br-two up
+                 ip -n {gateway} link set wan-two master br-two up
+                 ip -n {gateway} link set br-two up
+                 ip -n {host} addr add 10.8.0.{address}/24 dev eth
+                 ip -n {host} link set eth up"
+            ));
+        }
+        hosts
+    }
+
     pub fn namespace(&self, at: At) -> String {
         let place = match at {
             At::Plc => "plc",
@@ -106,7 +128,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        for place in ["plc", "a", "b", "hmi", "second"] {
+        for place in ["plc", "a", "b", "hmi", "second", "plc-two", "hmi-two"] {
             let namespace = format!("{}-{place}", self.name);
             let _ = Command::new("ip")
                 .args(["netns", "del", &namespace])
@@ -139,7 +161,9 @@ pub struct Capture {
 impl Capture {
     fn start(namespace: &str, interface: &str, filter: &str) -> Self {
         let mut child = Command::new("ip")
-            .args(["netns", "exec", namespace, "tcpdump", "-l", "-n", "-e", "-A", "-s256", "-B8192"])
+            .args([
+                "netns", "exec", namespace, "tcpdump", "-l", "-n", "-e", "-A", "-s256", "-B8192",
+            ])
             .args(["--immediate-mode", "-i", interface, filter])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -193,7 +217,7 @@ pub fn wait_for(what: &str, mut event: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !event() {
         assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
@@ -216,7 +240,7 @@ pub fn kinds(lab: &Lab) -> Vec<Kind> {
     let probe = probing.join().unwrap();
     for finding in &probe.findings {
         match &finding.refusal {
-            Some(refusal) => println!("skipped: {}: {refusal}", finding.kind),
+            Some(refusal) => println!("skipped: {}: {:.60}", finding.kind, refusal),
             None => println!("can: {}", finding.kind),
         }
     }

@@ -4,7 +4,8 @@
 //! Needs root, `ip`, `nft`, `iptables`, `tcpdump` and `python3`:
 //! `cargo test -p tsg-bridge --test attach -- --include-ignored`.
 
-#![allow(unreachable_pub, missing_docs)]
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::print_stdout, clippy::wildcard_enum_match_arm)]
 
 mod child;
 mod lab;

@@ -282,3 +282,20 @@ fn uci_reads_what_we_edited() {
         .unwrap();
     println!("{cases} edited files read by uci");
 }
+
+#[test]
+fn the_shipped_file_means_the_same_to_both() {
+    let uci = RealUci::new();
+    let text = include_bytes!("../../../../files/etc/config/tsg");
+    fs::write(uci.file(), text).unwrap();
+    assert_eq!(uci.ok(&["show", "tsg"]), shown(&Package::parse(text).unwrap()));
+
+    // What the first lines of the file tell people to do, and `tsg enrol` after it.
+    uci.ok(&["set", "tsg.main.server=tcp://192.0.2.10:5555"]);
+    uci.ok(&["commit", "tsg"]);
+    let mut document = Document::parse(&fs::read(uci.file()).unwrap()).unwrap();
+    document.set("tsg", "main", "server_key", "k".into());
+    fs::write(uci.file(), document.text()).unwrap();
+    assert_eq!(uci.ok(&["get", "tsg.main.server"]), "tcp://192.0.2.10:5555\n");
+    assert_eq!(uci.ok(&["get", "tsg.main.server_key"]), "k\n");
+}

@@ -49,6 +49,8 @@ pub(super) struct Key {
     pub(super) revokes: bool,
     pub(super) keys: EpochKeys,
     pub(super) spent: BTreeSet<u32>,
+    /// Its sender numbers are to be replaced: it asks as if it had none left.
+    pub(super) renew: bool,
     pub(super) closes: Option<u64>,
     /// Local time from which on this process could have seen packets of the epoch.
     pub(super) since: u64,
@@ -67,6 +69,19 @@ impl Key {
 
     fn senders(&self) -> impl Iterator<Item = u32> {
         self.keys.senders.iter().copied().filter(|number| !self.spent.contains(number))
+    }
+
+    fn has_time(&self, clocks: &[Estimate]) -> bool {
+        clocks.iter().any(|known| known.clock == self.keys.clock)
+    }
+
+    fn held(&self) -> Held {
+        let senders = if self.renew { 0 } else { self.senders().count() };
+        Held {
+            epoch: self.id,
+            check: self.check(),
+            senders: u8::try_from(senders).unwrap_or(u8::MAX),
+        }
     }
 
     /// Local time at which it ends, when the key server's clock is known.
@@ -107,6 +122,7 @@ impl Keyring {
                     revokes: epoch.revokes,
                     keys: new,
                     spent: BTreeSet::new(),
+                    renew: false,
                     closes: None,
                     since: now,
                 }),
@@ -118,7 +134,14 @@ impl Keyring {
                 keys.push(key);
             }
         }
+        // What is newer than all that it lists is not retired: the server came back from an old
+        // backup, does not know of it yet, and is about to count on from there.
+        let newest = keys.iter().map(|key| key.id).max().unwrap_or(u64::MAX);
+        let unknown = self.keys.drain(..).filter(|key| key.id > newest);
+        keys.extend(unknown.filter(|key| key.stage != Stage::Prepared));
         keys.sort_by_key(|key| key.id);
+        let surplus = keys.len().saturating_sub(MOST_LIVE);
+        keys.drain(..surplus);
         self.keys = keys;
         self.close_revoked(now);
     }
@@ -143,9 +166,10 @@ impl Keyring {
             .is_some_and(|key| key.keys.senders.contains(&sender) && key.spent.insert(sender))
     }
 
-    pub(super) fn drop_senders(&mut self) {
+    /// Other sender numbers are wanted in place of these, which serve until then.
+    pub(super) fn renew_senders(&mut self) {
         for key in &mut self.keys {
-            key.spent.extend(key.keys.senders.iter().copied());
+            key.renew = true;
         }
     }
 
@@ -167,19 +191,27 @@ impl Keyring {
         self.keys.iter().filter_map(|key| key.ends(clocks, island)).min()
     }
 
-    /// The newest epoch in force in which there is a sender number left.
-    pub(super) fn sealing(&self) -> Option<u64> {
-        let mut usable = self.keys.iter().rev().filter(|key| key.senders().next().is_some());
-        usable.find(|key| key.stage != Stage::Prepared).map(|key| key.id)
+    /// The newest epoch in force in which there is a sender number left and the time is known.
+    pub(super) fn sealing(&self, clocks: &[Estimate]) -> Option<u64> {
+        let mut usable = self.keys.iter().rev().filter(|key| {
+            key.stage != Stage::Prepared && key.senders().next().is_some() && key.has_time(clocks)
+        });
+        usable.next().map(|key| key.id)
     }
 
+    /// It holds an epoch whose time it does not know.
+    pub(super) fn lacks_time(&self, clocks: &[Estimate]) -> bool {
+        !self.keys.iter().all(|key| key.has_time(clocks))
+    }
+
+    /// All epochs that it holds.
     pub(super) fn held(&self) -> Vec<Held> {
-        let held = |key: &Key| Held {
-            epoch: key.id,
-            check: key.check(),
-            senders: u8::try_from(key.senders().count()).unwrap_or(u8::MAX),
-        };
-        self.keys.iter().map(held).collect()
+        self.keys.iter().map(Key::held).collect()
+    }
+
+    /// The epochs that it can use: the server waits for that.
+    pub(super) fn usable(&self, clocks: &[Estimate]) -> Vec<Held> {
+        self.keys.iter().filter(|key| key.has_time(clocks)).map(Key::held).collect()
     }
 
     pub(super) fn clocks(&self) -> BTreeSet<u64> {
@@ -193,7 +225,7 @@ impl Keyring {
         clocks: &[Estimate],
         island: u32,
     ) -> Vec<KeyView> {
-        let sealing = self.sealing();
+        let sealing = self.sealing(clocks);
         let view = |key: &Key| {
             let clock = clocks.iter().find(|known| known.clock == key.keys.clock);
             let origin = clock.and_then(|clock| {
@@ -231,11 +263,13 @@ pub const fn pseudo_time(now: u64, origin: i64) -> u32 {
 impl Key {
     /// The same epoch again, with what may change in it.
     fn merge(&mut self, new: EpochKeys) {
-        for number in new.senders {
-            if !self.keys.senders.contains(&number) {
-                self.keys.senders.push(number);
-            }
+        let fresh: Vec<_> =
+            new.senders.into_iter().filter(|n| !self.keys.senders.contains(n)).collect();
+        if self.renew && !fresh.is_empty() {
+            self.spent.extend(self.keys.senders.iter().copied());
+            self.renew = false;
         }
+        self.keys.senders.extend(fresh);
         self.keys.highest_sender = self.keys.highest_sender.max(new.highest_sender);
         self.keys.ends = new.ends;
     }

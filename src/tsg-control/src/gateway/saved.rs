@@ -63,6 +63,7 @@ impl Gateway {
             revokes: epoch.revokes,
             keys: epoch.keys,
             spent: epoch.spent,
+            renew: false,
             closes: epoch.closes,
             since: now,
         };

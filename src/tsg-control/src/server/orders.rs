@@ -1,7 +1,7 @@
 //! What operators order. Each order is checked whole before anything changes; its answer is true
 //! once the records that it caused are durable.
 
-use super::group::Group;
+use super::group::{Group, Want};
 use super::record::{GatewayRecord, GroupRecord, PolicyRecord, Record, TokenRecord};
 use super::{Gateway, Server};
 use crate::group::Settings;
@@ -129,8 +129,8 @@ impl Server {
         }
         let record = group.record.clone();
         self.records.push_back(Record::Group(record));
-        if rekey && self.has_epoch(name) {
-            self.want_epoch(name, false);
+        if rekey && self.members(name).next().is_some() {
+            self.want_epoch(name, Want::Routine);
         }
         self.advance(now);
         Ok(())
@@ -163,7 +163,7 @@ impl Server {
         if self.members(name).next().is_none() {
             return conflict(format!("group {name:?} has no gateways to give keys to"));
         }
-        self.want_epoch(name, false);
+        self.want_epoch(name, Want::Routine);
         self.advance(now);
         Ok(last + 1)
     }
@@ -173,7 +173,7 @@ impl Server {
         let names: Vec<_> = self.groups.keys().cloned().collect();
         for name in names {
             if self.members(&name).next().is_some() {
-                self.want_epoch(&name, false);
+                self.want_epoch(&name, Want::Routine);
             }
         }
         self.advance(now);
@@ -206,9 +206,13 @@ impl Server {
         };
         self.records.push_back(Record::Gateway(record.clone()));
         self.gateways.insert(key, Gateway { record, session: None });
-        if !self.has_epoch(group) {
-            self.want_epoch(group, false);
+        if let Some(group) = self.groups.get_mut(group) {
+            group.members.insert(key);
+            if !group.has_own_epoch() {
+                group.want(Want::Routine);
+            }
         }
+        self.map_changed(group, now);
         self.advance(now);
         Ok(name)
     }
@@ -228,10 +232,12 @@ impl Server {
         gateway.record.revoked = Some(reason.clone());
         gateway.session = None;
         let record = gateway.record.clone();
+        self.part(&record);
         self.records.push_back(Record::Gateway(record.clone()));
-        let refused = Refused { request: 0, reason, revoked: true, retry: 3_600 };
+        let refused = Refused { request: 0, reason, revoked: true, retry: super::REVOKED_RETRY };
         self.transmits.push_back((key, ToGateway::Refused(refused)));
-        self.left(&record.group, now);
+        self.map_changed(&record.group, now);
+        self.advance(now);
         Ok(())
     }
 
@@ -246,19 +252,29 @@ impl Server {
         let Some(gateway) = self.gateways.remove(&key) else {
             return not_found(format!("no gateway has the key {key}"));
         };
-        self.records.push_back(Record::GatewayGone(key));
         if gateway.record.revoked.is_none() {
-            self.left(&gateway.record.group, now);
+            self.part(&gateway.record);
         }
+        self.records.push_back(Record::GatewayGone(key));
+        self.map_changed(&gateway.record.group, now);
+        self.advance(now);
         Ok(())
     }
 
-    fn left(&mut self, group: &str, now: u64) {
-        if self.members(group).next().is_some() {
-            self.want_epoch(group, true);
+    /// A member is on its way out. That its group must leave it behind is on disk first: were it
+    /// only known that the gateway is out, a crash could turn this into a routine rekey.
+    fn part(&mut self, leaver: &GatewayRecord) {
+        let Some(group) = self.groups.get_mut(&leaver.group) else { return };
+        group.members.remove(&leaver.key);
+        match group.members.is_empty() {
+            true => group.forget_epochs(),
+            false => {
+                group.want(Want::Leaving);
+                group.record.epochs = group.live_records();
+            }
         }
-        self.map_changed(group, now);
-        self.advance(now);
+        let record = group.record.clone();
+        self.records.push_back(Record::Group(record));
     }
 
     /// Gives a gateway another name.
@@ -377,8 +393,9 @@ impl Server {
             first: now,
             last: now,
         });
-        self.records.push_back(Record::Token(token.clone()));
         self.approve(key, &token.group, now / 1000, now).map_err(|error| error.to_string())?;
+        // In this order: a crash in between must not leave a used token and nobody let in.
+        self.records.push_back(Record::Token(token.clone()));
         self.info(format!("token {} let {} into {:?}", token.id, key.fingerprint(), token.group));
         Ok(())
     }
@@ -399,10 +416,6 @@ impl Server {
             Some(group) => Ok(group),
             None => not_found(format!("there is no group {:?}", super::session::shown(name))),
         }
-    }
-
-    fn has_epoch(&self, name: &str) -> bool {
-        self.groups.get(name).is_some_and(|group| !group.epochs.live().is_empty())
     }
 
     /// The name that a gateway gave itself, if it can be one and is free.

@@ -102,6 +102,10 @@ pub struct EpochRecord {
     pub id: u64,
     /// When its lifetime ends, server's time in milliseconds.
     pub ends: u64,
+    /// Somebody who holds it was thrown out: a server that starts replaces it as a revocation
+    /// does, not as a routine rekey.
+    #[serde(default)]
+    pub closing: bool,
 }
 
 /// A one-time enrolment token.

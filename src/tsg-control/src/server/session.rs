@@ -14,6 +14,13 @@ const MOST_COUNTERS: usize = 128;
 /// characters.
 const MOST_SHOWN: usize = 200;
 
+/// A sign of life within this many milliseconds of a state may have crossed it.
+const CROSSING: u64 = 1_000;
+
+/// A gateway that asks for a state which it has already gets it again after this many
+/// milliseconds.
+const ASK_AGAIN: u64 = 60_000;
+
 /// One process of a gateway.
 pub(super) struct Session {
     pub(super) process: u64,
@@ -28,7 +35,7 @@ pub(super) struct Session {
     pub(super) acked: u64,
     /// The revision that it was last sent.
     pub(super) sent: u64,
-    pub(super) map_acked: u64,
+    pub(super) sent_at: u64,
     pub(super) map_sent: u64,
     pub(super) sealing: u64,
     pub(super) alarms: Vec<String>,
@@ -46,7 +53,7 @@ impl Session {
             holds: Vec::new(),
             acked: 0,
             sent: 0,
-            map_acked: 0,
+            sent_at: 0,
             map_sent: 0,
             sealing: 0,
             alarms: Vec::new(),
@@ -64,25 +71,38 @@ impl Session {
         self.map_sent = 0;
     }
 
-    pub(super) fn beat(&mut self, heartbeat: &Heartbeat, instance: u64, now: u64) {
+    /// Takes in a sign of life, `newest` being the revision of its group. Gives whether it has
+    /// confirmed something.
+    pub(super) fn beat(&mut self, heartbeat: &Heartbeat, instance: u64, newest: u64, now: u64) -> bool {
+        let before = (self.acked, std::mem::take(&mut self.holds));
         self.heard = now;
         self.keep_holds(&heartbeat.holds);
         self.sealing = heartbeat.sealing;
         self.alarms = heartbeat.alarms.iter().take(16).map(|alarm| shown(alarm)).collect();
-        if heartbeat.instance == instance {
-            self.acked = heartbeat.revision;
-            self.map_acked = heartbeat.map;
-        } else {
-            self.acked = 0;
-            self.map_acked = 0;
-        }
+        let ours = heartbeat.instance == instance;
+        self.acked = if ours { heartbeat.revision.min(newest) } else { 0 };
+        let map = if ours { heartbeat.map } else { 0 };
         // It answers a state at once: one that it still is not in by its next sign of life is lost.
-        if heartbeat.ask || self.acked < self.sent {
-            self.sent = self.acked.min(self.sent.saturating_sub(1));
+        if !self.just_sent(now) {
+            if self.acked < self.sent {
+                self.sent = self.acked;
+            }
+            self.map_sent = self.map_sent.min(map);
         }
-        if self.map_acked < self.map_sent {
-            self.map_sent = self.map_acked;
+        if heartbeat.ask && now.abs_diff(self.sent_at) >= ASK_AGAIN {
+            self.sent = 0;
         }
+        before != (self.acked, self.holds.clone())
+    }
+
+    /// Was it sent a state so lately that its answer may still be on the way?
+    pub(super) const fn just_sent(&self, now: u64) -> bool {
+        now.abs_diff(self.sent_at) < CROSSING
+    }
+
+    /// Does it hold this epoch, and know the time in it?
+    pub(super) fn holds(&self, epoch: u64, check: [u8; 8]) -> bool {
+        self.holds.iter().any(|held| held.epoch == epoch && held.check == check)
     }
 
     fn keep_holds(&mut self, holds: &[Held]) {

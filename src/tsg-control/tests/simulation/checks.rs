@@ -123,7 +123,8 @@ impl Checks {
         harsh: bool,
     ) {
         self.tally.opened += 1;
-        if !packet.ghost {
+        let fit = member.is_member() && t >= member.excused;
+        if !packet.ghost || self.is_out(member.index, fit) {
             return;
         }
         let ghost = self.ghosts.iter().find(|ghost| ghost.who == packet.from);
@@ -144,6 +145,9 @@ impl Checks {
         server_since: u64,
         harsh: bool,
     ) {
+        if self.is_out(packet.from, packet.counts) {
+            return;
+        }
         for ghost in self.ghosts.iter().filter(|ghost| ghost.holds(&packet.tek)) {
             let late = ghost.deadline(link, server_since, harsh);
             self.demand(late.is_none_or(|at| packet.sent <= at), packet.sent, || {
@@ -155,9 +159,14 @@ impl Checks {
         }
     }
 
+    /// It was thrown out, or does not know yet that it is back.
+    fn is_out(&self, who: usize, fit: bool) -> bool {
+        self.ghosts.iter().any(|ghost| ghost.who == who && !(ghost.back && fit))
+    }
+
     /// A member that is online must be able to seal.
-    pub(crate) fn mute(&self, member: &Member, t: u64) {
-        let fine = !member.is_member() || t < member.excused.max(self.excused);
+    pub(crate) fn mute(&self, member: &Member, t: u64, harsh: bool) {
+        let fine = harsh || !member.is_member() || t < member.excused.max(self.excused);
         self.demand(fine, t, || {
             format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views))
         });

@@ -6,6 +6,8 @@ use tsg_control::gateway::{KeyView, pseudo_time};
 
 pub(crate) struct Ghost {
     pub(crate) who: usize,
+    /// It was let in again.
+    pub(crate) back: bool,
     revoked: u64,
     revoke_delay: u64,
     /// The longest delay of a message.
@@ -22,7 +24,7 @@ impl Ghost {
             let time = pseudo_time(local, view.origin?);
             Some((view, time))
         });
-        Self { who: member.index, revoked: t, revoke_delay, delay, held: held.collect() }
+        Self { who: member.index, back: false, revoked: t, revoke_delay, delay, held: held.collect() }
     }
 
     pub(crate) fn holds(&self, tek: &Secret) -> bool {

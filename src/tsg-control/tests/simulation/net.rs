@@ -58,6 +58,7 @@ impl World {
     /// The connection breaks; it comes back by itself unless the way is cut or the server down.
     pub(crate) fn break_link(&mut self, who: usize) {
         let wait = self.chance.between(50, 2_500);
+        self.tell(|| format!("the connection of box {who} is down for {wait}"));
         let back = self.t + wait;
         let link = &mut self.members[who].link;
         link.up = false;
@@ -85,6 +86,7 @@ impl World {
     }
 
     pub(crate) fn cut(&mut self, who: usize, until: u64) {
+        self.tell(|| format!("box {who} is cut off until {until}"));
         let link = &mut self.members[who].link;
         link.up = false;
         link.cut = true;
@@ -111,10 +113,10 @@ impl World {
     }
 
     pub(crate) fn at_gateway(&mut self, to: usize, generation: u64, frame: &[u8]) {
-        let member = &mut self.members[to];
-        if member.link.generation != generation {
+        if self.members[to].link.generation != generation {
             return;
         }
+        let member = &mut self.members[to];
         let message: ToGateway = message::decode(frame, MAX_FRAME).unwrap();
         let local = member.local(self.t);
         member.gateway.handle_message(message, local);

@@ -56,7 +56,9 @@ impl World {
             return;
         }
         let who = self.chance.below(BOXES);
-        match self.chance.below(12) {
+        let what = self.chance.below(12);
+        self.tell(|| format!("trouble {what} for box {who}"));
+        match what {
             0 if self.plan.restarts => {
                 let reboot = self.chance.happens(400);
                 self.restart(who, reboot, None);
@@ -124,7 +126,9 @@ impl World {
         member.spent.insert((tek, sender));
         member.gateway.handle_exhausted(epoch, sender, local);
         if view.senders.len() == 1 {
-            member.excused = member.excused.max(t + 5_000);
+            // A spare cannot come from a server that is down.
+            let while_down = if self.plan.crashes || self.plan.partitions { 100_000 } else { 5_000 };
+            member.excused = member.excused.max(t + while_down);
         }
         self.gateway_turn(who);
     }
@@ -145,7 +149,10 @@ impl World {
                 self.checks.tally.ghosts += 1;
                 self.checks.excused = self.checks.excused.max(t + delay + 15_000);
                 self.members[who].excused = t + 100_000;
-                match self.chance.happens(700) {
+                let revoke = self.chance.happens(700);
+                self.tell(|| format!("box {who} is thrown out, by revocation: {revoke}"));
+                let Some(server) = &mut self.server else { return };
+                match revoke {
                     true => server.revoke(key, "lost", now).unwrap(),
                     false => server.remove(key, now).unwrap(),
                 }
@@ -153,6 +160,11 @@ impl World {
             Some(_) | None => {
                 self.members[who].excused = self.t + 100_000;
                 let group = GROUPS[self.chance.below(2)];
+                for ghost in self.checks.ghosts.iter_mut().filter(|ghost| ghost.who == who) {
+                    ghost.back = true;
+                }
+                self.tell(|| format!("box {who} is let into {group}"));
+                let Some(server) = &mut self.server else { return };
                 server.approve(key, group, wall, now).unwrap();
             }
         }

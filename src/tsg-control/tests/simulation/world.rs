@@ -1,6 +1,6 @@
 //! A server, ten boxes and everything between them, in virtual milliseconds.
 
-use crate::checks::Checks;
+use crate::checks::{Checks, brief};
 use crate::disk::Disk;
 use crate::member::{Member, Opened, Packet};
 use crate::plan::Plan;
@@ -66,6 +66,7 @@ pub(crate) struct World {
     queue: BinaryHeap<Reverse<(u64, u64)>>,
     happenings: BTreeMap<u64, Happening>,
     next: u64,
+    told: bool,
 }
 
 impl World {
@@ -93,6 +94,7 @@ impl World {
             queue: BinaryHeap::new(),
             happenings: BTreeMap::new(),
             next: 0,
+            told: std::env::var_os("TSG_SIM_TRACE").is_some(),
             chance,
         };
         world.begin();
@@ -103,6 +105,13 @@ impl World {
         self.next += 1;
         self.queue.push(Reverse((at.max(self.t), self.next)));
         self.happenings.insert(self.next, what);
+    }
+
+    /// With `TSG_SIM_TRACE` a world tells what happens in it.
+    pub(crate) fn tell(&self, what: impl FnOnce() -> String) {
+        if self.told {
+            println!("{:>8} {}", self.t, what());
+        }
     }
 
     pub(crate) fn server_time(&self) -> u64 {
@@ -166,14 +175,16 @@ impl World {
         }
         let member = &mut self.members[who];
         let mut commands = Vec::new();
+        let before = brief(&member.views);
+        let mut told = false;
         while let Some(event) = member.gateway.poll_event() {
             match event {
                 Event::Save => member.saved = member.gateway.save(),
                 Event::Command(command) => commands.push(command.command),
+                Event::Standing => told = true,
                 Event::Keys
                 | Event::Policy
                 | Event::Machines
-                | Event::Standing
                 | Event::TokenSpent => {}
             }
         }
@@ -183,6 +194,12 @@ impl World {
         }
         member.look(self.t);
         self.checks.views(member, self.t);
+        let member = &self.members[who];
+        told |= before != brief(&member.views);
+        if told {
+            self.tell(|| format!("box {who}: {:?} {:?}", member.gateway.standing(), brief(&member.views)));
+        }
+        let member = &self.members[who];
         let due = member.gateway.poll_timeout().unwrap_or(u64::MAX / 2);
         self.timers[who] = member.true_time(due);
         if more {
@@ -214,7 +231,10 @@ impl World {
                 self.send_to_gateway(to, &message);
             }
         }
-        while server.poll_event().is_some() || server.poll_announcement().is_some() {}
+        while server.poll_announcement().is_some() {}
+        while let Some(event) = server.poll_event() {
+            self.tell(|| format!("server: {}", event.text));
+        }
         let now = self.server_time();
         self.server_timer =
             server.poll_timeout(now).map(|at| at.saturating_add_signed(-self.server_ahead));
@@ -230,6 +250,7 @@ impl World {
 
     /// It is dead: connections break, and it starts again after a while.
     pub(crate) fn server_gone(&mut self) {
+        self.tell(|| "the server dies".to_owned());
         self.server = None;
         self.server_timer = None;
         self.dies_after = None;
@@ -252,6 +273,7 @@ impl World {
             self.disk = self.backups[which].clone();
             self.checks.restored_backup(self.t);
         }
+        self.tell(|| format!("the server starts{}", if old { " from a backup" } else { "" }));
         let now = self.server_time();
         let random = Box::new(self.chance.split());
         let server = Server::new(self.disk.stored.clone(), random, now);
@@ -262,7 +284,12 @@ impl World {
         self.server_since = self.t;
         self.server_turn();
         for who in 0..BOXES {
-            if !self.members[who].link.cut {
+            let member = &mut self.members[who];
+            if member.views.iter().all(|view| view.prepared) {
+                // It rebooted meanwhile, and the new epoch may wait for others.
+                member.excused = member.excused.max(self.t + 20_000);
+            }
+            if !member.link.cut {
                 self.break_link(who);
             }
         }
@@ -277,7 +304,7 @@ impl World {
             member.look(self.t);
         }
         let Some(mut packet) = member.seal(self.t, &mut self.chance) else {
-            self.checks.mute(member, self.t);
+            self.checks.mute(member, self.t, self.plan.harsh);
             return;
         };
         packet.counts = member.is_member() && self.t >= member.excused;

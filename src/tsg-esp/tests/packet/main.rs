@@ -1,6 +1,8 @@
 //! The packet layer as its users see it, with ciphers that are not the gateway's.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and print")]
 
+mod delivery;
+mod example;
 mod fragments;
 mod headers;
 mod inside;

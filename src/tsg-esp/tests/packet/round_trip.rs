@@ -47,6 +47,7 @@ fn every_length_to_1600() {
         comes_back(suite, &FORMS[len / 2 % 4], &ipv4(17, &[], 9, 0, &payload));
         comes_back(suite, &FORMS[len / 3 % 4], &ipv6(17, &payload));
     }
+    println!("{} packets", 2 * 1601);
 }
 
 #[test]

@@ -69,7 +69,9 @@ fn settings(group: &GroupView) -> String {
     if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(&group.settings) {
         for (name, value) in fields {
             let shown = match (name.as_str(), value) {
-                ("island_time", value) if value == tsg_control::group::FOREVER => "infinite".to_owned(),
+                ("island_time", value) if value == tsg_control::group::FOREVER => {
+                    "infinite".to_owned()
+                }
                 (_, serde_json::Value::String(text)) => text,
                 (_, other) => other.to_string(),
             };
@@ -99,8 +101,7 @@ fn rules(rules: &[Rule]) -> String {
             _ => list.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
         }
     }
-    let heading =
-        ["RULE", "NAME", "ACTION", "PROTO", "SRC_IP", "SRC_PORT", "DEST_IP", "DEST_PORT"];
+    let heading = ["RULE", "NAME", "ACTION", "PROTO", "SRC_IP", "SRC_PORT", "DEST_IP", "DEST_PORT"];
     let mut table = Table::new(&heading);
     for (at, rule) in rules.iter().enumerate() {
         table.line(vec![

@@ -8,7 +8,8 @@ use std::fmt::Write as _;
 pub(super) fn status(status: &Status) -> String {
     let mut text = String::new();
     wanting(&mut text, status);
-    let mut table = Table::new(&["GROUP", "GATEWAYS", "ONLINE", "LATE", "EPOCH", "ENDS IN", "POLICY"]);
+    let mut table =
+        Table::new(&["GROUP", "GATEWAYS", "ONLINE", "LATE", "EPOCH", "ENDS IN", "POLICY"]);
     for group in &status.groups {
         let arrow = |now: u64, next: Option<u64>| match (now, next) {
             (0, None) => "none".to_owned(),
@@ -62,13 +63,26 @@ fn wanting(text: &mut String, status: &Status) {
     for alarm in &status.alarms {
         let _ = writeln!(text, "ALARM    {}: {}", alarm.gateway, alarm.alarm);
     }
-    for group in status.groups.iter().filter(|group| !group.late.is_empty()) {
-        let _ = writeln!(text, "LATE     {}: {}", group.name, group.late.join(" "));
+    for group in &status.groups {
+        if let Some((shown, more)) = some(&group.late) {
+            let _ = writeln!(text, "LATE     {}: {shown}{more}", group.name);
+        }
     }
-    for gateway in &status.offline {
-        let _ = writeln!(text, "OFFLINE  {gateway}");
+    if let Some((shown, more)) = some(&status.offline) {
+        let _ = writeln!(text, "OFFLINE  {shown}{more}");
     }
     if !text.is_empty() {
         text.push('\n');
     }
+}
+
+/// The first names, and how many more there are; `None` when there is none.
+fn some(names: &[String]) -> Option<(String, String)> {
+    const MOST: usize = 12;
+    let more = match names.len() {
+        0 => return None,
+        1..=MOST => String::new(),
+        all => format!(" and {} more", all - MOST),
+    };
+    Some((names.iter().take(MOST).cloned().collect::<Vec<_>>().join(" "), more))
 }

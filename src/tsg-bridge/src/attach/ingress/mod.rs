@@ -14,6 +14,7 @@ use super::ethernet::{ARP, Header, IPV4, IPV6, Link};
 use super::running::Shared;
 use super::sockets::Wire;
 use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
+use crate::rules::always_passes;
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -22,6 +23,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use tsg_control::group::NonIp;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
+use tsg_esp::ip::Outline;
 
 /// The longest frame that a TAP gives.
 const FRAME: usize = 65_536 + super::ethernet::LONGEST;
@@ -37,13 +39,11 @@ const WAITING: i32 = 4_096;
 /// EtherTypes that pass whatever `non_ip` says: ARP, EAPOL, LLDP.
 const ALWAYS: [u16; 3] = [ARP, 0x888e, 0x88cc];
 
-/// The names of the TAPs, one for each of [`Ports::all`].
+/// Names for the TAPs, one for each of [`Ports::all`], that no interface has.
 pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
-    (0..ports.all().count()).map(tap_name).collect()
-}
-
-fn tap_name(at: usize) -> String {
-    format!("tsg-tap{at}")
+    let free = |name: &String| super::sockets::number(name) == 0;
+    let names = (0..).map(|number| format!("tsg-tap{number}"));
+    names.filter(free).take(ports.all().count()).collect()
 }
 
 /// Sets the TAPs up, without addresses of their own: the kernel shall say nothing through them.
@@ -91,12 +91,12 @@ enum Lan {
 impl Worker {
     pub(super) fn open(
         shared: Arc<Shared>,
-        ports: &Ports,
+        taps: &[String],
         at: usize,
         handler: Box<dyn Handler>,
     ) -> Result<Self> {
-        let taps = tap_names(ports).iter().map(|name| try_tap(name)).collect::<Result<_>>()?;
-        let lan = (0..ports.lan.len()).map(|lan_port| (Side::Lan, lan_port));
+        let taps = taps.iter().map(|name| try_tap(name)).collect::<Result<_>>()?;
+        let lan = (0..shared.interfaces.lan_count()).map(|lan_port| (Side::Lan, lan_port));
         let places = lan.chain([(Side::Wan, 0)]).collect();
         let wire = Wire::open().context("cannot open a packet socket")?;
         let (outbox, counters) = (Outbox::new(), Counters::default());
@@ -159,6 +159,13 @@ impl Worker {
         if !matches!(header.ether_type, IPV4 | IPV6) {
             return self.not_ip(&header, whole, from, &exits);
         }
+        if header.link.vlans.tags().len() > 1
+            && self.always_passes(&buffer[start + header.len..end])
+        {
+            self.counters.passed += 1;
+            let whole = &buffer[start..end];
+            return self.onward(from, &exits, |wire, port| wire.send_frame(port, whole));
+        }
         let Ok(packet) = Packet::new(buffer, start + header.len..end) else { return };
         let mut frame = Frame { packet, from, link: Some(header.link), lan_port };
         let verdict = self.handler.handle(&mut frame, &mut self.outbox);
@@ -201,15 +208,22 @@ impl Worker {
         }
     }
 
+    /// The rules do not look below a second tag, so what always passes comes here too.
+    fn always_passes(&self, packet: &[u8]) -> bool {
+        let plan = self.shared.plan();
+        let servers = plan.as_ref().map_or(&[][..], |plan| &plan.servers);
+        Outline::parse(packet).is_ok_and(|outline| always_passes(&outline, servers))
+    }
+
     fn not_ip(&mut self, header: &Header, whole: &[u8], from: Side, exits: &Exits) {
         let link_group =
             header.link.dst.starts_with(&[0x01, 0x80, 0xc2, 0, 0]) && header.link.dst[5] < 0x10;
         let passes = ALWAYS.contains(&header.ether_type)
             || link_group
-            || match &*self.shared.non_ip() {
-                NonIp::Pass => true,
-                NonIp::Drop => false,
-                NonIp::Only(types) => types.contains(&header.ether_type),
+            || match self.shared.plan().as_ref().map(|plan| &plan.non_ip) {
+                Some(NonIp::Pass) => true,
+                Some(NonIp::Drop) | None => false,
+                Some(NonIp::Only(types)) => types.contains(&header.ether_type),
             };
         if passes {
             self.counters.passed += 1;

@@ -13,7 +13,7 @@ use super::sockets::Wire;
 use super::sys::{self, MARK, MARK_MASK};
 use super::{Counters, Frame, Handler, Outbox, Side, Verdict};
 use crate::netlink::{Family, Messages, Request, Socket};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use core::ops::Range;
 use message::Queued;
 use std::io;
@@ -21,8 +21,12 @@ use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 
-/// Number of the first queue; the others follow it. Unlikely to be another program's.
-pub(crate) const FIRST_QUEUE: u16 = 25_300;
+/// Number of the first queue, unlikely to be another program's. Each gateway of a machine takes the first
+/// free ones from here.
+const FIRST_QUEUE: u16 = 25_300;
+
+/// How many are tried.
+const QUEUES: u16 = 256;
 
 /// Packets that wait in a queue before the kernel drops.
 const WAITING: u32 = 4_096;
@@ -53,15 +57,29 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Binds queue number `at` of ours.
-    pub(super) fn open(shared: Arc<Shared>, at: usize, handler: Box<dyn Handler>) -> Result<Self> {
-        let number = FIRST_QUEUE + u16::try_from(at).context("too many queues")?;
-        let socket = bind(number)?;
-        let wire = Wire::open().context("cannot open a packet socket")?;
-        let reply = Request::new(0, 0, &[]);
-        let counters = Counters::default();
-        let outbox = Outbox::new();
-        Ok(Self { number, socket, wire, shared, handler, outbox, reply, counters, at })
+    /// Binds a queue for each handler, with numbers that follow each other; gives the first number.
+    pub(super) fn open_all(
+        shared: &Arc<Shared>,
+        handlers: Vec<Box<dyn Handler>>,
+    ) -> Result<(u16, Vec<Self>)> {
+        let (first, sockets) = bind_all(handlers.len())?;
+        let mut workers = Vec::new();
+        for (at, (handler, socket)) in handlers.into_iter().zip(sockets).enumerate() {
+            let number = first + u16::try_from(at).context("too many queues")?;
+            let wire = Wire::open().context("cannot open a packet socket")?;
+            workers.push(Self {
+                number,
+                socket,
+                wire,
+                shared: Arc::clone(shared),
+                handler,
+                outbox: Outbox::new(),
+                reply: Request::new(0, 0, &[]),
+                counters: Counters::default(),
+                at,
+            });
+        }
+        Ok((first, workers))
     }
 
     /// Serves the queue until told to stop.
@@ -137,7 +155,7 @@ impl Worker {
         if !self.outbox.is_empty() {
             let link = queued.link.or_else(|| {
                 let (src, dest) = addresses?;
-                self.shared.neighbours().link(src, queued.hw_src?, dest)
+                self.shared.link(src, queued.hw_src?, dest)
             });
             self.send_extra(route, link);
         }
@@ -200,18 +218,38 @@ struct Route {
     lan_port: usize,
 }
 
-/// Binds a queue and sets it up.
-fn bind(number: u16) -> Result<Socket> {
-    let why = || format!("cannot bind netfilter queue {number}: is another gateway running?");
-    let mut socket = Socket::open(Family::Netfilter).with_context(why)?;
-    socket.make_roomy(SOCKET_BYTES).with_context(why)?;
-    socket.request(&mut message::bind(number, WAITING)).with_context(why)?;
+/// Binds the first `count` neighbouring queues that nobody has.
+fn bind_all(count: usize) -> Result<(u16, Vec<Socket>)> {
+    let mut sockets = Vec::new();
+    for number in FIRST_QUEUE..FIRST_QUEUE + QUEUES {
+        match bind(number) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if is_taken(&error) => sockets.clear(),
+            Err(error) => return Err(error).context("cannot bind a netfilter queue"),
+        }
+        if sockets.len() == count {
+            return Ok((number + 1 - u16::try_from(count)?, sockets));
+        }
+    }
+    bail!("all netfilter queues from {FIRST_QUEUE} on are taken")
+}
+
+fn bind(number: u16) -> io::Result<Socket> {
+    let mut socket = Socket::open(Family::Netfilter)?;
+    socket.make_roomy(SOCKET_BYTES)?;
+    socket.request(&mut message::bind(number, WAITING))?;
     Ok(socket)
+}
+
+/// The kernel says so of a queue that another process serves.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EPERM))
 }
 
 /// Is there a queue in this kernel? Tried with a number that nobody uses.
 pub(super) fn try_bind() -> Result<()> {
-    bind(FIRST_QUEUE + 999).map(drop)
+    let tried = bind(FIRST_QUEUE + QUEUES).map(drop);
+    tried.context("the kernel has no netfilter queue, or the rights do not suffice")
 }
 
 /// With two tags the kernel takes off only the outer one; the payload then begins inside the other.

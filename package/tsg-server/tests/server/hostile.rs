@@ -1,0 +1,116 @@
+//! Frames that no gateway sends, from peers with keys and without.
+
+use super::daemon::Daemon;
+use super::gateway::{TestGateway, dealer, members};
+use serde_json::Value;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use tsg_control::message::{Heartbeat, ToGateway, ToServer, encode};
+
+/// The member is answered, whatever the others do.
+fn still_answers(gateway: &mut TestGateway, request: u64) {
+    gateway.say(&ToServer::Heartbeat(Heartbeat { request, ..gateway.heartbeat() }));
+    gateway.until("a pulse", |g| {
+        g.heard.iter().any(|m| matches!(m, ToGateway::Pulse(pulse) if pulse.request == request))
+    });
+}
+
+fn dropped(status: &Value, reason: &str) -> u64 {
+    status["dropped"][reason].as_u64().unwrap_or(0)
+}
+
+#[test]
+fn bad_frames_are_counted_and_harm_nobody() {
+    let daemon = Daemon::start();
+    let mut gateways = members(&daemon, "plant", &["pump", "hostile"]);
+    let mut hostile = gateways.pop().unwrap();
+    let mut pump = gateways.pop().unwrap();
+    let good = encode(&ToServer::Heartbeat(Heartbeat { request: 5, ..Heartbeat::default() }));
+    let mut newer = good.to_vec();
+    let at = newer.iter().position(|&b| b == b'v').unwrap();
+    newer[at + 1] = 99;
+
+    let raw = &hostile.socket;
+    raw.send("", 0).unwrap();
+    raw.send("not MessagePack", 0).unwrap();
+    raw.send(&good[..good.len() - 3], 0).unwrap();
+    raw.send([0xdd, 0xff, 0xff, 0xff, 0xff].as_slice(), 0).unwrap();
+    raw.send([0x81; 60_000].as_slice(), 0).unwrap();
+    raw.send(newer, 0).unwrap();
+    raw.send_multipart([good.as_slice(), good.as_slice()], 0).unwrap();
+    raw.send_multipart(vec!["x"; 300], 0).unwrap();
+    still_answers(&mut hostile, 1 << 40);
+    still_answers(&mut pump, 1 << 40);
+    let status = daemon.ask(&["status"]);
+    assert_eq!(dropped(&status, "malformed"), 5, "{status}");
+    assert_eq!(dropped(&status, "other version"), 1, "{status}");
+    assert_eq!(dropped(&status, "several frames"), 2, "{status}");
+
+    // Too long for libzmq already: the connection is cut, and made anew.
+    hostile.socket.send(vec![0x90; 100_000], 0).unwrap();
+    still_answers(&mut pump, 2 << 40);
+    hostile.reconnected();
+    hostile.until_member();
+}
+
+#[test]
+fn floods_are_limited_by_key() {
+    let daemon = Daemon::start();
+    let mut pump = members(&daemon, "plant", &["pump"]).pop().unwrap();
+    let context = zmq::Context::new();
+    let flood = dealer(&context, &daemon, &zmq::CurveKeyPair::new().unwrap());
+    flood.connect(&daemon.endpoint).unwrap();
+    flood.set_sndhwm(100_000).unwrap();
+    let message = encode(&ToServer::Heartbeat(Heartbeat { request: 9, ..Heartbeat::default() }));
+    for _ in 0..5_000 {
+        flood.send(message.as_slice(), 0).unwrap();
+    }
+    for request in 1..20_u64 {
+        still_answers(&mut pump, request << 40);
+    }
+    pump.until("the flood is seen", |_| {
+        dropped(&daemon.ask(&["status"]), "too many messages") > 1_000
+    });
+}
+
+#[test]
+fn without_curve_nobody_gets_in() {
+    let daemon = Daemon::start();
+    let mut pump = members(&daemon, "plant", &["pump"]).pop().unwrap();
+    let address = daemon.endpoint.strip_prefix("tcp://").unwrap();
+    let openings: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"\xff\0\0\0\0\0\0\0\x01\x7f\x03\0NULL",
+        &[0xff; 4096],
+        &[0; 4096],
+    ];
+    let mut strangers = Vec::new();
+    for opening in openings {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(opening).unwrap();
+        strangers.push(stream);
+    }
+    // A whole handshake, but without a key, and with the wrong server key.
+    let context = zmq::Context::new();
+    let plain = context.socket(zmq::DEALER).unwrap();
+    plain.set_linger(0).unwrap();
+    plain.connect(&daemon.endpoint).unwrap();
+    plain.send("hello", 0).unwrap();
+    let pair = zmq::CurveKeyPair::new().unwrap();
+    let wrong = dealer(&context, &daemon, &pair);
+    wrong.set_curve_serverkey(&pair.public_key).unwrap();
+    wrong.connect(&daemon.endpoint).unwrap();
+    wrong.send("hello", 0).unwrap();
+    for request in 1..5_u64 {
+        still_answers(&mut pump, request << 40);
+    }
+    let status = daemon.ask(&["status"]);
+    assert_eq!(status["connections"], 1, "{status}");
+    assert_eq!(status["pending"].as_array().unwrap().len(), 0);
+    for mut stream in strangers {
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(1))).unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert!(answer.len() < 200, "{} bytes", answer.len());
+    }
+}

@@ -1,0 +1,36 @@
+//! What the kernel knows of an interface.
+
+use crate::netlink::{Attributes, Family, Request, Socket, flags};
+
+const GET_LINK: u16 = 18;
+const ADDRESS: u16 = 1;
+const MASTER: u16 = 10;
+
+/// An interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Link {
+    /// Its Ethernet address.
+    pub(super) address: Option<[u8; 6]>,
+    /// The number of the bridge that it is in; 0 if it is in none.
+    pub(super) master: u32,
+}
+
+/// Asks for interface `ifindex`; `None` if there is none.
+pub(super) fn link(ifindex: u32) -> Option<Link> {
+    if ifindex == 0 {
+        return None;
+    }
+    // `struct ifinfomsg`.
+    let mut fixed = [0; 16];
+    fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
+    let mut request = Request::new(GET_LINK, flags::REQUEST | flags::ACK, &fixed);
+    let mut link = Link::default();
+    let read = |_: u16, body: &[u8]| {
+        let attributes = Attributes(body.get(16..).unwrap_or_default());
+        link.address = attributes.find(ADDRESS).and_then(|mac| mac.try_into().ok());
+        let master = attributes.find(MASTER).and_then(|number| number.first_chunk::<4>());
+        link.master = master.map_or(0, |bytes| u32::from_ne_bytes(*bytes));
+    };
+    Socket::open(Family::Route).ok()?.query(&mut request, read).ok()?;
+    Some(link)
+}

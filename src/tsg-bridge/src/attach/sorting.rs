@@ -1,0 +1,261 @@
+//! The kernel's rules against the matcher: random frames go into a real bridge with each attach that this
+//! kernel has, and it is looked where they come out.
+//!
+//! The daemon decides exactly, so what counts is that nothing passes that the matcher would not let pass; and
+//! that nothing is bothered that it would, as far as the kernel can tell.
+
+use super::{Frame, Handler, Kind, Outbox, Ports, Side, Verdict, probe, sockets, start, sys};
+use crate::attach::ethernet::Header;
+use crate::gate::reference::{flow, sealed};
+use crate::rules::{Plan, always_passes, frames};
+use proptest::strategy::{Strategy as _, ValueTree as _};
+use proptest::test_runner::TestRunner;
+use std::io::IoSlice;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use tsg_control::group::{Carriage, Fail, Mode, NonIp};
+use tsg_control::policy::Action;
+use tsg_esp::ip::{Outline, protocol};
+
+const PLANS: usize = 40;
+const FRAMES: usize = 100;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sorted {
+    Passes,
+    Daemon,
+    Dropped,
+}
+
+/// Where the matcher wants a packet.
+fn wanted(plan: &Plan, shot: &Shot) -> Sorted {
+    let Shot { outline, from, tags, .. } = shot;
+    if *tags == 2 {
+        // What is below a second tag the daemon alone can see.
+        let looks = plan.acts() || plan.non_ip != NonIp::Pass;
+        let looks = looks && !always_passes(outline, &plan.servers);
+        return if looks { Sorted::Daemon } else { Sorted::Passes };
+    }
+    if sealed(plan, outline) {
+        return if *from == Side::Lan { Sorted::Passes } else { Sorted::Daemon };
+    }
+    if always_passes(outline, &plan.servers) {
+        return Sorted::Passes;
+    }
+    if plan.acts() && outline.is_icmp_error() {
+        return Sorted::Daemon;
+    }
+    let flow = flow(outline);
+    match plan.effective().iter().map(|policy| policy.action(&flow)).max() {
+        None | Some(Action::Bypass) => Sorted::Passes,
+        Some(Action::Encrypt) => Sorted::Daemon,
+        Some(Action::Drop) => Sorted::Dropped,
+    }
+}
+
+/// What the kernel sees of these differs from what the matcher sees: it may be stricter.
+fn odd(outline: &Outline) -> bool {
+    const AUTHENTICATION: u8 = 51;
+    const ICMPV6: u8 = 58;
+    outline.unparsed
+        || outline.fragment.is_some()
+        || outline.is_icmp_error()
+        || outline.upper.is_none_or(|upper| matches!(upper.proto, AUTHENTICATION | ICMPV6))
+}
+
+/// Remembers the numbers of the packets that reach the daemon, and drops them.
+struct Recorder(Arc<Mutex<Vec<u16>>>);
+
+impl Handler for Recorder {
+    fn handle(&mut self, frame: &mut Frame<'_>, _: &mut Outbox) -> Verdict {
+        self.0.lock().unwrap().push(frames::number_of(frame.packet.bytes()));
+        Verdict::Drop
+    }
+
+    fn idle(&mut self) {}
+}
+
+/// A host's end of a cable.
+struct Host {
+    ifindex: u32,
+    socket: OwnedFd,
+    heard: Vec<u16>,
+    sentinel: bool,
+}
+
+const ARP_SENTINEL: [u8; 60] = {
+    let mut frame = [0xff; 60];
+    let header = [2, 0, 0, 0, 0, 2, 0x08, 0x06];
+    let mut at = 0;
+    while at < header.len() {
+        frame[6 + at] = header[at];
+        at += 1;
+    }
+    frame
+};
+
+impl Host {
+    fn new(name: &str) -> Self {
+        let ifindex = sockets::number(name);
+        let everything = [(0x06, 0, 0, 0xffff)];
+        let socket = sys::listener(ifindex, &everything).unwrap();
+        Self { ifindex, socket, heard: Vec::new(), sentinel: false }
+    }
+
+    fn send(&self, frame: &[u8]) {
+        sys::send_frame(&self.socket, self.ifindex, &[IoSlice::new(frame)]).unwrap();
+    }
+
+    fn listen(&mut self) {
+        let mut buffer = [0; 2_048];
+        while let Ok(frame) = sys::hear(&self.socket, &mut buffer) {
+            let Some(header) = Header::parse(&buffer[..frame.len]) else { continue };
+            match header.ether_type {
+                0x0806 => self.sentinel = true,
+                0x0800 | 0x86dd => self.heard.push(frames::number_of(&buffer[header.len..])),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn sh(line: &str) {
+    let output = Command::new("sh").args(["-ec", line]).output().unwrap();
+    assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A bridge between two cables, in a namespace of this thread's own.
+fn lay_out() -> Ports {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
+        ip link add lan0 type veth peer name plc
+        ip link add wan type veth peer name hmi
+        ip link add name br-tsg type bridge mcast_snooping 0
+        ip link set lan0 master br-tsg; ip link set wan master br-tsg
+        for i in lan0 wan plc hmi br-tsg; do ip link set $i up; done");
+    Ports { bridge: "br-tsg".into(), lan: vec!["lan0".into()], wan: "wan".into() }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn the_kernel_sorts_as_the_matcher_does() {
+    let ports = lay_out();
+    let probe = probe(&ports);
+    println!("{probe:?}");
+    for kind in Kind::ALL.into_iter().filter(|kind| probe.can(*kind)) {
+        let counts = sort_with(kind, &ports);
+        println!("{kind}: passed, to the daemon, dropped: {counts:?}");
+        assert!(counts.iter().all(|count| *count > 50), "{kind}: the frames say too little");
+    }
+}
+
+fn sort_with(kind: Kind, ports: &Ports) -> [usize; 3] {
+    let recorded = Arc::new(Mutex::new(Vec::new()));
+    let handlers: Vec<Box<dyn Handler>> = vec![Box::new(Recorder(Arc::clone(&recorded)))];
+    let mut running = start(kind, ports, handlers).unwrap();
+    let mut hosts = [Host::new("plc"), Host::new("hmi")];
+    let mut runner = TestRunner::deterministic();
+    let mut counts = [0; 3];
+    for _ in 0..PLANS {
+        let plan = Plan {
+            mode: Mode::Enforce,
+            fail: Fail::Closed,
+            ..frames::plan().new_tree(&mut runner).unwrap().current()
+        };
+        running.install(&plan).unwrap();
+        assert_eq!(running.status().gate, None);
+        let mut shots = Vec::new();
+        while shots.len() < FRAMES {
+            let frame = frames::frame().new_tree(&mut runner).unwrap().current();
+            let number = u16::try_from(shots.len()).unwrap();
+            shots.extend(Shot::new(frame, kind, number));
+        }
+        for shot in &shots {
+            hosts[usize::from(shot.from == Side::Wan)].send(&shot.frame);
+        }
+        settle(&mut hosts, &recorded, &plan);
+        let daemon: Vec<u16> = std::mem::take(&mut *recorded.lock().unwrap());
+        for (number, shot) in shots.iter().enumerate() {
+            let number = u16::try_from(number).unwrap();
+            let far = &hosts[usize::from(shot.from == Side::Lan)];
+            let sorted = match (daemon.contains(&number), far.heard.contains(&number)) {
+                (true, false) => Sorted::Daemon,
+                (false, true) => Sorted::Passes,
+                (false, false) => Sorted::Dropped,
+                (true, true) => panic!("{kind}: passed and queued: {shot:02x?}"),
+            };
+            let wanted = wanted(&plan, shot);
+            let stricter = sorted == Sorted::Daemon || sorted > wanted;
+            let fine = sorted == wanted || stricter && odd(&shot.outline);
+            assert!(fine, "{kind}: {sorted:?}, not {wanted:?}: {shot:02x?}\n{plan:#?}");
+            counts[sorted as usize] += 1;
+        }
+        for host in &mut hosts {
+            host.heard.clear();
+        }
+    }
+    running.detach().unwrap();
+    counts
+}
+
+#[derive(Debug)]
+struct Shot {
+    frame: Vec<u8>,
+    outline: Outline,
+    from: Side,
+    tags: usize,
+}
+
+impl Shot {
+    /// `None` for frames that say nothing here: not IP, malformed, or with a second tag, below which
+    /// br_netfilter does not look.
+    fn new(mut frame: Vec<u8>, kind: Kind, number: u16) -> Option<Self> {
+        frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+        let header = Header::parse(&frame)?;
+        let most = if kind == Kind::NfqueueIptables { 1 } else { 2 };
+        let version = super::ethernet::ether_type_of(&frame[header.len..])?;
+        let tags = header.link.vlans.tags().len();
+        if tags > most || version != header.ether_type {
+            return None;
+        }
+        let outline = Outline::parse(&frame[header.len..]).ok()?;
+        frames::number(&mut frame, header.len, number);
+        let from = if number.is_multiple_of(2) { Side::Lan } else { Side::Wan };
+        Some(Self { frame, outline, from, tags })
+    }
+}
+
+/// Waits until everything that was sent has come out somewhere: what was sent last has.
+fn settle(hosts: &mut [Host; 2], recorded: &Mutex<Vec<u16>>, plan: &Plan) {
+    const LAST: u16 = 0xfff0;
+    let [plc, hmi] = hosts;
+    let carriage = plan.carriages.iter().find_map(|carriage| match carriage {
+        Carriage::Protocol(number) => Some(*number),
+        Carriage::Udp(_) => None,
+    });
+    let mut frame = ARP_SENTINEL.to_vec();
+    frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
+    frame[12..14].copy_from_slice(&[0x08, 0]);
+    frame[14..34].fill(0);
+    frame[14] = 0x45;
+    frame[17] = 46;
+    frame[22] = 64;
+    frame[23] = carriage.unwrap_or(protocol::EXPERIMENT);
+    frame[26] = 10;
+    frame[30] = 10;
+    frames::number(&mut frame, 14, LAST);
+    hmi.send(&frame);
+    plc.send(&ARP_SENTINEL);
+    hmi.send(&ARP_SENTINEL);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    (plc.sentinel, hmi.sentinel) = (false, false);
+    while !(plc.sentinel && hmi.sentinel && recorded.lock().unwrap().contains(&LAST)) {
+        assert!(Instant::now() < deadline, "the last frame did not come out");
+        let sockets = [plc.socket.as_fd(), hmi.socket.as_fd()];
+        sys::wait(sockets.into_iter(), 5, |_| ()).unwrap();
+        plc.listen();
+        hmi.listen();
+    }
+}

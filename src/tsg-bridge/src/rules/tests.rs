@@ -1,0 +1,227 @@
+//! The texts as a reader sees them, and what the kernel's parsers say of them.
+
+use super::*;
+use crate::attach::Ports;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+use tsg_control::group::{Carriage, Fail, Mode, NonIp};
+use tsg_control::policy::Policy;
+
+const QUEUES: Queues = Queues { first: 25_300, count: 2 };
+
+fn ports() -> Ports {
+    Ports { bridge: "br-tsg".into(), lan: vec!["lan1".into(), "lan2".into()], wan: "wan".into() }
+}
+
+fn plan(rules: &[&str]) -> Plan {
+    let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+    Plan { policies: vec![Policy::new(rules)], ..Plan::unknown(Fail::Closed) }
+}
+
+/// The lines of one nft chain, without blanks around them.
+fn chain(text: &str, name: &str) -> Vec<String> {
+    let (_, rest) = text.split_once(&format!("chain {name} {{\n")).unwrap();
+    let (body, _) = rest.split_once("  }\n").unwrap();
+    body.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn the_bridge_table_reads_as_the_policy() {
+    let text =
+        bridge_text(&plan(&["encrypt proto=tcp,udp dest_port=502,500-510"]), &ports(), QUEUES);
+    assert!(text.starts_with(
+        "add table bridge tsg-wan\nflush table bridge tsg-wan\ntable bridge tsg-wan {\n"
+    ));
+    assert_eq!(
+        chain(&text, "forward"),
+        [
+            "type filter hook forward priority 0; policy accept;",
+            "iifname { \"lan1\", \"lan2\" } oifname \"wan\" goto out",
+            "iifname \"wan\" oifname { \"lan1\", \"lan2\" } goto in",
+        ]
+    );
+    assert_eq!(chain(&text, "daemon"), ["queue to 25300-25301"]);
+    assert_eq!(chain(&text, "refuse"), ["drop"]);
+    assert_eq!(
+        chain(&text, "in")[..2],
+        [
+            "meta protocol ip ip protocol 253 goto daemon",
+            "meta protocol ip6 meta l4proto 253 goto daemon",
+        ]
+    );
+    assert_eq!(chain(&text, "out")[0], "meta protocol ip ip protocol 253 accept");
+    assert_eq!(
+        chain(&text, "v4_known"),
+        ["ip protocol { 6, 17 } @th,16,16 500-510 goto daemon", "goto v4_known_1",]
+    );
+    assert_eq!(
+        chain(&text, "v4_known_1"),
+        ["ip protocol { 6, 17 } @th,0,16 500-510 goto daemon", "goto v4_known_2",]
+    );
+    assert_eq!(chain(&text, "v4_known_2"), ["accept"]);
+    assert_eq!(
+        chain(&text, "v6_no_ports"),
+        ["meta l4proto { 6, 17 } goto daemon", "goto v6_no_ports_1",]
+    );
+    assert_eq!(chain(&text, "v6_unknown"), ["goto daemon"]);
+}
+
+#[test]
+fn the_ingress_table_has_a_tap_for_each_port() {
+    let taps: Vec<String> = (0..3).map(|n| format!("tsg-tap{n}")).collect();
+    let plan = plan(&["drop proto=icmp", "encrypt src_ip=10.0.0.0/8,10.1.0.0/16,2001:db8::/32"]);
+    let text = netdev_text(&plan, &ports(), &taps, &[[2, 0, 0, 0, 0, 0xa]]);
+    assert_eq!(
+        chain(&text, "port-lan2"),
+        [
+            "type filter hook ingress device \"lan2\" priority 0; policy accept;",
+            "ether daddr 02:00:00:00:00:0a accept",
+            "goto out",
+        ]
+    );
+    assert_eq!(
+        chain(&text, "daemon"),
+        [
+            "iifname \"lan1\" fwd to \"tsg-tap0\"",
+            "iifname \"lan2\" fwd to \"tsg-tap1\"",
+            "iifname \"wan\" fwd to \"tsg-tap2\"",
+            "drop",
+        ]
+    );
+    assert_eq!(chain(&text, "refuse")[0], "iifname { \"lan1\", \"lan2\" } goto daemon");
+    assert_eq!(chain(&text, "v4_known"), ["ip protocol 1 goto refuse", "goto v4_known_1"]);
+    assert_eq!(chain(&text, "v4_known_1")[0], "ip protocol 1 goto v4_known_2");
+    assert_eq!(chain(&text, "v4_known_1")[1], "ip saddr 10.0.0.0/8 goto daemon");
+    assert_eq!(chain(&text, "v6_known_1")[1], "ip6 saddr 2001:db8::/32 goto daemon");
+}
+
+#[test]
+fn the_iptables_text_is_one_transaction_with_the_jump_first() {
+    let saved = "*mangle\n:FORWARD ACCEPT [0:0]\n:TSG/wan/top - [0:0]\n:TSG/wan/l9 - [1:2]\n:TSG/wan2/top - [0:0]\n\
+                 -A FORWARD -i eth9 -j ACCEPT\n-A FORWARD -j TSG/wan/top\nCOMMIT\n";
+    let existing = Existing::parse(saved, &ports());
+    let text = restore_text(
+        &plan(&[
+            "encrypt proto=tcp dest_port=502 src_ip=10.0.0.1,10.0.0.2 dest_ip=10.0.0.3,10.0.0.4",
+        ]),
+        &ports(),
+        QUEUES,
+        IpVersion::V4,
+        &existing,
+    );
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!((lines[0], lines[lines.len() - 1]), ("*mangle", "COMMIT"));
+    let at = |line: &str| lines.iter().position(|seen| *seen == line);
+    assert!(at("-D FORWARD -j TSG/wan/top") < at("-I FORWARD 1 -j TSG/wan/top"));
+    assert_eq!(at("-X TSG/wan/l9"), Some(lines.len() - 2));
+    assert!(at(":TSG/wan/l9 - [0:0]").is_some());
+    assert!(text.contains(
+        "-A TSG/wan/top -m physdev --physdev-is-bridged --physdev-in lan2 --physdev-out wan -g TSG/wan/out\n"
+    ));
+    let rung = "-A TSG/wan/k0 -p 6 -m multiport --dports 502 -s 10.0.0.1 -j TSG/wan/l1\n";
+    assert!(text.contains(rung));
+    assert!(text.contains("-A TSG/wan/l1 -d 10.0.0.4 -j TSG/wan/daemon\n"));
+    assert!(text.contains("-A TSG/wan/daemon -j NFQUEUE --queue-balance 25300:25301\n"));
+    assert!(Existing::fingerprint(saved, &ports()).contains("# not first"));
+    assert_eq!(
+        withdraw_text(&existing, &ports()),
+        "*mangle\n-D FORWARD -j TSG/wan/top\n-F TSG/wan/top\n-F TSG/wan/l9\n-X TSG/wan/top\n-X TSG/wan/l9\nCOMMIT\n"
+    );
+}
+
+#[test]
+fn fail_open_passes_what_nobody_takes_from_the_queue() {
+    let mut open = plan(&["encrypt proto=tcp"]);
+    open.fail = Fail::Open;
+    assert_eq!(
+        chain(&bridge_text(&open, &ports(), QUEUES), "daemon"),
+        ["queue flags bypass to 25300-25301"]
+    );
+    let text = restore_text(&open, &ports(), QUEUES, IpVersion::V6, &Existing::default());
+    assert!(text.contains("--queue-bypass"));
+}
+
+#[test]
+fn names_from_outside_never_get_into_a_text() {
+    let mut named = plan(&["encrypt proto=tcp dest_port=502"]);
+    named.policies[0].rules[0].name = "x\" drop; $(reboot)\n-X".into();
+    let taps = vec!["tsg-tap0".to_owned(); 3];
+    let texts = [
+        bridge_text(&named, &ports(), QUEUES),
+        netdev_text(&named, &ports(), &taps, &[]),
+        restore_text(&named, &ports(), QUEUES, IpVersion::V4, &Existing::default()),
+    ];
+    for text in texts {
+        assert!(!text.contains("reboot"));
+    }
+}
+
+/// Plans with everything in them.
+fn varied() -> Vec<Plan> {
+    let long: Vec<String> = (0..40).map(|n| format!("{}", 1_000 + 3 * n)).collect();
+    let long = format!("drop proto=udp dest_port={} src_port=5-9,7-20,21", long.join(","));
+    let rules = [
+        "bypass src_ip=10.0.0.0/8,10.0.0.9,192.0.2.1 dest_ip=2001:db8::1,198.51.100.0/24 proto=47,icmp",
+        "encrypt proto=tcp,udp,sctp src_port=1-3 dest_port=502,44818-44820 dest_ip=10.0.0.0/8,172.16.0.0/12",
+        &long,
+        "encrypt src_ip=2001:db8::/32,2001:db8:1::/48 proto=icmpv6,esp",
+        "drop dest_ip=0.0.0.0/0",
+    ];
+    let mut plans =
+        vec![plan(&rules), plan(&[]), Plan::unknown(Fail::Closed), Plan::unknown(Fail::Open)];
+    plans[0].policies.push(Policy::new(vec!["encrypt".parse().unwrap()]));
+    plans[0].carriages = vec![Carriage::Protocol(253), Carriage::Protocol(50), Carriage::Udp(4253)];
+    plans[0].servers =
+        vec!["192.0.2.10:5555".parse().unwrap(), "[2001:db8::10]:5555".parse().unwrap()];
+    plans[0].non_ip = NonIp::Only(vec![0x8892, 0x88b8]);
+    plans[1].mode = Mode::Learn;
+    plans[1].non_ip = NonIp::Drop;
+    plans[2].non_ip = NonIp::Only(Vec::new());
+    plans
+}
+
+/// What a program says of a text; nothing if it is well.
+fn says(program: &[&str], text: &str) -> String {
+    let mut child = Command::new(program[0])
+        .args(&program[1..])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    match output.status.success() {
+        true => String::new(),
+        false => format!("{}\n{text}", String::from_utf8_lossy(&output.stderr)),
+    }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn the_kernels_parsers_take_every_text() {
+    nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    let ports = ports();
+    let taps: Vec<String> = (0..3).map(|n| format!("tsg-tap{n}")).collect();
+    for name in ports.all().chain(taps.iter().map(String::as_str)) {
+        let made =
+            Command::new("ip").args(["tuntap", "add", name, "mode", "tap"]).status().unwrap();
+        assert!(made.success());
+    }
+    let mut checked = 0;
+    for plan in varied() {
+        // A kernel without nft_queue still parses the rest of the table.
+        let queue = chain(&bridge_text(&plan, &ports, QUEUES), "daemon").concat();
+        let bridge = bridge_text(&plan, &ports, QUEUES).replace(&queue, "drop");
+        assert_eq!(says(&["nft", "-c", "-f", "-"], &bridge), "");
+        let netdev = netdev_text(&plan, &ports, &taps, &[[2; 6], [4; 6]]);
+        assert_eq!(says(&["nft", "-c", "-f", "-"], &netdev), "");
+        for (program, version) in
+            [("iptables-restore", IpVersion::V4), ("ip6tables-restore", IpVersion::V6)]
+        {
+            let text = restore_text(&plan, &ports, QUEUES, version, &Existing::default());
+            assert_eq!(says(&[program, "--noflush", "--test"], &text), "");
+        }
+        checked += 4;
+    }
+    println!("{checked} texts checked");
+}

@@ -1,0 +1,246 @@
+//! How the key server brings new epochs and policy versions into force (DESIGN section 5).
+
+use super::group::{Group, LiveEpoch, MadeEpoch, Want};
+use super::record::Record;
+use super::{Gateway, Server};
+use crate::gateway::SILENCE;
+use crate::group::Cipher;
+use crate::keys::tek_check;
+use crate::message::{Announcement, Held};
+use crate::timeline::{Confirmed, LINGER, MOST_LIVE, Stage, Step};
+use std::collections::BTreeSet;
+use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::spi::Spi;
+use zeroize::Zeroizing;
+
+/// Pseudo-time counts from this long before an epoch was made, in milliseconds.
+const ORIGIN: u64 = 3_600_000;
+
+/// Beyond this sender number the group gets a new epoch.
+const MANY_SENDERS: u32 = Spi::MAX_SENDER / 4 * 3;
+
+/// Room for this many sender numbers of each member is announced with an epoch, so that those who
+/// come later or need more find it.
+const ROOM_PER_MEMBER: usize = 64;
+
+/// A member cannot push the epoch number further than this at once.
+const LONGEST_LEAP: u64 = 1 << 32;
+
+/// After a restored backup other members may hold epochs a little newer still: leave room.
+const LEAP_OVER: u64 = 16;
+
+/// Members that hold epochs which the server does not know cause at most one rekey in this many
+/// milliseconds.
+const LEAP_AGAIN: u64 = 10_000;
+
+impl Server {
+    /// The group shall have a new epoch.
+    pub(super) fn want_epoch(&mut self, name: &str, want: Want) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.want(want);
+        }
+    }
+
+    /// Moves every group on as far as it can go, and sends what members lack.
+    pub(super) fn advance(&mut self, now: u64) {
+        let names: Vec<_> = self.groups.keys().cloned().collect();
+        for name in &names {
+            self.advance_group(name, now);
+        }
+    }
+
+    /// Moves one group on as far as it can go, and sends what its members lack.
+    pub(super) fn advance_group(&mut self, name: &str, now: u64) {
+        self.rekey_when_due(name, now);
+        self.make_wanted_epoch(name, now);
+        while self.step(name, now) {}
+        self.make_wanted_epoch(name, now);
+        self.send_what_lacks(name, now);
+    }
+
+    fn rekey_when_due(&mut self, name: &str, now: u64) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let many = group.epochs.active().is_some_and(|entry| {
+            entry.item.made.as_ref().is_some_and(|made| made.next_sender > MANY_SENDERS)
+        });
+        let due = group.rekey_at().is_some_and(|at| now >= at) && !group.members.is_empty();
+        if (due || many) && group.epochs.prepared().is_none() {
+            group.want(Want::Routine);
+        }
+    }
+
+    fn make_wanted_epoch(&mut self, name: &str, now: u64) {
+        let all_aes = self.members(name).all(|gateway| gateway.record.aes);
+        let clock = self.clock;
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let Some(want) = group.wanted else { return };
+        let patience = group.delay(false).max(LINGER);
+        let may = match want {
+            Want::Routine => group.epochs.prepared().is_none() && group.epochs.room(now, patience),
+            Want::AtOnce => group.epochs.room(now, patience),
+            Want::Leaving => true,
+        };
+        if !may {
+            return;
+        }
+        let mut tek = Zeroizing::new([0; 32]);
+        self.random.fill(tek.as_mut());
+        let id = group.begin_epoch(want, Tek::new(*tek), clock, all_aes, now);
+        let record = group.record.clone();
+        self.records.push_back(Record::Group(record));
+        self.info(format!("{name}: epoch {id} is being prepared"));
+    }
+
+    /// One step of the group's timelines; gives whether there was one.
+    fn step(&mut self, name: &str, now: u64) -> bool {
+        let Some(group) = self.groups.get(name) else { return false };
+        if !group.moves() {
+            return false;
+        }
+        let grace = self.started.saturating_add(group.delay(false));
+        let members = || self.members(name);
+        let epochs = group.epochs.live().iter().map(|entry| {
+            let needed = entry.item.made.as_ref().filter(|_| entry.stage == Stage::Prepared);
+            let needed = needed.map(|made| (entry.item.id, made));
+            confirmed(members(), entry.revision, needed, now, grace)
+        });
+        let epochs: Vec<_> = epochs.collect();
+        let policies = group.policies.live().iter();
+        let policies = policies.map(|entry| confirmed(members(), entry.revision, None, now, grace));
+        let policies: Vec<_> = policies.collect();
+        let Some(group) = self.groups.get_mut(name) else { return false };
+        let end = |old: &LiveEpoch, new: &LiveEpoch| if new.revokes { now } else { old.ends };
+        let epoch = group.epochs.step(now, group.revision + 1, &epochs, end);
+        let over =
+            group.epochs.retain(|entry| entry.stage != Stage::Retiring || now < entry.item.ends);
+        let policy = group.policies.step(now, group.revision + 1, &policies, |_, _| now + 60_000);
+        if epoch.is_none() && policy.is_none() && !over {
+            return false;
+        }
+        group.revision += 1;
+        group.record.epochs = group.live_records();
+        if group.policies.live().len() == 1 {
+            group.record.previous = None;
+        }
+        let record = group.record.clone();
+        let in_force = group.epochs.active().map_or(0, |entry| entry.item.id);
+        let version = group.policies.active().map_or(0, |entry| entry.item.version);
+        self.records.push_back(Record::Group(record));
+        self.announcements.push_back(Announcement {
+            group: name.to_owned(),
+            epoch: in_force,
+            policy: version,
+        });
+        if epoch == Some(Step::Activated) {
+            self.info(format!("{name}: epoch {in_force} is in force"));
+        }
+        if policy == Some(Step::Activated) {
+            self.info(format!("{name}: policy {version} is in force"));
+        }
+        true
+    }
+
+    /// A member holds epochs that this server never made: it was restored from an old backup, or
+    /// set up anew. Count on from there, and get everybody into one epoch again.
+    pub(super) fn notice_held(&mut self, name: &str, holds: &[Held], now: u64) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let last = group.record.last_epoch;
+        let foreign = |held: &&Held| {
+            let leap = held.epoch.saturating_sub(last);
+            let other = |entry: &LiveEpoch| {
+                let made = entry.made.as_ref();
+                entry.id == held.epoch && made.is_some_and(|made| made.check != held.check)
+            };
+            (1..=LONGEST_LEAP).contains(&leap)
+                || group.epochs.live().iter().any(|entry| other(&entry.item))
+        };
+        let holds = holds.iter().take(MOST_LIVE + 1);
+        let Some(highest) = holds.filter(foreign).map(|held| held.epoch).max() else { return };
+        if group.leapt.is_some_and(|at| now < at + LEAP_AGAIN) {
+            return;
+        }
+        group.leapt = Some(now);
+        group.record.last_epoch = last.max(highest) + LEAP_OVER;
+        group.want(Want::AtOnce);
+        self.warn(format!(
+            "{name}: a member holds epoch {highest}, which this server did not make: counting on \
+             from there"
+        ));
+    }
+
+    /// A member without AES in a group whose epoch uses it: the group changes its cipher.
+    pub(super) fn suit_ciphers(&mut self, name: &str) {
+        let Some(group) = self.groups.get(name) else { return };
+        let newest = group.epochs.live().last().and_then(|entry| entry.item.made.as_ref());
+        let aes = newest.is_some_and(|made| made.suite == Suite::Aes256Gcm);
+        if aes && group.record.settings.cipher == Cipher::Auto {
+            let all_aes = self.members(name).all(|gateway| gateway.record.aes);
+            if !all_aes {
+                self.want_epoch(name, Want::Routine);
+            }
+        }
+    }
+}
+
+impl Group {
+    /// Prepares a new epoch; gives its number.
+    fn begin_epoch(&mut self, want: Want, tek: Tek, clock: u64, all_aes: bool, now: u64) -> u64 {
+        self.wanted = None;
+        self.revision += 1;
+        let live: BTreeSet<_> =
+            self.epochs.live().iter().map(|entry| Spi::byte_of(entry.item.id)).collect();
+        self.record.last_epoch += 1;
+        while live.contains(&Spi::byte_of(self.record.last_epoch)) {
+            self.record.last_epoch += 1;
+        }
+        let id = self.record.last_epoch;
+        // One that is dropped before it came into force may have been the one that leaves
+        // somebody behind: its promise is kept.
+        let dropped = self.epochs.prepared().filter(|entry| entry.item.revokes);
+        let promised = dropped.map(|entry| entry.deadline);
+        let revokes = want == Want::Leaving || promised.is_some();
+        let deadline = now + self.delay(revokes);
+        let deadline = promised.map_or(deadline, |promised| promised.min(deadline));
+        let room = (self.members.len() * ROOM_PER_MEMBER).next_power_of_two();
+        let made = MadeEpoch {
+            check: tek_check(&tek),
+            tek,
+            suite: self.record.settings.suite(all_aes),
+            carriage: self.record.settings.carriage(),
+            clock,
+            origin: now.saturating_sub(ORIGIN),
+            next_sender: 1,
+            highest_sender: u32::try_from(room).unwrap_or(u32::MAX).clamp(256, Spi::MAX_SENDER),
+        };
+        let epoch = LiveEpoch { id, revokes, ends: self.latest_end(now), made: Some(made) };
+        self.epochs.prepare(epoch, self.revision, now, deadline);
+        self.record.epochs = self.live_records();
+        id
+    }
+}
+
+/// What the members have confirmed of a revision; an epoch that is `needed` they must hold, too.
+fn confirmed<'a>(
+    members: impl Iterator<Item = &'a Gateway>,
+    revision: u64,
+    needed: Option<(u64, &MadeEpoch)>,
+    now: u64,
+    grace: u64,
+) -> Confirmed {
+    let mut answer = Confirmed::All;
+    for gateway in members {
+        let held = |session: &super::Session| {
+            needed.is_none_or(|(id, made)| {
+                session.holds(id, made.check)
+                    || (made.suite == Suite::Aes256Gcm && !gateway.record.aes)
+            })
+        };
+        match &gateway.session {
+            Some(session) if session.acked >= revision && held(session) => {}
+            Some(session) if now < session.heard + SILENCE => return Confirmed::No,
+            None if now < grace => return Confirmed::No,
+            Some(_) | None => answer = Confirmed::Online,
+        }
+    }
+    answer
+}

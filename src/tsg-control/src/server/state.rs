@@ -1,0 +1,214 @@
+//! What the key server sends its members: the state that each shall be in, and the map.
+
+use super::group::MadeEpoch;
+use super::record::PolicyRecord;
+use super::session::Session;
+use super::{Gateway, Server};
+use crate::keys::PublicKey;
+use crate::message::{
+    Epoch, EpochKeys, GroupSettings, Map, PolicyVersion, Reading, State, TekField, ToGateway,
+};
+use crate::timeline::Stage;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use tsg_esp::crypto::Suite;
+use tsg_esp::spi::Spi;
+
+/// One process of a gateway gets at most this many sender numbers in an epoch.
+const MOST_GRANTED: usize = 256;
+
+/// The map is sent at most this often, in milliseconds…
+const MAP_AGAIN: u64 = 200;
+
+/// …and less often in a large group: it goes to every member and names the machines of all.
+const MAP_AGAIN_SQUARE: u64 = 1_000;
+
+/// A map names at most this many machines: so it fits into a frame.
+const MOST_MAPPED: usize = 6_000;
+
+impl Server {
+    /// Sends the state to every member that is online and was not sent the newest, and the map.
+    pub(super) fn send_what_lacks(&mut self, name: &str, now: u64) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        let map_due = group.map_due.is_none_or(|at| now >= at);
+        if map_due && group.map_due.take().is_some() {
+            group.map_told = now;
+        }
+        let members: Vec<_> = group.members.iter().copied().collect();
+        // A state can raise the revision once more; then all need it again.
+        let mut revision = 0;
+        while self.groups.get(name).is_some_and(|group| group.revision != revision) {
+            revision = self.groups.get(name).map_or(0, |group| group.revision);
+            for &key in &members {
+                self.send_lacking(key, map_due, now);
+            }
+        }
+    }
+
+    /// Sends one member what it lacks.
+    pub(super) fn send_lacking(&mut self, to: PublicKey, map_due: bool, now: u64) {
+        let Some(gateway) = self.gateways.get(&to) else { return };
+        let Some(group) = self.groups.get(&gateway.record.group) else { return };
+        let Some(session) = gateway.online(now) else { return };
+        let (state, map) = (session.sent < group.revision, session.map_sent < group.map_revision);
+        if state {
+            self.send_state(to, 0, now);
+        }
+        if map && map_due {
+            self.send_map(to);
+        }
+    }
+
+    /// Sends one member the state that it shall be in; `request` is what it asked, or 0.
+    pub(super) fn send_state(&mut self, to: PublicKey, request: u64, now: u64) {
+        let Some(gateway) = self.gateways.get_mut(&to) else { return };
+        let Some(group) = self.groups.get_mut(&gateway.record.group) else { return };
+        let Some(session) = gateway.session.as_mut() else { return };
+        let first_open = group.first_open();
+        let mut epochs = Vec::new();
+        let mut raised = false;
+        for (stage, epoch) in group.epochs.stages_mut() {
+            let keys = match epoch.made.as_mut() {
+                Some(made) if made.suite == Suite::Aes256Gcm && !gateway.record.aes => continue,
+                // Closed by a revocation: nobody new needs it.
+                Some(_) if epoch.id < first_open => None,
+                Some(made) => {
+                    raised |= grant(epoch.id, made, session);
+                    Some(EpochKeys {
+                        tek: TekField(made.tek.clone()),
+                        suite: made.suite,
+                        carriage: made.carriage,
+                        clock: made.clock,
+                        origin: made.origin,
+                        ends: epoch.ends,
+                        senders: session.granted.get(&epoch.id).cloned().unwrap_or_default(),
+                        highest_sender: made.highest_sender,
+                    })
+                }
+                None => None,
+            };
+            epochs.push(Epoch { id: epoch.id, stage, revokes: epoch.revokes, keys });
+        }
+        if raised {
+            // All must know of the higher numbers before they are used.
+            group.revision += 1;
+            group.epochs.announce_again(group.revision);
+        }
+        let live = group.policies.live().iter();
+        let state = State {
+            request,
+            instance: self.instance,
+            revision: group.revision,
+            time: Reading { clock: self.clock, now },
+            group: group.record.name.clone(),
+            name: gateway.record.name.clone(),
+            epochs,
+            policies: live.map(|entry| policy_version(entry.stage, &entry.item)).collect(),
+            settings: GroupSettings::from(&group.record.settings),
+        };
+        session.sent = group.revision;
+        session.sent_at = now;
+        let live: BTreeSet<_> = group.epochs.live().iter().map(|entry| entry.item.id).collect();
+        session.granted.retain(|epoch, _| live.contains(epoch));
+        self.transmits.push_back((to, ToGateway::State(Box::new(state))));
+    }
+
+    /// A member has used up its numbers in an epoch that is to be used: it is sent new ones.
+    /// Gives whether it has had too many, so that the group needs a new epoch.
+    pub(super) fn refill(&mut self, to: PublicKey, now: u64) -> bool {
+        let Some(gateway) = self.gateways.get(&to) else { return false };
+        let Some(group) = self.groups.get(&gateway.record.group) else { return false };
+        let Some(session) = gateway.session.as_ref() else { return false };
+        let newest = group.epochs.live().iter().rev().find_map(|entry| {
+            entry.item.made.as_ref().map(|made| (entry.item.id, made.check))
+        });
+        let Some((epoch, check)) = newest else { return false };
+        if !session.holds(epoch, check) || session.left(epoch, check) > 0 || session.just_sent(now) {
+            return false;
+        }
+        if session.granted.get(&epoch).map_or(0, Vec::len) >= MOST_GRANTED {
+            return true;
+        }
+        self.send_state(to, 0, now);
+        false
+    }
+
+    fn send_map(&mut self, to: PublicKey) {
+        let Some(gateway) = self.gateways.get(&to) else { return };
+        let Some(group) = self.groups.get(&gateway.record.group) else { return };
+        let mine: BTreeSet<_> = gateway.behind().collect();
+        let others: BTreeSet<_> = self
+            .members(&gateway.record.group)
+            .filter(|other| other.record.key != to)
+            .flat_map(Gateway::behind)
+            .take(MOST_MAPPED)
+            .collect();
+        let map = Map {
+            instance: self.instance,
+            revision: group.map_revision,
+            mine: mine.into_iter().collect(),
+            others: others.into_iter().collect(),
+        };
+        let revision = group.map_revision;
+        if let Some(session) = self.gateways.get_mut(&to).and_then(|g| g.session.as_mut()) {
+            session.map_sent = revision;
+        }
+        self.transmits.push_back((to, ToGateway::Map(map)));
+    }
+
+    /// Who is behind whom has changed.
+    pub(super) fn map_changed(&mut self, name: &str, now: u64) {
+        if let Some(group) = self.groups.get_mut(name) {
+            group.map_revision += 1;
+            let members = group.members.len() as u64;
+            let pause = MAP_AGAIN.max(members.saturating_mul(members) / MAP_AGAIN_SQUARE);
+            let soon = now.max(group.map_told.saturating_add(pause));
+            group.map_due.get_or_insert(soon);
+        }
+    }
+}
+
+impl Gateway {
+    /// The machines behind it, as it reports them and as operators say.
+    fn behind(&self) -> impl Iterator<Item = IpAddr> {
+        self.record.machines.iter().chain(&self.record.pinned).copied()
+    }
+}
+
+fn policy_version(stage: Stage, item: &PolicyRecord) -> PolicyVersion {
+    PolicyVersion {
+        version: item.version,
+        stage,
+        policy: item.policy.clone(),
+        mode: item.mode,
+        non_ip: item.non_ip.clone(),
+        fail: item.fail,
+    }
+}
+
+/// Sender numbers for this process in this epoch, if it has none left. Gives whether a higher
+/// limit must be announced.
+fn grant(epoch: u64, made: &mut MadeEpoch, session: &mut Session) -> bool {
+    let granted = session.granted.get(&epoch).map_or(0, Vec::len);
+    // What was granted but is not yet held is still on its way.
+    let enough = match session.holds(epoch, made.check) {
+        true => session.left(epoch, made.check) > 0,
+        false => granted > 0,
+    };
+    if enough || granted >= MOST_GRANTED {
+        return false;
+    }
+    let numbers = session.granted.entry(epoch).or_default();
+    for _ in 0..session.wants {
+        if made.next_sender <= Spi::MAX_SENDER {
+            numbers.push(made.next_sender);
+            made.next_sender += 1;
+        }
+    }
+    // Early enough that all know the new limit when the first number above the old one is used.
+    let raise = made.highest_sender < Spi::MAX_SENDER && made.next_sender > made.highest_sender / 2;
+    while made.highest_sender < Spi::MAX_SENDER && made.next_sender > made.highest_sender / 2 {
+        made.highest_sender = (made.highest_sender * 2).min(Spi::MAX_SENDER);
+    }
+    raise
+}
