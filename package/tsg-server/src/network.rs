@@ -70,8 +70,8 @@ impl Network {
         router.set_router_mandatory(true)?;
         router.set_maxmsgsize(MAX_FRAME_TO_SERVER as i64)?;
         let publisher = secured(&context, zmq::PUB, identity, zap::ANNOUNCEMENTS)?;
-        // Subscriptions are group names.
-        publisher.set_maxmsgsize(256)?;
+        // Subscriptions are group names, but the handshake counts too.
+        publisher.set_maxmsgsize(4_096)?;
         let publish = bind(&publisher, &listen.address, listen.pub_port)?;
         let listen = bind(&router, &listen.address, listen.port)?;
         Ok(Self {

@@ -4,6 +4,7 @@
 //! pages will call the same. Checks, audit and the calls into the state machine are here and
 //! nowhere else.
 
+mod answer;
 mod audited;
 mod naming;
 mod order;
@@ -12,6 +13,7 @@ mod reveal;
 mod status;
 mod view;
 
+pub use answer::{Answer, Done, Refusal, RefusalKind};
 pub use audited::entry;
 pub use naming::GatewayName;
 pub use outcomes::{Outcome, Outcomes};
@@ -19,14 +21,13 @@ pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
 pub use status::{GatewayAlarm, Status};
 pub use view::{Approval, CreatedToken, PolicyView, ServerKey};
 
-use crate::database::{AuditRow, Database, PolicyRow};
+use crate::database::Database;
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
-use std::fmt;
 use std::net::IpAddr;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Action, Rule};
-use tsg_control::server::{GatewayView, GroupView, Server, TokenView};
+use tsg_control::server::Server;
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -178,106 +179,6 @@ pub enum Operation {
         most: u32,
     },
 }
-
-/// What came of an operation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", content = "value")]
-pub enum Answer {
-    /// It is done, and that is all there is to say.
-    Done(Done),
-    /// To [`Operation::Key`].
-    Key(ServerKey),
-    /// To [`Operation::Status`].
-    Status(Box<Status>),
-    /// To [`Operation::GatewayList`].
-    Gateways(Vec<GatewayView>),
-    /// To [`Operation::GatewayShow`].
-    Gateway(Box<GatewayView>),
-    /// To [`Operation::GatewayApprove`].
-    Approved(Approval),
-    /// To [`Operation::GatewayCommand`].
-    Commanded {
-        /// Number of the command, as the log names it.
-        command: u64,
-    },
-    /// To [`Operation::GatewayOutcome`].
-    Outcome(Outcome),
-    /// To [`Operation::GroupList`].
-    Groups(Vec<GroupView>),
-    /// To [`Operation::GroupShow`].
-    Group(Box<GroupView>),
-    /// To [`Operation::GroupKeys`].
-    Keys(RevealedGroup),
-    /// To [`Operation::PolicyShow`].
-    Policy(PolicyView),
-    /// To [`Operation::PolicySet`].
-    Accepted {
-        /// Number of the version.
-        version: u64,
-    },
-    /// To [`Operation::PolicyHistory`].
-    History(Vec<PolicyRow>),
-    /// To [`Operation::TokenCreate`].
-    Token(CreatedToken),
-    /// To [`Operation::TokenList`].
-    Tokens(Vec<TokenView>),
-    /// To [`Operation::Rekey`].
-    Rekeying {
-        /// Number of the new epoch.
-        epoch: u64,
-        /// Members seal in it already.
-        #[serde(default)]
-        in_force: bool,
-    },
-    /// To [`Operation::AuditList`].
-    Audit(Vec<AuditRow>),
-}
-
-/// Done, with what changed in words.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Done {
-    /// What is so now.
-    pub done: String,
-}
-
-/// Why an operation was not carried out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Refusal {
-    /// What kind of reason it is.
-    pub kind: RefusalKind,
-    /// The reason, for the operator.
-    pub message: String,
-}
-
-/// The kinds of reasons, for programs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RefusalKind {
-    /// There is no such thing.
-    NotFound,
-    /// It does not fit to what there is.
-    Conflict,
-    /// The operation itself is wrong.
-    Invalid,
-    /// This operator may not.
-    Forbidden,
-    /// The server cannot now.
-    Unavailable,
-}
-
-impl Refusal {
-    pub(crate) fn new(kind: RefusalKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into() }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Refusal {}
 
 /// Who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -114,7 +114,8 @@ pub struct Gateway {
     machines: BTreeSet<IpAddr>,
     counters: BTreeMap<String, u64>,
     alarms: Vec<String>,
-    /// The key server does not know this process: a registration must be answered by a state.
+    /// The key server may not know this process, or what it sent may be lost: a registration must
+    /// be answered by a state.
     registering: bool,
     questions: VecDeque<(u64, u64)>,
     next_request: u64,
@@ -259,6 +260,7 @@ impl Gateway {
     /// The connection to the key server was made anew: whatever was asked before is lost.
     pub fn handle_connected(&mut self, now: u64) {
         self.questions.clear();
+        self.registering = true;
         self.next_try = Some(now);
     }
 
@@ -500,13 +502,12 @@ impl Gateway {
                 self.keyring = Keyring::default();
             }
             self.keyring.take_over(state.epochs, now);
-            let policies = self.stay_in_force(state.policies);
             self.state = Some(Known {
                 instance: state.instance,
                 revision: state.revision,
                 group: state.group,
                 name: state.name,
-                policies,
+                policies: state.policies,
                 settings: state.settings,
             });
             self.events.extend([Event::Keys, Event::Policy, Event::Save]);
@@ -517,18 +518,6 @@ impl Gateway {
         // The answer says that the state was taken over, and brings the time.
         self.heartbeat(now);
         self.try_in(now, HEARTBEAT);
-    }
-
-    /// A policy version that is in force stays so: a server that starts again prepares it once
-    /// more, because it cannot know how far its members were.
-    fn stay_in_force(&self, mut policies: Vec<PolicyVersion>) -> Vec<PolicyVersion> {
-        for new in &mut policies {
-            let known = self.policies().iter().find(|known| {
-                PolicyVersion { stage: new.stage, ..PolicyVersion::clone(known) } == *new
-            });
-            new.stage = known.map_or(new.stage, |known| known.stage.max(new.stage));
-        }
-        policies
     }
 
     fn command(&mut self, command: Command, now: u64) {

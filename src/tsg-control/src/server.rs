@@ -79,6 +79,8 @@ pub struct Server {
     /// Random number of the clock that epochs are made by.
     clock: u64,
     started: u64,
+    /// The latest time that this machine was told.
+    latest: u64,
     groups: BTreeMap<String, Group>,
     gateways: BTreeMap<PublicKey, Gateway>,
     pending: BTreeMap<PublicKey, Stranger>,
@@ -119,6 +121,7 @@ impl Server {
             instance,
             clock,
             started: now,
+            latest: now,
             groups: BTreeMap::new(),
             gateways: stored.gateways.into_iter().map(gateway).collect(),
             pending: BTreeMap::new(),
@@ -181,6 +184,7 @@ impl Server {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: u64) {
+        self.latest = now;
         self.advance(now);
     }
 
@@ -203,13 +207,15 @@ impl Server {
             (stranger.first, stranger.last) = (now, now);
         }
         for group in self.groups.values_mut().filter(|group| !group.members.is_empty()) {
-            group.rebase(now);
+            group.rebase(self.latest, now);
         }
+        self.latest = now;
         self.advance(now);
     }
 
     /// A message of the gateway whose CURVE key is `from`.
     pub fn handle_message(&mut self, from: PublicKey, message: ToServer, now: u64) {
+        self.latest = now;
         match message {
             ToServer::Register(register) => self.register(from, register, now),
             ToServer::Heartbeat(heartbeat) => self.heartbeat(from, heartbeat, now),
@@ -253,8 +259,8 @@ impl Server {
         if let Some(session) = &mut gateway.session {
             session.registered(&register, now);
         }
+        // What it holds may still be of another group: that is judged with its first heartbeat.
         let group = gateway.record.group.clone();
-        self.notice_held(&group, &register.holds, now);
         self.suit_ciphers(&group);
         self.send_state(from, register.request, now);
         self.advance_group(&group, now);

@@ -199,13 +199,6 @@ impl<T> Timeline<T> {
         (self.entries.len() < before).then_some(Step::Retired)
     }
 
-    /// Takes out what is not to live any more, such as epochs whose time is over.
-    pub fn retain(&mut self, keep: impl Fn(&Entry<T>) -> bool) -> bool {
-        let before = self.entries.len();
-        self.entries.retain(keep);
-        self.entries.len() < before
-    }
-
     /// When [`Timeline::step`] has something to do even if nobody confirms anything.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         self.entries

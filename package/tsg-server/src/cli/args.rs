@@ -1,16 +1,15 @@
-//! The words of the command line, and the operation that each command is.
+//! The words of the command line.
 
-use super::policy_file;
+mod operation;
+mod value;
+
 use crate::logging::Target;
-use crate::operations::{GatewayName, Operation};
-use anyhow::{Result, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::time::Duration;
-use tsg_control::group::seconds;
-use tsg_control::message::{CommandKind, LogLevel};
+use tsg_control::message::CommandKind;
+use value::{command_kind, duration, range, setting};
 
 /// The TSG key server: lets gateways in, pushes policy, rotates keys.
 #[derive(Debug, Parser)]
@@ -242,169 +241,4 @@ pub(super) enum Token {
     List,
     /// Make a token worthless
     Revoke { id: u64 },
-}
-
-fn setting(text: &str) -> Result<(String, String), String> {
-    let split = text.split_once('=').ok_or("a setting is given as name=value")?;
-    Ok((split.0.to_owned(), split.1.to_owned()))
-}
-
-fn duration(text: &str) -> Result<u32, String> {
-    seconds(text).filter(|&s| s > 0).ok_or_else(|| "a time such as 90s, 15m, 24h, 7d".to_owned())
-}
-
-fn range(text: &str) -> Result<(u32, u32), String> {
-    let (first, last) = text.split_once("..").ok_or("two numbers such as 1..100")?;
-    match (first.parse(), last.parse()) {
-        (Ok(first), Ok(last)) => Ok((first, last)),
-        _ => Err("two numbers such as 1..100".to_owned()),
-    }
-}
-
-fn command_kind(text: &str) -> Result<CommandKind, String> {
-    Ok(match text {
-        "rekey" => CommandKind::Rekey,
-        "reload" => CommandKind::Reload,
-        "reregister" => CommandKind::Reregister,
-        "diagnostics" => CommandKind::Diagnostics,
-        "reboot" => CommandKind::Reboot,
-        _ => {
-            let level = match text.strip_prefix("log-level=") {
-                Some("error") => LogLevel::Error,
-                Some("warn") => LogLevel::Warn,
-                Some("info") => LogLevel::Info,
-                Some("debug") => LogLevel::Debug,
-                Some("trace") => LogLevel::Trace,
-                Some(_) | None => {
-                    return Err("one of rekey, reload, reregister, diagnostics, reboot, \
-                         log-level=error|warn|info|debug|trace"
-                        .to_owned());
-                }
-            };
-            CommandKind::LogLevel(level)
-        }
-    })
-}
-
-impl Command {
-    /// For how long to wait until what was ordered is so.
-    pub(super) fn waits(&self) -> Option<Duration> {
-        match self {
-            // The longest activation delay, and some.
-            Self::Rekey { wait, .. } => wait.then(|| Duration::from_secs(960)),
-            Self::Gateway(Gateway::Command { wait, .. }) => {
-                Some(Duration::from_secs((*wait).into()))
-            }
-            Self::Run(_)
-            | Self::Key
-            | Self::Status
-            | Self::Gateway(_)
-            | Self::Group(_)
-            | Self::Policy(_)
-            | Self::Token(_)
-            | Self::Audit { .. } => None,
-        }
-    }
-
-    /// The operation that it is.
-    pub(super) fn operation(&self) -> Result<Operation> {
-        use Operation as Op;
-        Ok(match self {
-            Self::Run(_) => bail!("`run` starts the server"),
-            Self::Key => Op::Key {},
-            Self::Status => Op::Status {},
-            Self::Gateway(command) => command.operation(),
-            Self::Group(command) => command.operation(),
-            Self::Policy(command) => command.operation()?,
-            Self::Token(command) => command.operation(),
-            Self::Rekey { group, .. } => Op::Rekey { group: group.clone() },
-            Self::Audit { last } => Op::AuditList { most: *last },
-        })
-    }
-}
-
-impl Gateway {
-    fn operation(&self) -> Operation {
-        use Operation as Op;
-        let named = |gateway: &String| GatewayName(gateway.clone());
-        match self {
-            Self::List => Op::GatewayList {},
-            Self::Show { gateway } => Op::GatewayShow { gateway: named(gateway) },
-            Self::Approve { gateway, group, fingerprint } => Op::GatewayApprove {
-                gateway: named(gateway),
-                group: group.clone(),
-                fingerprint: fingerprint.clone(),
-            },
-            Self::Revoke { gateway, reason } => {
-                Op::GatewayRevoke { gateway: named(gateway), reason: reason.clone() }
-            }
-            Self::Rename { gateway, name } => {
-                Op::GatewayRename { gateway: named(gateway), name: name.clone() }
-            }
-            Self::Remove { gateway } => Op::GatewayRemove { gateway: named(gateway) },
-            Self::Pin { gateway, machines } => {
-                Op::GatewayPin { gateway: named(gateway), machines: machines.clone() }
-            }
-            Self::Command { gateway, kind, .. } => {
-                Op::GatewayCommand { gateway: named(gateway), kind: kind.clone() }
-            }
-        }
-    }
-}
-
-impl Group {
-    fn operation(&self) -> Operation {
-        use Operation as Op;
-        match self {
-            Self::List => Op::GroupList {},
-            Self::Add { group } => Op::GroupAdd { group: group.clone() },
-            Self::Show { group } => Op::GroupShow { group: group.clone() },
-            Self::Set { group, settings } => {
-                Op::GroupSet { group: group.clone(), settings: settings.clone() }
-            }
-            Self::Remove { group } => Op::GroupRemove { group: group.clone() },
-            Self::Keys { group, reveal, senders } => {
-                Op::GroupKeys { group: group.clone(), reveal: *reveal, senders: *senders }
-            }
-        }
-    }
-}
-
-impl Policy {
-    fn operation(&self) -> Result<Operation> {
-        use Operation as Op;
-        Ok(match self {
-            Self::Show { group } => Op::PolicyShow { group: group.clone() },
-            Self::Set { group, file: Some(file), .. } => {
-                let policy = policy_file::read(file)?;
-                Op::PolicySet {
-                    group: group.clone(),
-                    rules: policy.rules,
-                    default_action: policy.default_action,
-                }
-            }
-            Self::Set { group, file: None, rule } => Op::PolicySet {
-                group: group.clone(),
-                rules: policy_file::rules(rule)?,
-                default_action: None,
-            },
-            Self::Check { file } => Op::PolicyCheck { rules: policy_file::read(file)?.rules },
-            Self::History { group } => Op::PolicyHistory { group: group.clone() },
-        })
-    }
-}
-
-impl Token {
-    fn operation(&self) -> Operation {
-        use Operation as Op;
-        match self {
-            Self::Create { group, expires, server } => Op::TokenCreate {
-                group: group.clone(),
-                lifetime: *expires,
-                servers: server.clone(),
-            },
-            Self::List => Op::TokenList {},
-            Self::Revoke { id } => Op::TokenRevoke { id: *id },
-        }
-    }
 }

@@ -161,6 +161,13 @@ impl Daemon {
         self.child.wait().unwrap()
     }
 
+    /// Ends it, and gives all that it logged.
+    pub(super) fn into_log(mut self) -> Vec<String> {
+        signal(&self, "TERM");
+        self.wait_end();
+        std::mem::take(&mut self.log)
+    }
+
     pub(super) fn log(&self) -> &[String] {
         &self.log
     }

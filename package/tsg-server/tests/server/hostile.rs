@@ -2,7 +2,7 @@
 
 use super::daemon::Daemon;
 use super::gateway::{TestGateway, dealer, members};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use tsg_control::message::{Heartbeat, ToGateway, ToServer, encode};
@@ -113,4 +113,36 @@ fn without_curve_nobody_gets_in() {
         let _ = stream.read_to_end(&mut answer);
         assert!(answer.len() < 200, "{} bytes", answer.len());
     }
+}
+
+#[test]
+fn who_does_not_read_keeps_nobody_waiting() {
+    let daemon = Daemon::start();
+    let mut gateways = members(&daemon, "plant", &["pump", "deaf"]);
+    let deaf = gateways.pop().unwrap();
+    let mut pump = gateways.pop().unwrap();
+    // From now on it takes a message and a few bytes.
+    deaf.socket.disconnect(&daemon.endpoint).unwrap();
+    deaf.socket.set_rcvhwm(1).unwrap();
+    deaf.socket.set_rcvbuf(2_048).unwrap();
+    deaf.socket.connect(&daemon.endpoint).unwrap();
+    let rule =
+        |n| json!({"action": "encrypt", "name": "x".repeat(60), "dest_ip": format!("192.0.2.{n}")});
+    let rules: Vec<Value> = (0..250).map(rule).collect();
+    let operation = json!({"policy_set": {"group": "plant", "rules": rules}});
+    let mut client = daemon.admin();
+    let mut slow = 0;
+    for request in 1..2_000_u64 {
+        assert!(client.ask(&operation).unwrap()["ok"].is_object());
+        deaf.say(&ToServer::Heartbeat(Heartbeat { request, ask: true, ..deaf.heartbeat() }));
+        pump.turn();
+        let status = client.ask(&json!({"status": {}})).unwrap();
+        slow = dropped(&status["ok"]["value"], "slow reader");
+        if slow > 0 {
+            println!("{request} policies");
+            break;
+        }
+    }
+    assert!(slow > 0);
+    still_answers(&mut pump, 1 << 40);
 }

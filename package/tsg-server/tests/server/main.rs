@@ -9,6 +9,7 @@
     reason = "a test may panic and print"
 )]
 
+mod announcements;
 mod crashes;
 mod daemon;
 mod disk;

@@ -208,3 +208,52 @@ fn advertised(packet: &[u8]) -> Option<IpAddr> {
     let target: [u8; 16] = packet.get(48..64)?.try_into().ok()?;
     Some(target.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(frame: &[u8], tag: Option<Tag>) -> Vec<(String, usize)> {
+        let mut list = Vec::new();
+        heard(frame, tag, Side::Lan, &mut |address, place: Place| {
+            list.push((address.to_string(), place.vlans.unwrap_or_default().tags().len()));
+        });
+        list
+    }
+
+    #[test]
+    fn arp_and_advertisements_tell_who_is_there() {
+        let mut arp = vec![0xff; 6];
+        arp.extend([2, 0, 0, 0, 0, 1, 0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1]);
+        arp.extend([192, 0, 2, 7, 0, 0, 0, 0, 0, 0, 192, 0, 2, 9]);
+        let tag = Tag { tpid: 0x8100, tci: 5 };
+        assert_eq!(told(&arp, None), [("192.0.2.7".to_owned(), 0)]);
+        assert_eq!(told(&arp, Some(tag)), [("192.0.2.7".to_owned(), 1)]);
+        for short in 0..arp.len() - 10 {
+            assert_eq!(told(&arp[..short], None), []);
+        }
+        let mut advertisement = vec![2; 12];
+        advertisement.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, 24, 58, 255]);
+        let address = |n| [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, n];
+        advertisement.extend(address(1));
+        advertisement.extend(address(2));
+        advertisement.extend([136, 0, 0, 0, 0, 0, 0, 0]);
+        advertisement.extend(address(3));
+        let expected = [("fd00::1".to_owned(), 0), ("fd00::3".to_owned(), 0)];
+        assert_eq!(told(&advertisement, None), expected);
+    }
+
+    #[test]
+    fn a_machine_is_told_once_until_it_moves() {
+        let mut machines = Machines::default();
+        let machine =
+            |mac| Machine { address: [192, 0, 2, 1].into(), mac: [mac; 6], side: Side::Lan };
+        machines.hear(machine(2));
+        machines.hear(machine(2));
+        assert_eq!(machines.take(), [machine(2)]);
+        machines.hear(machine(2));
+        assert_eq!(machines.take(), []);
+        machines.hear(machine(4));
+        assert_eq!(machines.take(), [machine(4)]);
+    }
+}

@@ -5,14 +5,15 @@ use super::listener::{self, Ears, Machine, Machines};
 use super::neighbours::{Neighbours, Place};
 use super::sockets::Interfaces;
 use super::{Counters, Handler, Kind, Link, Ports, Side, ingress, nfqueue};
-use crate::gate::Gate;
-use crate::rules::{Plan, Queues};
+use crate::gate::{self, Gate};
+use crate::rules::{Plan, Queues, always, always_passes};
 use anyhow::{Context as _, Result, bail};
 use core::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use tsg_control::group::Fail;
+use tsg_control::group::{Fail, NonIp};
+use tsg_esp::ip::Outline;
 
 /// What the threads of one attach share.
 #[derive(Debug)]
@@ -56,6 +57,25 @@ impl Shared {
     /// The plan that is in force, or is about to be.
     pub(super) fn plan(&self) -> Option<Arc<Plan>> {
         lock(&self.plan).clone()
+    }
+
+    /// Does this packet always pass? The rules do not look below a second tag, so those packets are asked about
+    /// here.
+    pub(super) fn always_passes(&self, packet: &[u8]) -> bool {
+        let plan = self.plan();
+        let servers = plan.as_ref().map_or(&[][..], |plan| &plan.servers);
+        Outline::parse(packet).is_ok_and(|outline| always_passes(&outline, servers))
+    }
+
+    /// Does a frame pass that is not IP? Nothing is known of `non_ip` without a plan, and then it does not.
+    pub(super) fn passes_not_ip(&self, ether_type: u16, link: &Link) -> bool {
+        let plan = self.plan();
+        always::passes_not_ip(ether_type, link.dst)
+            || plan.is_some_and(|plan| match &plan.non_ip {
+                NonIp::Pass => true,
+                NonIp::Drop => false,
+                NonIp::Only(types) => types.contains(&ether_type),
+            })
     }
 
     pub(super) fn ears(&self) -> MutexGuard<'_, Ears> {
@@ -195,14 +215,22 @@ impl Running {
     /// The rules cannot be loaded; those of the plan before are still in force. A gate that cannot be
     /// put up is no error: it is in [`status`](Self::status).
     pub fn install(&mut self, plan: &Plan) -> Result<()> {
-        let between: Vec<&Plan> = self.plan.iter().chain([plan]).collect();
+        let versions = plan.versions();
+        let before = self.plan.as_ref().map(Plan::versions).unwrap_or_default();
+        let between: Vec<&Plan> = before.iter().chain(&versions).collect();
         self.status.gate = told(self.gate.install(&between), "gate");
         *lock(&self.shared.plan) = Some(Arc::new(plan.clone()));
         let loaded = self.keeper.install(plan);
         self.status.rules = loaded.as_ref().err().map(|error| format!("{error:#}"));
         loaded?;
-        if self.plan.is_some() {
-            self.status.gate = told(self.gate.install(&[plan]), "gate");
+        if self.plan.is_none() {
+            // They are isolated at boot, until rules and gate stand.
+            if let Err(error) = gate::isolate(&self.ports, false) {
+                log::debug!("{error:#}");
+            }
+        } else {
+            let versions: Vec<&Plan> = versions.iter().collect();
+            self.status.gate = told(self.gate.install(&versions), "gate");
         }
         self.plan = Some(plan.clone());
         Ok(())
@@ -218,8 +246,12 @@ impl Running {
             self.keeper.doubt();
         }
         self.status.ports = self.shared.interfaces.complete();
+        if self.threads.iter().any(JoinHandle::is_finished) {
+            bail!("a thread of the attach has ended; restart the daemon");
+        }
         let Some(plan) = &self.plan else { return Ok(()) };
-        match self.gate.verify(&[plan]) {
+        let versions = plan.versions();
+        match self.gate.verify(&versions.iter().collect::<Vec<_>>()) {
             Ok(again) => {
                 self.status.reinstalled += u64::from(again);
                 self.status.gate = None;

@@ -54,7 +54,7 @@ impl Worker {
                 self.counters.in_clear += 1;
                 return Verdict::Pass;
             }
-            Judgement::Seal if !known && is_one_machine(outline.dst) => {
+            Judgement::Seal if view.has_map && !known && is_one_machine(outline.dst) => {
                 self.counters.unreached += 1;
                 self.shared.notes.put(Note::Unreached(outline.dst));
             }

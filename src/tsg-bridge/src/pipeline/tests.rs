@@ -104,6 +104,7 @@ fn view(sender: u32, mode: Mode, rules: &[&str]) -> View {
         policies: vec![policy(mode, rules)],
         mine: HashSet::from([IpAddr::from(mine)]),
         others: HashSet::from([IpAddr::from(other)]),
+        has_map: true,
         ..View::default()
     }
 }

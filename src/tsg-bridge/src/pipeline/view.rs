@@ -29,6 +29,8 @@ pub struct View {
     pub mine: HashSet<IpAddr>,
     /// Machines that other gateways of the group report.
     pub others: HashSet<IpAddr>,
+    /// The key server has said which machines these are.
+    pub has_map: bool,
     /// The largest IP packet on the WAN side.
     pub path_mtu: u16,
     /// What to do with packets that are too big once sealed.
@@ -46,6 +48,7 @@ impl Default for View {
             window: 4_000,
             mine: HashSet::new(),
             others: HashSet::new(),
+            has_map: false,
             path_mtu: 1_500,
             oversize: Oversize::Icmp,
             fail: Fail::Closed,

@@ -31,6 +31,12 @@ pub(crate) const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
 /// ICMPv6 types below this one are errors and quote a packet.
 pub(crate) const ICMPV6_FIRST_INFORMATION: u8 = 128;
 
+/// Does a frame that is not IP always pass, by its EtherType or by the group that it is sent to?
+pub(crate) fn passes_not_ip(ether_type: u16, dst: [u8; 6]) -> bool {
+    let link_group = dst.starts_with(&[0x01, 0x80, 0xc2, 0, 0]) && dst[5] < 0x10;
+    link_group || ETHER_TYPES.contains(&ether_type)
+}
+
 /// Does this packet always pass? `servers` are the key servers.
 pub fn always_passes(outline: &Outline, servers: &[SocketAddr]) -> bool {
     const TCP: u8 = 6;

@@ -174,26 +174,28 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
         prop::collection::vec(rule().prop_map(|r| r.parse().unwrap()), 0..6),
         prop::sample::select(&[Action::Bypass, Action::Bypass, Action::Drop]),
     )
-        .prop_map(|(rules, default_action)| Policy { rules, default_action });
-    let policies = prop::collection::vec(policy, 0..3);
+        .prop_map(|(rules, default_action)| Policy { rules, default_action })
+        .boxed();
+    let local = policy.clone().prop_map(|policy| Policy::new(policy.rules));
+    let policies = prop::collection::vec(policy, 0..2);
     let mode = prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
     let fail = prop::sample::select(&[Fail::Closed, Fail::Closed, Fail::Open]);
     let non_ip = prop_oneof![Just(NonIp::Pass), Just(NonIp::Drop), Just(NonIp::Only(vec![0x8892]))];
-    (policies, mode, fail, non_ip, any::<bool>()).prop_map(|(policies, mode, fail, non_ip, udp)| {
-        Plan {
-            policies,
-            mode,
-            fail,
-            carriages: match udp {
-                true => vec![Carriage::Udp(4253), Carriage::Protocol(50)],
-                false => vec![Carriage::Protocol(253)],
-            },
-            servers: vec![
-                SocketAddr::new(IpAddr::from([10, 0, 0, 3]), 5555),
-                "[fd00::3]:5555".parse().unwrap(),
-            ],
-            non_ip,
-        }
+    let parts = (policies, local, mode, fail, non_ip, any::<bool>());
+    parts.prop_map(|(policies, local, mode, fail, non_ip, udp)| Plan {
+        policies,
+        local,
+        mode,
+        fail,
+        carriages: match udp {
+            true => vec![Carriage::Udp(4253), Carriage::Protocol(50)],
+            false => vec![Carriage::Protocol(253)],
+        },
+        servers: vec![
+            SocketAddr::new(IpAddr::from([10, 0, 0, 3]), 5555),
+            "[fd00::3]:5555".parse().unwrap(),
+        ],
+        non_ip,
     })
 }
 

@@ -2,15 +2,18 @@
 
 use core::net::SocketAddr;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
-use tsg_control::policy::{Action, Policy};
+use tsg_control::policy::{Action, Policy, Rule};
 use tsg_esp::ip::protocol;
 
 /// Everything that decides how the kernel treats a packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// The policy; while it changes the old and the new one, of which the stricter counts. None: there is
-    /// no policy yet, and then `fail` decides between the always-pass list alone and everything.
+    /// The policy; while it changes the old and the new one: then the daemon judges what either of them
+    /// acts on, and the gate stops what both stop. None: there is no policy yet, and then `fail`
+    /// decides between the always-pass list alone and everything.
     pub policies: Vec<Policy>,
+    /// The gateway's own rules, which apply beside each of the policies: the stricter counts.
+    pub local: Policy,
     /// The group's mode.
     pub mode: Mode,
     /// What holds when the daemon does not.
@@ -28,6 +31,7 @@ impl Plan {
     pub fn unknown(fail: Fail) -> Self {
         Self {
             policies: Vec::new(),
+            local: Policy::default(),
             mode: Mode::Enforce,
             fail,
             carriages: vec![Carriage::Protocol(protocol::EXPERIMENT)],
@@ -42,12 +46,28 @@ impl Plan {
         seals && matches!(self.fail, Fail::Closed)
     }
 
-    /// The policies that apply, the one for "none yet" included.
+    /// The policies that apply at once, of which the strictest counts, the one for "none yet" included.
+    /// While the policy changes, what one version drops may be what the other lets through: the
+    /// daemon is asked, as about what is to be sealed.
     pub(crate) fn effective(&self) -> Vec<Policy> {
-        match (self.policies.as_slice(), self.fail) {
+        let local = (!self.local.rules.is_empty()).then(|| self.local.clone());
+        let versions = match (self.policies.as_slice(), self.fail) {
             ([], Fail::Closed) => vec![Policy { rules: Vec::new(), default_action: Action::Drop }],
             ([], Fail::Open) => Vec::new(),
-            (policies, _) => policies.to_vec(),
+            ([policy], _) => vec![policy.clone()],
+            (policies, _) => policies.iter().map(asks).collect(),
+        };
+        versions.into_iter().chain(local).collect()
+    }
+
+    /// A plan for each policy that may be in force.
+    pub(crate) fn versions(&self) -> Vec<Self> {
+        match self.policies.as_slice() {
+            [] => vec![self.clone()],
+            policies => policies
+                .iter()
+                .map(|p| Self { policies: vec![p.clone()], ..self.clone() })
+                .collect(),
         }
     }
 
@@ -78,6 +98,18 @@ impl Plan {
     pub(crate) fn servers_of(&self, v4: bool) -> Vec<SocketAddr> {
         distinct(self.servers.iter().copied().filter(|server| server.is_ipv4() == v4))
     }
+}
+
+/// The policy with everything that it drops handed to the daemon.
+fn asks(policy: &Policy) -> Policy {
+    let mut rules = policy.rules.clone();
+    for rule in rules.iter_mut().filter(|rule| rule.action == Action::Drop) {
+        rule.action = Action::Encrypt;
+    }
+    if policy.default_action != Action::Bypass {
+        rules.push(Rule::any(Action::Encrypt));
+    }
+    Policy::new(rules)
 }
 
 fn acts(policy: &Policy) -> bool {

@@ -5,7 +5,7 @@ use crate::attach::Ports;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
-use tsg_control::policy::Policy;
+use tsg_control::policy::{Action, Policy};
 
 const QUEUES: Queues = Queues { first: 25_300, count: 2 };
 
@@ -224,4 +224,19 @@ fn the_kernels_parsers_take_every_text() {
         checked += 4;
     }
     println!("{checked} texts checked");
+}
+
+#[test]
+fn while_the_policy_changes_the_daemon_judges() {
+    let version = |text: &str| Policy::new(vec![text.parse().unwrap()]);
+    let mut plan = Plan::unknown(Fail::Closed);
+    plan.policies = vec![version("drop proto=udp dest_port=161"), version("bypass proto=udp")];
+    plan.local = version("encrypt proto=tcp dest_port=23");
+    let effective = plan.effective();
+    assert_eq!(effective.len(), 3);
+    assert!(effective.iter().flat_map(|p| &p.rules).all(|rule| rule.action != Action::Drop));
+    let versions = plan.versions();
+    assert_eq!(versions.len(), 2);
+    assert!(versions.iter().all(|version| version.local == plan.local));
+    assert_eq!(versions[0].effective()[0].rules[0].action, Action::Drop);
 }

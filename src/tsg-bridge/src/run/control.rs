@@ -106,6 +106,9 @@ impl Control {
         if link.is_none() {
             log::info!("idle: no key server is set, or the gateway is switched off");
         }
+        if config.cache_keys {
+            log::warn!("option cache_keys: this version keeps no keys over a power cut");
+        }
         Ok(Self {
             servers: config.servers.iter().flat_map(addresses).collect(),
             before: memory::recall_policy(&folders),
@@ -157,7 +160,8 @@ impl Control {
 
     fn wait(&self) -> Result<()> {
         let now = boottime::now();
-        let next = [Some(self.looked_at + LOOK_AFTER), self.gateway.poll_timeout()];
+        let asked = self.gateway.poll_timeout().filter(|_| self.is_active());
+        let next = [Some(self.looked_at + LOOK_AFTER), asked];
         let next = next.into_iter().flatten().min().unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
         let descriptors = [self.signals.as_raw_fd(), self.wake.as_raw_fd()]
@@ -305,6 +309,7 @@ impl Control {
             window: self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000,
             mine: self.gateway.machines().iter().copied().collect(),
             others: self.gateway.map().others.iter().copied().collect(),
+            has_map: self.gateway.map().revision > 0,
             path_mtu: self.config.path_mtu.unwrap_or_else(|| self.data.path_mtu()),
             oversize: self.config.oversize,
             fail: self.config.fail,
@@ -314,10 +319,10 @@ impl Control {
     fn new_plan(&self) -> Plan {
         let policies = self.policies();
         let Some(newest) = policies.last() else {
-            return Plan { servers: self.servers.clone(), ..Plan::unknown(self.config.fail) };
+            let local = self.stricter_rules();
+            let servers = self.servers.clone();
+            return Plan { servers, local, ..Plan::unknown(self.config.fail) };
         };
-        let local = self.stricter_rules();
-        let local = (!local.rules.is_empty()).then_some(local);
         let carriages: Vec<_> =
             self.gateway.keys(boottime::now()).into_iter().map(|key| key.carriage).collect();
         let unknown = Plan::unknown(self.config.fail);
@@ -326,7 +331,8 @@ impl Control {
             mode: policies.iter().map(|version| version.mode).min().unwrap_or(unknown.mode),
             fail: newest.fail,
             non_ip: newest.non_ip.clone(),
-            policies: policies.iter().map(|v| v.policy.clone()).chain(local).collect(),
+            policies: policies.iter().map(|version| version.policy.clone()).collect(),
+            local: self.stricter_rules(),
             carriages: if carriages.is_empty() { unknown.carriages } else { distinct(carriages) },
             servers: self.servers.clone(),
         }
@@ -357,14 +363,13 @@ impl Control {
     }
 
     fn look_after(&mut self, now: u64) {
-        if now < self.looked_at + LOOK_AFTER || !self.is_active() {
-            self.looked_at = self.looked_at.max(now.saturating_sub(LOOK_AFTER - 1));
-            if !self.is_active() {
-                self.looked_at = now;
-            }
+        if now < self.looked_at + LOOK_AFTER {
             return;
         }
         self.looked_at = now;
+        if !self.is_active() {
+            return;
+        }
         if let Some(plan) = &self.plan {
             self.data.verify(plan, &self.shared);
         }
@@ -374,7 +379,9 @@ impl Control {
         let downstream = self.shared.downstream();
         self.machines
             .retain(|address, at| now < *at + FORGET_MACHINE && !downstream.contains(address));
-        self.unreached.retain(|_, at| now < *at + NAME_UNREACHED);
+        let others = &self.gateway.map().others;
+        self.unreached
+            .retain(|address, at| now < *at + NAME_UNREACHED && !others.contains(address));
         self.gateway.handle_machines(self.machines.keys().copied().collect(), now);
         let overview = self.overview(now);
         self.gateway.handle_counters(overview.counters, overview.alarms);

@@ -194,6 +194,11 @@ impl Capture {
         lines.iter().filter(|line| words.iter().all(|word| line.contains(word))).count()
     }
 
+    /// How many frames show this port in clear.
+    pub fn in_clear(&self, port: u16) -> usize {
+        self.count(&[&format!(".{port} > ")]) + self.count(&[&format!(".{port}: ")])
+    }
+
     /// Waits until a line holds all of these words.
     pub fn expect(&self, words: &[&str]) {
         wait_for(&format!("a frame with {words:?}"), || self.count(words) > 0);

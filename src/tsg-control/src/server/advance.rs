@@ -1,6 +1,6 @@
 //! How the key server brings new epochs and policy versions into force (DESIGN section 5).
 
-use super::group::{Group, LiveEpoch, MadeEpoch, Want};
+use super::group::{Group, LiveEpoch, MadeEpoch, POLICY_LINGER, Want};
 use super::record::Record;
 use super::{Gateway, Server};
 use crate::gateway::SILENCE;
@@ -111,17 +111,12 @@ impl Server {
         let Some(group) = self.groups.get_mut(name) else { return false };
         let end = |old: &LiveEpoch, new: &LiveEpoch| if new.revokes { now } else { old.ends };
         let epoch = group.epochs.step(now, group.revision + 1, &epochs, end);
-        let over =
-            group.epochs.retain(|entry| entry.stage != Stage::Retiring || now < entry.item.ends);
-        let policy = group.policies.step(now, group.revision + 1, &policies, |_, _| now + 60_000);
-        if epoch.is_none() && policy.is_none() && !over {
+        let policy = group.policies.step(now, group.revision + 1, &policies, |_, _| now + POLICY_LINGER);
+        if epoch.is_none() && policy.is_none() {
             return false;
         }
         group.revision += 1;
-        group.record.epochs = group.live_records();
-        if group.policies.live().len() == 1 {
-            group.record.previous = None;
-        }
+        group.record_timelines();
         let record = group.record.clone();
         let in_force = group.epochs.active().map_or(0, |entry| entry.item.id);
         let version = group.policies.active().map_or(0, |entry| entry.item.version);
@@ -197,7 +192,7 @@ impl Group {
         // One that is dropped before it came into force may have been the one that leaves
         // somebody behind: its promise is kept.
         let dropped = self.epochs.prepared().filter(|entry| entry.item.revokes);
-        let promised = dropped.map(|entry| entry.deadline);
+        let promised = dropped.map(|entry| entry.deadline).or(self.promised.take());
         let revokes = want == Want::Leaving || promised.is_some();
         let deadline = now + self.delay(revokes);
         let deadline = promised.map_or(deadline, |promised| promised.min(deadline));
@@ -214,7 +209,7 @@ impl Group {
         };
         let epoch = LiveEpoch { id, revokes, ends: self.latest_end(now), made: Some(made) };
         self.epochs.prepare(epoch, self.revision, now, deadline);
-        self.record.epochs = self.live_records();
+        self.record_timelines();
         id
     }
 }

@@ -9,6 +9,9 @@ use crate::timeline::{Stage, Timeline};
 use std::collections::BTreeSet;
 use tsg_esp::crypto::{Suite, Tek};
 
+/// A policy version that is no longer in force is accepted so long at most, in milliseconds.
+pub(super) const POLICY_LINGER: u64 = 60_000;
+
 /// A new epoch that is wanted, the more urgent the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Want {
@@ -28,6 +31,8 @@ pub(super) struct Group {
     pub(super) policies: Timeline<PolicyRecord>,
     pub(super) revision: u64,
     pub(super) wanted: Option<Want>,
+    /// When the revocation that `wanted` carries on must be in force.
+    pub(super) promised: Option<u64>,
     pub(super) map_revision: u64,
     pub(super) map_due: Option<u64>,
     pub(super) map_told: u64,
@@ -64,6 +69,7 @@ impl Group {
             policies: Timeline::default(),
             revision: 1,
             wanted: closing.then_some(Want::Leaving),
+            promised: None,
             map_revision: 1,
             map_due: None,
             map_told: 0,
@@ -79,15 +85,37 @@ impl Group {
             let live = LiveEpoch { id: epoch.id, revokes: false, ends, made: None };
             group.epochs.restore(live, stage, group.revision, now, ends);
         }
-        let newest = group.record.policy.clone();
-        match group.record.previous.clone() {
-            None => group.policies.restore(newest, Stage::Active, group.revision, now, 0),
+        group.restore_policies(now);
+        group
+    }
+
+    fn restore_policies(&mut self, now: u64) {
+        let (newest, revision) = (self.record.policy.clone(), self.revision);
+        let patience = now + self.delay(false);
+        match self.record.previous.clone() {
+            None => self.policies.restore(newest, Stage::Active, revision, now, 0),
+            Some(previous) if previous.retiring => {
+                let end = now + POLICY_LINGER;
+                self.policies.restore(previous, Stage::Retiring, revision, now, end);
+                self.policies.restore(newest, Stage::Active, revision, now, 0);
+            }
             Some(previous) => {
-                group.policies.restore(previous, Stage::Active, group.revision, now, 0);
-                group.policies.prepare(newest, group.revision, now, now + group.delay(false));
+                self.policies.restore(previous, Stage::Active, revision, now, 0);
+                self.policies.prepare(newest, revision, now, patience);
             }
         }
-        group
+    }
+
+    /// What is on disk of epochs and policies is as they stand now.
+    pub(super) fn record_timelines(&mut self) {
+        self.record.epochs = self.live_records();
+        let newest = self.record.policy.version;
+        let older = self.policies.live().iter().filter(|entry| entry.item.version != newest);
+        let previous = older.last().map(|entry| PolicyRecord {
+            retiring: entry.stage == Stage::Retiring,
+            ..entry.item.clone()
+        });
+        self.record.previous = previous;
     }
 
     /// Milliseconds that a change waits for members.
@@ -109,12 +137,11 @@ impl Group {
 
     /// A policy version that comes into force when all members have it.
     pub(super) fn prepare_policy(&mut self, next: PolicyRecord, now: u64) {
-        let in_force = self.policies.active().map(|entry| entry.item.clone());
         self.revision += 1;
         self.record.policy = next.clone();
-        self.record.previous = in_force;
         let deadline = now + self.delay(false);
         self.policies.prepare(next, self.revision, now, deadline);
+        self.record_timelines();
     }
 
     /// Something that applies at once has changed: members are sent a new state.
@@ -122,11 +149,15 @@ impl Group {
         self.revision += 1;
     }
 
-    /// The clock counts from `now` on. Nothing more is handed out of what was made by the old
+    /// The clock that showed `before` counts from `now` on. Nothing more is handed out of what was made by the old
     /// count; members that hold it go on with it until a new epoch is in force.
-    pub(super) fn rebase(&mut self, now: u64) {
-        let leaves = self.epochs.take_prepared().is_some_and(|epoch| epoch.revokes);
-        self.want(if leaves { Want::Leaving } else { Want::AtOnce });
+    pub(super) fn rebase(&mut self, before: u64, now: u64) {
+        let left = |deadline: u64| now.saturating_add(deadline.saturating_sub(before));
+        let prepared = self.epochs.prepared();
+        let leaving = prepared.filter(|entry| entry.item.revokes).map(|entry| entry.deadline);
+        self.promised = leaving.or(self.promised).map(left);
+        self.want(if leaving.is_some() { Want::Leaving } else { Want::AtOnce });
+        self.epochs.take_prepared();
         let latest = self.latest_end(now);
         for epoch in self.epochs.items_mut() {
             epoch.ends = latest;
@@ -189,7 +220,7 @@ impl Group {
 
     /// What a server that starts has to know of the epochs. Those that a revocation has closed are
     /// not among them.
-    pub(super) fn live_records(&self) -> Vec<EpochRecord> {
+    fn live_records(&self) -> Vec<EpochRecord> {
         let closing = self.wanted == Some(Want::Leaving)
             || self.epochs.prepared().is_some_and(|entry| entry.item.revokes);
         let steady = || self.epochs.live().iter().filter(|entry| entry.stage != Stage::Prepared);

@@ -270,7 +270,7 @@ impl Server {
             true => group.forget_epochs(),
             false => {
                 group.want(Want::Leaving);
-                group.record.epochs = group.live_records();
+                group.record_timelines();
             }
         }
         let record = group.record.clone();
@@ -441,5 +441,6 @@ fn policy_record(version: u64, policy: Policy, settings: &Settings) -> PolicyRec
         mode: settings.mode,
         non_ip: settings.non_ip.clone(),
         fail: settings.fail,
+        retiring: false,
     }
 }

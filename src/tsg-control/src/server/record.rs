@@ -70,7 +70,7 @@ pub struct GroupRecord {
     pub settings: Settings,
     /// The newest policy version that an operator gave.
     pub policy: PolicyRecord,
-    /// The version that was in force before, while the change to the newest still runs.
+    /// The version before, while the change to the newest still runs.
     #[serde(default)]
     pub previous: Option<PolicyRecord>,
     /// The highest epoch number that was ever used.
@@ -93,6 +93,9 @@ pub struct PolicyRecord {
     pub non_ip: NonIp,
     /// What happens without a key.
     pub fail: Fail,
+    /// A newer version is in force.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retiring: bool,
 }
 
 /// An epoch in which members may seal.
@@ -122,4 +125,9 @@ pub struct TokenRecord {
     /// The gateway that used it up.
     #[serde(default)]
     pub used_by: Option<PublicKey>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

@@ -36,6 +36,7 @@ pub(super) struct Session {
     /// The revision that it was last sent.
     pub(super) sent: u64,
     pub(super) sent_at: u64,
+    pub(super) refilled: Option<u64>,
     pub(super) map_sent: u64,
     pub(super) sealing: u64,
     pub(super) alarms: Vec<String>,
@@ -54,6 +55,7 @@ impl Session {
             acked: 0,
             sent: 0,
             sent_at: 0,
+            refilled: None,
             map_sent: 0,
             sealing: 0,
             alarms: Vec::new(),
@@ -96,8 +98,17 @@ impl Session {
     }
 
     /// Was it sent a state so lately that its answer may still be on the way?
-    pub(super) const fn just_sent(&self, now: u64) -> bool {
+    const fn just_sent(&self, now: u64) -> bool {
         now.abs_diff(self.sent_at) < CROSSING
+    }
+
+    /// It wants more sender numbers: not if they are on the way already.
+    pub(super) fn may_refill(&mut self, now: u64) -> bool {
+        let may = self.refilled.is_none_or(|at| now.abs_diff(at) >= CROSSING);
+        if may {
+            self.refilled = Some(now);
+        }
+        may
     }
 
     /// Does it hold this epoch, and know the time in it?

@@ -116,14 +116,15 @@ impl Server {
     /// A member has used up its numbers in an epoch that is to be used: it is sent new ones.
     /// Gives whether it has had too many, so that the group needs a new epoch.
     pub(super) fn refill(&mut self, to: PublicKey, now: u64) -> bool {
-        let Some(gateway) = self.gateways.get(&to) else { return false };
+        let Some(gateway) = self.gateways.get_mut(&to) else { return false };
         let Some(group) = self.groups.get(&gateway.record.group) else { return false };
-        let Some(session) = gateway.session.as_ref() else { return false };
+        let Some(session) = gateway.session.as_mut() else { return false };
         let newest = group.epochs.live().iter().rev().find_map(|entry| {
             entry.item.made.as_ref().map(|made| (entry.item.id, made.check))
         });
         let Some((epoch, check)) = newest else { return false };
-        if !session.holds(epoch, check) || session.left(epoch, check) > 0 || session.just_sent(now) {
+        let lacks = session.holds(epoch, check) && session.left(epoch, check) == 0;
+        if !lacks || !session.may_refill(now) {
             return false;
         }
         if session.granted.get(&epoch).map_or(0, Vec::len) >= MOST_GRANTED {

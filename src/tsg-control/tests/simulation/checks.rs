@@ -100,8 +100,15 @@ impl Checks {
         self.demand(views.len() <= 3, t, || format!("{} epochs live", views.len()));
         let bytes: BTreeSet<_> = views.iter().map(|view| Spi::byte_of(view.id)).collect();
         self.demand(bytes.len() == views.len(), t, || "two epochs have one byte".to_owned());
+        let group = member.gateway.names().map(|names| names.0.to_owned());
+        if group != member.group {
+            (member.group, member.newest) = (group, 0);
+        }
         let newest = views.iter().filter(|view| !view.prepared).map(|view| view.id).max();
-        self.demand(newest.is_none_or(|id| id >= member.newest), t, || {
+        // Someone who is thrown out can seal with what was only prepared, and so bring it into force
+        // early; then it is replaced.
+        let back = newest.is_some_and(|id| id < member.newest) && t >= self.excused;
+        self.demand(!back, t, || {
             format!("box {}: back from epoch {} to {newest:?}", member.index, member.newest)
         });
         member.newest = newest.unwrap_or(0);
@@ -227,6 +234,9 @@ impl Checks {
                 )
             });
         }
+        // Who is in after all was not thrown out: nobody was told so.
+        let inside: BTreeSet<_> = server.gateways(now).into_iter().filter(|view| view.reason.is_none()).map(|view| view.key).collect();
+        self.ghosts.retain(|ghost| ghost.back || !inside.contains(&ghost.key));
         self.acknowledged(server, now);
     }
 
@@ -309,13 +319,10 @@ impl World {
         });
     }
 
-    /// 4: after a quiet time all members of a group agree.
-    pub(crate) fn converged(&mut self) {
-        let t = self.t;
-        let Some(server) = &self.server else {
-            return self.checks.demand(false, t, || "no server".to_owned());
-        };
-        let now = self.server_time();
+    /// 4: after a quiet time all members of a group agree. Gives who does not, and why.
+    pub(crate) fn differences(&mut self) -> Result<(), String> {
+        let (t, now) = (self.t, self.server_time());
+        let server = self.server.as_ref().ok_or("no server")?;
         let groups = server.groups(now);
         for gateway in server.gateways(now) {
             let Some(member) = self.members.iter_mut().find(|member| member.key == gateway.key)
@@ -328,9 +335,9 @@ impl World {
                 (None, true) => "Pending",
                 (None, false) => "Member",
             };
-            self.checks.demand(standing.starts_with(expected), t, || {
-                format!("box {} should be {expected} and is {standing}", member.index)
-            });
+            if !standing.starts_with(expected) {
+                return Err(format!("box {} should be {expected} and is {standing}", member.index));
+            }
             let Some(group) = groups.iter().find(|group| group.name == gateway.group) else {
                 continue;
             };
@@ -339,24 +346,23 @@ impl World {
             }
             member.look(t);
             let sealing = member.views.iter().find(|view| view.sealing);
-            let newest = group.epochs.last();
-            let tek = server.reveal(&group.name).unwrap().pop().map(|epoch| *epoch.tek.expose());
-            self.checks.demand(
-                sealing.map(|view| (view.id, *view.tek.expose()))
-                    == newest.map(|epoch| epoch.id).zip(tek)
-                    && sealing.is_some_and(|view| view.error < 500 && view.origin.is_some())
-                    && gateway.current
-                    && member.policy() == group.policy_version
-                    && group.policy_in_force == group.policy_version,
-                t,
-                || {
-                    format!(
-                        "box {} did not converge: {:?}, group {group:?}, gateway {gateway:?}",
-                        member.index,
-                        brief(&member.views)
-                    )
-                },
-            );
+            let newest = group.epochs.last().map(|epoch| epoch.id);
+            let revealed = server.reveal(&group.name).map_err(|error| error.to_string())?.pop();
+            let tek = revealed.map(|epoch| *epoch.tek.expose());
+            let agree = sealing.map(|view| (view.id, *view.tek.expose())) == newest.zip(tek)
+                && sealing.is_some_and(|view| view.error < 500 && view.origin.is_some())
+                && gateway.current
+                && member.policy() == group.policy_version
+                && group.policy_in_force == group.policy_version;
+            if !agree {
+                let has = brief(&member.views);
+                return Err(format!(
+                    "box {} differs: {has:?}, {standing}, policy {}; {gateway:?}; {group:?}",
+                    member.index,
+                    member.policy()
+                ));
+            }
         }
+        Ok(())
     }
 }

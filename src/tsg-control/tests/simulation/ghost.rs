@@ -3,9 +3,11 @@
 use crate::member::{Link, Member, Packet, Secret};
 use crate::world::World;
 use tsg_control::gateway::{KeyView, pseudo_time};
+use tsg_control::keys::PublicKey;
 
 pub(crate) struct Ghost {
     pub(crate) who: usize,
+    pub(crate) key: PublicKey,
     /// It was let in again.
     pub(crate) back: bool,
     revoked: u64,
@@ -24,7 +26,7 @@ impl Ghost {
             let time = pseudo_time(local, view.origin?);
             Some((view, time))
         });
-        Self { who: member.index, back: false, revoked: t, revoke_delay, delay, held: held.collect() }
+        Self { who: member.index, key: member.key, back: false, revoked: t, revoke_delay, delay, held: held.collect() }
     }
 
     pub(crate) fn holds(&self, tek: &Secret) -> bool {

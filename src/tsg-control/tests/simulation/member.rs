@@ -72,6 +72,7 @@ pub(crate) struct Member {
     pub(crate) said: (u64, u64),
     /// The newest epoch that was in force here since it last had to forget all.
     pub(crate) newest: u64,
+    pub(crate) group: Option<String>,
 }
 
 impl Member {
@@ -103,6 +104,7 @@ impl Member {
             steps: (0, 0),
             said: (0, 0),
             newest: 0,
+            group: None,
         }
     }
 

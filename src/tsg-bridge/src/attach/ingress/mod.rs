@@ -10,20 +10,17 @@ mod stations;
 
 pub(super) use stations::Stations;
 
-use super::ethernet::{ARP, Header, IPV4, IPV6, Link};
+use super::ethernet::{Header, IPV4, IPV6, Link};
 use super::running::Shared;
 use super::sockets::Wire;
 use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
-use crate::rules::always_passes;
 use anyhow::{Context as _, Result};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Instant;
-use tsg_control::group::NonIp;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::ip::Outline;
 
 /// The longest frame that a TAP gives.
 const FRAME: usize = 65_536 + super::ethernet::LONGEST;
@@ -35,9 +32,6 @@ const PATIENCE_MS: u16 = 250;
 
 /// Frames that wait in a TAP before the kernel drops.
 const WAITING: i32 = 4_096;
-
-/// EtherTypes that pass whatever `non_ip` says: ARP, EAPOL, LLDP.
-const ALWAYS: [u16; 3] = [ARP, 0x888e, 0x88cc];
 
 /// Names for the TAPs, one for each of [`Ports::all`], that no interface has.
 pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
@@ -160,7 +154,7 @@ impl Worker {
             return self.not_ip(&header, whole, from, &exits);
         }
         if header.link.vlans.tags().len() > 1
-            && self.always_passes(&buffer[start + header.len..end])
+            && self.shared.always_passes(&buffer[start + header.len..end])
         {
             self.counters.passed += 1;
             let whole = &buffer[start..end];
@@ -208,23 +202,8 @@ impl Worker {
         }
     }
 
-    /// The rules do not look below a second tag, so what always passes comes here too.
-    fn always_passes(&self, packet: &[u8]) -> bool {
-        let plan = self.shared.plan();
-        let servers = plan.as_ref().map_or(&[][..], |plan| &plan.servers);
-        Outline::parse(packet).is_ok_and(|outline| always_passes(&outline, servers))
-    }
-
     fn not_ip(&mut self, header: &Header, whole: &[u8], from: Side, exits: &Exits) {
-        let link_group =
-            header.link.dst.starts_with(&[0x01, 0x80, 0xc2, 0, 0]) && header.link.dst[5] < 0x10;
-        let passes = ALWAYS.contains(&header.ether_type)
-            || link_group
-            || match self.shared.plan().as_ref().map(|plan| &plan.non_ip) {
-                Some(NonIp::Pass) => true,
-                Some(NonIp::Drop) | None => false,
-                Some(NonIp::Only(types)) => types.contains(&header.ether_type),
-            };
+        let passes = self.shared.passes_not_ip(header.ether_type, &header.link);
         if passes {
             self.counters.passed += 1;
             self.onward(from, exits, |wire, port| wire.send_frame(port, whole));

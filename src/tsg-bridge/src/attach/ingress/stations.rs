@@ -90,3 +90,35 @@ fn forwarding_table() -> Vec<([u8; 6], u32)> {
     table.truncate(MOST / 2);
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn mac(n: u8) -> [u8; 6] {
+        [2, 0, 0, 0, 0, n]
+    }
+
+    #[test]
+    fn the_newest_place_counts_for_as_long_as_a_bridge_believes_it() {
+        let now = Instant::now();
+        let mut stations = Stations::default();
+        stations.hear(mac(1), Side::Lan, 1, now);
+        stations.hear(mac(1), Side::Wan, 0, now);
+        stations.hear([1, 0, 0x5e, 0, 0, 1], Side::Lan, 0, now);
+        assert_eq!(stations.known(mac(1), now), Some((Side::Wan, 0)));
+        assert_eq!(stations.known(mac(1), now + LIFETIME), None);
+        assert_eq!(stations.known([1, 0, 0x5e, 0, 0, 1], now), None);
+    }
+
+    #[test]
+    fn a_flood_of_addresses_has_bounds() {
+        let now = Instant::now();
+        let mut stations = Stations::default();
+        for n in 0..3 * MOST {
+            let [a, b, c, d] = u32::try_from(n).unwrap().to_be_bytes();
+            stations.hear([2, 0, a, b, c, d], Side::Wan, 0, now);
+        }
+        assert!(stations.places.len() <= MOST);
+    }
+}

@@ -119,10 +119,16 @@ impl Worker {
     fn packet(&mut self, buffer: &mut [u8], mut queued: Queued) {
         self.counters.frames += 1;
         let inner = take_inner_tag(buffer, &mut queued);
+        if !matches!(queued.ether_type, IPV4 | IPV6) {
+            return self.not_ip(&queued);
+        }
         let Some(route) = self.route(&queued) else {
             self.counters.malformed += 1;
             return self.refuse(queued.id);
         };
+        if inner.is_some() && self.shared.always_passes(&buffer[queued.payload.clone()]) {
+            return self.accept(&queued, None);
+        }
         let addresses = addresses(&buffer[queued.payload.clone()]);
         if let (Some((src, _)), Some(mac), None) = (addresses, queued.hw_src, queued.link) {
             let place = Place { mac, vlans: None, side: route.from };
@@ -161,10 +167,20 @@ impl Worker {
         }
     }
 
+    /// Something below a second tag, where the rules do not look.
+    fn not_ip(&mut self, queued: &Queued) {
+        let passes = |link| self.shared.passes_not_ip(queued.ether_type, link);
+        if queued.link.as_ref().is_some_and(passes) {
+            self.accept(queued, None);
+        } else {
+            self.counters.dropped += 1;
+            self.refuse(queued.id);
+        }
+    }
+
     fn route(&self, queued: &Queued) -> Option<Route> {
         let interfaces = &self.shared.interfaces;
-        let ip = matches!(queued.ether_type, IPV4 | IPV6);
-        let (from, in_port) = interfaces.side_of(queued.from).filter(|_| ip)?;
+        let (from, in_port) = interfaces.side_of(queued.from)?;
         let lan_port = match from {
             Side::Lan => in_port,
             Side::Wan => interfaces.side_of(queued.to).map_or(0, |(_, out_port)| out_port),
@@ -231,7 +247,7 @@ fn bind_all(count: usize) -> Result<(u16, Vec<Socket>)> {
             return Ok((number + 1 - u16::try_from(count)?, sockets));
         }
     }
-    bail!("all netfilter queues from {FIRST_QUEUE} on are taken")
+    bail!("netfilter queues from {FIRST_QUEUE} on are all taken, or CAP_NET_ADMIN is missing")
 }
 
 fn bind(number: u16) -> io::Result<Socket> {
