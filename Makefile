@@ -1,6 +1,6 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-all lint clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
@@ -9,6 +9,10 @@ demo:
 # All tests that run in minutes.
 test:
 	@tests/run
+
+# And those that take long: a virtual machine, armv7, fuzzing.
+test-all:
+	@tests/run all
 
 lint:
 	@tests/lint
