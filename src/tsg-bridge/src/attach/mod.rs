@@ -3,7 +3,7 @@
 //!
 //! Three kinds of attach (DESIGN section 7) behind one interface: a queue from nftables' bridge family, a queue
 //! from iptables with br_netfilter, and an ingress hook on each port that takes frames out to a TAP.
-//! [`probe`] tells which of them this kernel can, [`start`] starts one, and [`Running`] is the handle on it:
+//! [`probe()`] tells which of them this kernel can, [`start`] starts one, and [`Running`] is the handle on it:
 //! its rules, its gate, its counters.
 //!
 //! Not here: what the rules say ([`crate::rules`]), the gate ([`crate::gate`]), and what is done to a packet.
@@ -32,7 +32,7 @@ pub use counters::Counters;
 pub use ethernet::{Link, Tag, Vlans};
 pub use frame::{Frame, Handler, Side, Verdict};
 pub use listener::Machine;
-pub use outbox::Outbox;
+pub use outbox::{Full, Outbox};
 pub use ports::Ports;
 pub use probe::{Finding, Probe, probe};
 pub use running::{Running, Status, start};

@@ -14,7 +14,7 @@ pub enum Family {
     Netfilter,
 }
 
-/// An open netlink socket. Answers must come within [`PATIENCE_MS`].
+/// An open netlink socket. Answers must come within three seconds.
 #[derive(Debug)]
 pub struct Socket {
     fd: OwnedFd,

@@ -2,7 +2,7 @@
 //!
 //! The daemon's matcher is the truth; the rules only spare it what surely passes or surely is dropped. A
 //! packet takes *passes*: first each policy's `drop` rules for the packet and for the packet with both ends
-//! swapped, then the same for `encrypt`; each pass is a chain ([`passes`]), and what cannot be told of a packet
+//! swapped, then the same for `encrypt`; each pass is a chain (`passes.rs`), and what cannot be told of a packet
 //! counts as matching (DESIGN section 6). Text is made by pure functions, loaded by [`crate::attach`].
 //!
 //! Names from outside never appear in it: rules are told apart by number, ports are checked

@@ -4,7 +4,7 @@
 //! always pass, is it sealed, what does the policy say. With several plans only what all of them stop is stopped.
 //! Reading is bounded and without loops; what cannot be read meets the strictest action of the policy.
 //!
-//! The order of questions is that of the Rust matcher: [`super::reference`] is the same in Rust, and a test
+//! The order of questions is that of the Rust matcher: `reference.rs` is the same in Rust, and a test
 //! throws frames at both.
 
 mod headers;
