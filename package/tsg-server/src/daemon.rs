@@ -82,7 +82,7 @@ pub fn run(options: &Options) -> Result<()> {
     let started = Reading::now()?;
     let clock = ServerClock::new(started);
     let server = Server::new(stored, Box::new(SystemRandom), clock.at(started));
-    let mut network = Network::open(&identity, &options.listen, &roster)?;
+    let network = Network::open(&identity, &options.listen, &roster)?;
     let admin = Admin::open(&options.socket)?;
     log::info!(
         "tsg-server {} listens on {}, announces on {}, obeys {}; key {}",
@@ -92,7 +92,6 @@ pub fn run(options: &Options) -> Result<()> {
         options.socket.display(),
         identity.public()
     );
-    network.forget_silent(clock.at(started));
     let mut daemon = Daemon {
         server,
         database,

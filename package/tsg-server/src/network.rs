@@ -110,7 +110,7 @@ impl Network {
         &self.router
     }
 
-    /// Looks for the next message. `now` is the server's time in milliseconds.
+    /// Looks for the next message. `now` is any time in milliseconds that only runs.
     ///
     /// # Errors
     /// The socket is broken.
@@ -199,7 +199,7 @@ impl Network {
         }
     }
 
-    /// Forgets peers that are silent; call it now and then.
+    /// Forgets peers that are silent; call it now and then, with the time of [`Self::receive`].
     pub fn forget_silent(&mut self, now: u64) {
         self.peers.forget_silent(now);
     }

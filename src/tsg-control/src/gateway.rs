@@ -477,9 +477,8 @@ impl Gateway {
     fn take_over(&mut self, state: State, now: u64) {
         let asked = self.answered(state.request);
         let known = self.state.as_ref();
-        let same = known.is_some_and(|known| {
-            known.instance == state.instance && known.group == state.group
-        });
+        let same = known
+            .is_some_and(|known| known.instance == state.instance && known.group == state.group);
         // Unasked it comes only from the server process that let this one in: what an earlier one
         // sent may be late.
         if asked.is_none() && !same {

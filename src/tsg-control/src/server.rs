@@ -330,7 +330,10 @@ impl Server {
             self.want_epoch(&name, Want::Routine);
         }
         let revision = |server: &Self| server.groups.get(&name).map_or(0, |group| group.revision);
-        if confirms || self.groups.get(&name).is_some_and(|group| group.wanted.is_some()) || revision(self) != newest {
+        if confirms
+            || self.groups.get(&name).is_some_and(|group| group.wanted.is_some())
+            || revision(self) != newest
+        {
             self.advance_group(&name, now);
         } else {
             let map_due = self.groups.get(&name).is_some_and(|group| group.map_due.is_none());

@@ -92,10 +92,10 @@ impl<T> Timeline<T> {
     }
 
     /// The clock jumped: everything stands where it stands since `now`, and moves on by `latest`.
-    pub fn rebase(&mut self, now: u64, latest: u64) {
+    pub fn rebase(&mut self, now: u64, latest: impl Fn(&T) -> u64) {
         for entry in &mut self.entries {
             entry.since = now;
-            entry.deadline = latest;
+            entry.deadline = latest(&entry.item);
         }
     }
 
@@ -170,7 +170,7 @@ impl<T> Timeline<T> {
             && (now >= self.entries[at].deadline || answer(at) != Confirmed::No)
         {
             let (older, newer) = self.entries.split_at_mut(at);
-            let Some(next) = newer.first_mut() else { return None };
+            let next = newer.first_mut()?;
             for entry in older {
                 // An earlier promise is kept where it is the shorter one.
                 let end = deadline(&entry.item, &next.item);

@@ -148,6 +148,25 @@ mod tests {
     }
 
     #[test]
+    fn a_jump_forgets_what_falls_out_and_nothing_else() {
+        let jumps = [1, 63, 64, 65, 128].into_iter().chain((WINDOW - 65..WINDOW + 130).step_by(7));
+        for jump in jumps.chain([WORDS as u32 * WORD_BITS * 3 - 1, 1 << 30]) {
+            let mut window = Window::new();
+            let full = 2 * WINDOW + 37;
+            for sequence in 1..=full {
+                window.mark(sequence).unwrap();
+            }
+            let newest = full + jump;
+            window.mark(newest).unwrap();
+            for sequence in newest - (WINDOW - 1)..=newest {
+                let marked = sequence <= full || sequence == newest;
+                let expected = if marked { Err(DropReason::Replayed) } else { Ok(()) };
+                assert_eq!(window.check(sequence), expected, "{sequence} after a jump of {jump}");
+            }
+        }
+    }
+
+    #[test]
     fn every_number_once_in_any_order_of_a_window() {
         let backwards: Vec<u32> = (1..=WINDOW).rev().collect();
         agrees_with_the_model(backwards.iter().copied().chain(backwards.iter().copied()));

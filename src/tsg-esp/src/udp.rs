@@ -78,6 +78,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_checksum_of_zero_is_sent_as_all_ones() {
+        let (src, dst) = (IpAddr::from([1u16; 8]), IpAddr::from([2u16; 8]));
+        let mut datagram = [0; HEADER_LEN + 2];
+        emit(&mut datagram, 4253, src, dst);
+        let [.., hi, lo, _, _] = datagram;
+        datagram[HEADER_LEN..].copy_from_slice(&[hi, lo]);
+        emit(&mut datagram, 4253, src, dst);
+        assert_eq!(datagram[6..8], [0xff, 0xff]);
+    }
+
+    #[test]
     fn tells_what_shares_the_port() {
         assert_eq!(Kind::of(&[0xff]), Kind::KeepAlive);
         assert_eq!(Kind::of(&[0, 0, 0, 0, 1]), Kind::Ike);

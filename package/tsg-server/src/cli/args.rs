@@ -134,16 +134,18 @@ impl From<LogTo> for Target {
     }
 }
 
-// GATEWAY below is a name, a fingerprint or its first digits, or a key.
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Gateway {
     /// All gateways, those that wait for approval first
     List,
     /// All that is known of one
-    Show { gateway: String },
+    Show {
+        /// Its name, its fingerprint or the first digits of that, or its key
+        gateway: String,
+    },
     /// Let one in; compare its fingerprint with `tsg fingerprint` on the box first
     Approve {
+        /// Its name, its fingerprint or the first digits of that, or its key
         gateway: String,
         /// The group that it joins
         #[arg(long)]
@@ -154,20 +156,36 @@ pub(super) enum Gateway {
     },
     /// Throw one out; its group is given new keys
     Revoke {
+        /// Its name, its fingerprint or the first digits of that, or its key
         gateway: String,
         /// Why; the gateway is told
         #[arg(long)]
         reason: String,
     },
     /// Give one another name
-    Rename { gateway: String, name: String },
+    Rename {
+        /// Its name, its fingerprint or the first digits of that, or its key
+        gateway: String,
+        /// The new name
+        name: String,
+    },
     /// Forget one; a member is thrown out by that
-    Remove { gateway: String },
+    Remove {
+        /// Its name, its fingerprint or the first digits of that, or its key
+        gateway: String,
+    },
     /// Say which machines are behind one, beyond those that it hears; none takes all back
-    Pin { gateway: String, machines: Vec<IpAddr> },
+    Pin {
+        /// Its name, its fingerprint or the first digits of that, or its key
+        gateway: String,
+        /// Addresses of the machines, all of them
+        machines: Vec<IpAddr>,
+    },
     /// Tell one to do something: rekey, reload, reregister, log-level=LEVEL, diagnostics, reboot
     Command {
+        /// Its name, its fingerprint or the first digits of that, or its key
         gateway: String,
+        /// What to do
         #[arg(value_parser = command_kind)]
         kind: CommandKind,
         /// Wait so many seconds for the outcome

@@ -38,9 +38,10 @@ pub(super) struct Talk {
 impl Daemon {
     /// Gives whether the daemon is to end.
     pub(super) fn turn(&mut self) -> Result<bool> {
-        let now = self.look_at_clock()?;
-        let end = self.take_signals(now)?;
-        self.take_messages(now)?;
+        self.look_at_clock()?;
+        let end = self.take_signals()?;
+        self.take_messages()?;
+        let now = self.now()?;
         self.take_orders(now);
         if self.server.poll_timeout(now).is_some_and(|due| due <= now + 50) {
             self.server.handle_timeout(now);
@@ -49,30 +50,28 @@ impl Daemon {
         Ok(end)
     }
 
-    fn look_at_clock(&mut self) -> Result<u64> {
+    fn look_at_clock(&mut self) -> Result<()> {
         let reading = Reading::now()?;
         if reading.boot < self.next_look {
-            return Ok(self.clock.at(reading));
+            return Ok(());
         }
         self.next_look = reading.boot + LOOK_AT_CLOCK;
-        let jump = self.clock.notice_jump(reading);
-        let now = self.clock.at(reading);
-        if let Some(jump) = jump {
+        if let Some(jump) = self.clock.notice_jump(reading) {
             self.jumps += 1;
             log::warn!("the machine's clock jumped by {jump} ms");
-            self.server.handle_clock_jump(now);
+            self.server.handle_clock_jump(self.clock.at(reading));
             self.note_changes("clock");
         }
-        self.network.forget_silent(now);
-        Ok(now)
+        self.network.forget_silent(reading.boot);
+        Ok(())
     }
 
-    fn take_signals(&mut self, now: u64) -> Result<bool> {
+    fn take_signals(&mut self) -> Result<bool> {
         while let Some(asked) = self.signals.next()? {
             match asked {
                 Asked::End => return Ok(true),
                 Asked::Nothing => {}
-                Asked::Rekey(operator) => self.rekey_all(&operator, now),
+                Asked::Rekey(operator) => self.rekey_all(&operator, self.now()?),
             }
         }
         Ok(false)
@@ -90,10 +89,13 @@ impl Daemon {
         });
     }
 
-    fn take_messages(&mut self, now: u64) -> Result<()> {
+    fn take_messages(&mut self) -> Result<()> {
         for _ in 0..MOST_MESSAGES {
-            match self.network.receive(now)? {
+            match self.network.receive(Reading::now()?.boot)? {
                 Received::Message(from, message) => {
+                    // Not before it was received: the answer tells a gateway what time it was
+                    // after it had asked.
+                    let now = self.now()?;
                     if let ToServer::Done(done) = &message {
                         self.outcomes.note(from, done);
                     }

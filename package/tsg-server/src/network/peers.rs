@@ -89,9 +89,8 @@ impl Peers {
         self.known.remove(key);
     }
 
-    /// Also after the clock went back: what was heard in the future is forgotten.
     pub(super) fn forget_silent(&mut self, now: u64) {
-        self.known.retain(|_, peer| now.abs_diff(peer.heard) < SILENT);
+        self.known.retain(|_, peer| now.saturating_sub(peer.heard) < SILENT);
     }
 }
 

@@ -2,11 +2,16 @@
 
 use super::daemon::{Daemon, PATIENCE};
 use super::gateway::members;
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Instant, SystemTime};
 use tsg_control::message::{Heartbeat, MAX_FRAME, ToGateway, ToServer, decode, encode};
 
 const MESSAGES: u64 = 10_000;
+
+fn wall_clock() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    since.as_millis().try_into().unwrap()
+}
 
 #[test]
 fn ten_thousand_messages() {
@@ -20,7 +25,9 @@ fn ten_thousand_messages() {
         assert!(Instant::now() < deadline, "{} are missing", missing.len());
         // What the limit on messages eats is asked again.
         let window: BTreeSet<u64> = missing.iter().copied().take(100).collect();
+        let mut asked = BTreeMap::new();
         for &request in &window {
+            asked.insert(request, wall_clock());
             let heartbeat = Heartbeat { request, ..beat.clone() };
             socket.send(encode(&ToServer::Heartbeat(heartbeat)).as_slice(), 0).unwrap();
         }
@@ -28,6 +35,11 @@ fn ten_thousand_messages() {
         while answered < window.len() && socket.poll(zmq::POLLIN, 200).unwrap() > 0 {
             let frame = socket.recv_bytes(0).unwrap();
             if let ToGateway::Pulse(pulse) = decode(&frame, MAX_FRAME).unwrap() {
+                // The server's time is that of an instant between question and answer.
+                let now = pulse.time.now;
+                let then = asked.get(&pulse.request).copied().unwrap_or(0);
+                assert!(now + 2 >= then, "{now} is before {then}");
+                assert!(now <= wall_clock() + 2);
                 answered += usize::from(missing.remove(&pulse.request));
             }
         }

@@ -256,4 +256,18 @@ mod tests {
         machines.hear(machine(4));
         assert_eq!(machines.take(), [machine(4)]);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_is_heard_nothing_breaks(
+            bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..120),
+            kind in proptest::sample::select(&[0x0806u16, 0x0800, 0x86dd, 0x8100]),
+        ) {
+            let mut frame = bytes;
+            if let Some(field) = frame.get_mut(12..14) {
+                field.copy_from_slice(&kind.to_be_bytes());
+            }
+            proptest::prop_assert!(told(&frame, None).len() <= 2);
+        }
+    }
 }

@@ -165,6 +165,10 @@ fn shared(text: &mut String, plan: &Plan) {
     }
 }
 
+/// With the protocol said: what nft would add of its own asks for the EtherType in the frame, which is the tag's
+/// where there is one.
+const ICMPV6: &str = "meta l4proto icmpv6 icmpv6 type";
+
 const CLASSES: [(Class, &str); 3] =
     [(Class::Known, "known"), (Class::NoPorts, "no_ports"), (Class::Unknown, "unknown")];
 
@@ -204,7 +208,7 @@ fn always_pass(lines: &mut Lines<'_>, plan: &Plan, version: Version) {
         Version::V6 => {
             let (first, last) = always::ND;
             let mld = set(always::MLD.iter()).replace(" }", &format!(", {first}-{last} }}"));
-            lines.add(format!("icmpv6 type {mld} accept"));
+            lines.add(format!("{ICMPV6} {mld} accept"));
             ("ip6", always::DHCPV6)
         }
     };
@@ -233,11 +237,11 @@ fn classify(lines: &mut Lines<'_>, version: Version) {
         }
         Version::V6 => {
             let last = always::ICMPV6_FIRST_INFORMATION - 1;
-            lines.add(format!("icmpv6 type 0-{last} goto daemon"));
+            lines.add(format!("{ICMPV6} 0-{last} goto daemon"));
             // An authentication header ends our walk, and the kernel walks on.
             lines.add("ip6 nexthdr ah goto v6_unknown");
             lines.add(format!("meta l4proto != {WITH_PORTS} goto v6_known"));
-            lines.add("frag frag-off != 0 goto v6_no_ports");
+            lines.add("meta protocol ip6 frag frag-off != 0 goto v6_no_ports");
             lines.add(format!("meta l4proto {WITH_PORTS} {SHOWN} goto v6_known"));
             lines.add(format!("meta l4proto {WITH_PORTS} goto v6_no_ports"));
             lines.add("goto v6_unknown");

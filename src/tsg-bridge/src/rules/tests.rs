@@ -180,19 +180,23 @@ fn varied() -> Vec<Plan> {
     plans
 }
 
-/// What a program says of a text; nothing if it is well.
+/// What a program says against a text; nothing if it is well.
+///
+/// An EtherType that is read from the frame is not well: with a tag it is the tag's.
 fn says(program: &[&str], text: &str) -> String {
     let mut child = Command::new(program[0])
         .args(&program[1..])
         .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
-    match output.status.success() {
+    let code = String::from_utf8_lossy(&output.stdout);
+    match output.status.success() && !code.contains("link header + 12") {
         true => String::new(),
-        false => format!("{}\n{text}", String::from_utf8_lossy(&output.stderr)),
+        false => format!("{code}{}\n{text}", String::from_utf8_lossy(&output.stderr)),
     }
 }
 
@@ -207,14 +211,15 @@ fn the_kernels_parsers_take_every_text() {
             Command::new("ip").args(["tuntap", "add", name, "mode", "tap"]).status().unwrap();
         assert!(made.success());
     }
+    const NFT: [&str; 5] = ["nft", "--debug=netlink", "-c", "-f", "-"];
     let mut checked = 0;
     for plan in varied() {
         // A kernel without nft_queue still parses the rest of the table.
         let queue = chain(&bridge_text(&plan, &ports, QUEUES), "daemon").concat();
         let bridge = bridge_text(&plan, &ports, QUEUES).replace(&queue, "drop");
-        assert_eq!(says(&["nft", "-c", "-f", "-"], &bridge), "");
+        assert_eq!(says(&NFT, &bridge), "");
         let netdev = netdev_text(&plan, &ports, &taps, &[[2; 6], [4; 6]]);
-        assert_eq!(says(&["nft", "-c", "-f", "-"], &netdev), "");
+        assert_eq!(says(&NFT, &netdev), "");
         for (program, version) in
             [("iptables-restore", IpVersion::V4), ("ip6tables-restore", IpVersion::V6)]
         {

@@ -154,7 +154,8 @@ impl Control {
         Ok(())
     }
 
-    fn is_active(&self) -> bool {
+    /// A key server is set, and the gateway is switched on.
+    pub(super) fn is_active(&self) -> bool {
         self.link.is_some()
     }
 

@@ -46,7 +46,7 @@ impl Data {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let attached = |bridge: &Bridge| Attached {
             ports: Ports {
-                bridge: bridge.device.clone().unwrap_or_else(|| "br-lan".to_owned()),
+                bridge: bridge.device.clone().unwrap_or_else(|| bridge_of(&bridge.wan)),
                 lan: bridge.lan.clone(),
                 wan: bridge.wan.clone(),
             },
@@ -179,6 +179,13 @@ impl Attached {
             self.trouble = trouble;
         }
     }
+}
+
+/// The bridge that a port is in; OpenWrt's usual one if it is in none yet.
+fn bridge_of(port: &str) -> String {
+    let master = std::fs::read_link(format!("/sys/class/net/{port}/master")).ok();
+    let name = master.as_deref().and_then(|path| path.file_name()?.to_str());
+    name.unwrap_or("br-lan").to_owned()
 }
 
 fn choose(wanted: Attach, ports: &Ports) -> Result<(Kind, String)> {

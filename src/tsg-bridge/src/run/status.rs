@@ -31,8 +31,10 @@ pub(super) fn overview(
     counters.extend(control.data.counters());
     counters.insert("senders_known".to_owned(), control.shared.senders_known() as u64);
     let mut alarms = Vec::new();
-    alarms.extend(standing_alarm(gateway.standing(), now));
-    alarms.extend(key_alarm(&keys, policy));
+    if control.is_active() {
+        alarms.extend(standing_alarm(gateway.standing(), now));
+        alarms.extend(key_alarm(&keys, policy));
+    }
     alarms.extend(unreached_alarm(&unreached, policy));
     if lease_failed {
         alarms.push("sequence numbers cannot be stored: nothing is sealed".to_owned());
@@ -58,7 +60,7 @@ pub(super) fn overview(
     let sealing = keys.iter().find(|key| key.sealing);
     let clock = gateway.clock();
     let json = json!({
-        "state": state(gateway.standing(), sealing),
+        "state": if control.is_active() { state(gateway.standing(), sealing) } else { "idle" },
         "connected": matches!(gateway.standing(), Standing::Member),
         "name": names.map(|(_, name)| name),
         "group": names.map(|(group, _)| group),

@@ -170,7 +170,7 @@ fn without_a_policy_only_what_always_passes_does() {
         lab.udp(At::Plc, "10.9.0.1:0").send_to(b"stopped", "10.9.0.2:9").unwrap();
         // A connection to the server's port is answered, if only by a refusal.
         let connect = |port| {
-            let script = "import socket; s = socket.socket(); s.settimeout(2); ";
+            let script = "import socket; s = socket.socket(); s.settimeout(5); ";
             let script = format!("{script} print(s.connect_ex((\"10.9.0.2\", {port})))");
             lab.run(At::Plc, &format!("echo \"{}\" | python3 -", script.replace('"', "\\\"")))
         };

@@ -102,6 +102,9 @@ impl Key {
 impl Keyring {
     /// What the key server lists is what lives.
     pub(super) fn take_over(&mut self, epochs: Vec<Epoch>, now: u64) {
+        // One that revokes closes those before it for a member, too, that does not hold it.
+        let in_force = epochs.iter().filter(|epoch| epoch.stage != Stage::Prepared);
+        let revoking = in_force.filter(|epoch| epoch.revokes).map(|epoch| epoch.id).max();
         let mut keys: Vec<Key> = Vec::new();
         for epoch in epochs.into_iter().take(MOST_LIVE) {
             let held = self.keys.iter().position(|key| key.id == epoch.id);
@@ -144,6 +147,9 @@ impl Keyring {
         keys.drain(..surplus);
         self.keys = keys;
         self.close_revoked(now);
+        for key in self.keys.iter_mut().filter(|key| revoking.is_some_and(|id| key.id < id)) {
+            key.closes.get_or_insert(now + CLOSING);
+        }
     }
 
     /// The epoch is in force. Gives whether that is news.

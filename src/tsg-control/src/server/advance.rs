@@ -111,7 +111,8 @@ impl Server {
         let Some(group) = self.groups.get_mut(name) else { return false };
         let end = |old: &LiveEpoch, new: &LiveEpoch| if new.revokes { now } else { old.ends };
         let epoch = group.epochs.step(now, group.revision + 1, &epochs, end);
-        let policy = group.policies.step(now, group.revision + 1, &policies, |_, _| now + POLICY_LINGER);
+        let policy =
+            group.policies.step(now, group.revision + 1, &policies, |_, _| now + POLICY_LINGER);
         if epoch.is_none() && policy.is_none() {
             return false;
         }

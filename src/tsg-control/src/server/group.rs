@@ -110,8 +110,8 @@ impl Group {
     pub(super) fn record_timelines(&mut self) {
         self.record.epochs = self.live_records();
         let newest = self.record.policy.version;
-        let older = self.policies.live().iter().filter(|entry| entry.item.version != newest);
-        let previous = older.last().map(|entry| PolicyRecord {
+        let mut older = self.policies.live().iter().filter(|entry| entry.item.version != newest);
+        let previous = older.next_back().map(|entry| PolicyRecord {
             retiring: entry.stage == Stage::Retiring,
             ..entry.item.clone()
         });
@@ -163,8 +163,10 @@ impl Group {
             epoch.ends = latest;
             epoch.made = None;
         }
-        self.epochs.rebase(now, latest);
-        self.policies.rebase(now, now + self.delay(false));
+        let first_open = self.first_open();
+        self.epochs.rebase(now, |epoch| if epoch.id < first_open { now } else { latest });
+        let soon = now + self.delay(false);
+        self.policies.rebase(now, |_| soon);
         self.map_told = now;
         self.map_due = self.map_due.map(|_| now);
         self.leapt = None;

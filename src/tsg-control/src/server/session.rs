@@ -75,7 +75,13 @@ impl Session {
 
     /// Takes in a sign of life, `newest` being the revision of its group. Gives whether it has
     /// confirmed something.
-    pub(super) fn beat(&mut self, heartbeat: &Heartbeat, instance: u64, newest: u64, now: u64) -> bool {
+    pub(super) fn beat(
+        &mut self,
+        heartbeat: &Heartbeat,
+        instance: u64,
+        newest: u64,
+        now: u64,
+    ) -> bool {
         let before = (self.acked, std::mem::take(&mut self.holds));
         self.heard = now;
         self.keep_holds(&heartbeat.holds);

@@ -119,9 +119,12 @@ impl Server {
         let Some(gateway) = self.gateways.get_mut(&to) else { return false };
         let Some(group) = self.groups.get(&gateway.record.group) else { return false };
         let Some(session) = gateway.session.as_mut() else { return false };
-        let newest = group.epochs.live().iter().rev().find_map(|entry| {
-            entry.item.made.as_ref().map(|made| (entry.item.id, made.check))
-        });
+        let newest = group
+            .epochs
+            .live()
+            .iter()
+            .rev()
+            .find_map(|entry| entry.item.made.as_ref().map(|made| (entry.item.id, made.check)));
         let Some((epoch, check)) = newest else { return false };
         let lacks = session.holds(epoch, check) && session.left(epoch, check) == 0;
         if !lacks || !session.may_refill(now) {

@@ -2,13 +2,11 @@
 
 use crate::ghost::Ghost;
 use crate::member::{Link, Member, Opened, Packet, Secret};
+use crate::truth::Truth;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet};
 use tsg_control::gateway::{KeyView, pseudo_time};
-use tsg_control::server::Server;
 use tsg_esp::spi::Spi;
-
-pub(crate) type Truth = BTreeMap<String, String>;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
@@ -45,7 +43,7 @@ pub(crate) struct Checks {
     /// What operators were told.
     pub(crate) truth: Truth,
     /// What they may find instead, because nobody was told.
-    open_end: Truth,
+    pub(crate) open_end: Truth,
     /// Until then anybody may lose packets.
     pub(crate) excused: u64,
     pub(crate) tally: Tally,
@@ -207,39 +205,6 @@ impl Checks {
         }
     }
 
-    /// 5: what an operator was told is on disk.
-    pub(crate) fn acknowledged(&mut self, server: &Server, now: u64) {
-        self.truth = truth(server, now);
-        self.open_end.clear();
-    }
-
-    pub(crate) fn died_within_a_turn(&mut self, before: Truth, server: &Server, now: u64) {
-        self.truth = before;
-        self.open_end = truth(server, now);
-        self.open_end.insert("died".to_owned(), String::new());
-    }
-
-    pub(crate) fn remembered(&mut self, server: &Server, now: u64) {
-        self.tally.crashes += 1;
-        let found = truth(server, now);
-        let keys: BTreeSet<_> = found.keys().chain(self.truth.keys()).collect();
-        for key in keys {
-            let fine = found.get(key) == self.truth.get(key)
-                || (!self.open_end.is_empty() && found.get(key) == self.open_end.get(key));
-            self.demand(fine, now, || {
-                format!(
-                    "after a crash {key} is {:?}, was {:?}",
-                    found.get(key),
-                    self.truth.get(key)
-                )
-            });
-        }
-        // Who is in after all was not thrown out: nobody was told so.
-        let inside: BTreeSet<_> = server.gateways(now).into_iter().filter(|view| view.reason.is_none()).map(|view| view.key).collect();
-        self.ghosts.retain(|ghost| ghost.back || !inside.contains(&ghost.key));
-        self.acknowledged(server, now);
-    }
-
     pub(crate) fn restored_backup(&mut self, t: u64) {
         self.ghosts.clear();
         self.excused = t + 150_000;
@@ -263,28 +228,6 @@ fn counted(counter: &mut (u64, u64), period: u64) -> u64 {
     }
     counter.1 += 1;
     counter.1
-}
-
-fn truth(server: &Server, now: u64) -> Truth {
-    let gateways = server.gateways(now).into_iter().filter(|view| !view.group.is_empty());
-    let gateways = gateways.map(|view| {
-        (
-            format!("gateway {}", view.key),
-            format!(
-                "{} in {}, revoked: {:?}, pinned: {:?}",
-                view.name, view.group, view.reason, view.pinned
-            ),
-        )
-    });
-    let groups = server.groups(now).into_iter().map(|view| {
-        (
-            format!("group {}", view.name),
-            format!("policy {}: {:?}, {:?}", view.policy_version, view.policy, view.settings),
-        )
-    });
-    let tokens = server.tokens().into_iter();
-    let tokens = tokens.map(|view| (format!("token {}", view.id), format!("{:?}", view.used_by)));
-    gateways.chain(groups).chain(tokens).collect()
 }
 
 pub(crate) fn brief(views: &[KeyView]) -> Vec<(u64, bool, bool, usize, bool)> {
@@ -317,52 +260,5 @@ impl World {
                 brief(&self.members[packet.from].views),
             )
         });
-    }
-
-    /// 4: after a quiet time all members of a group agree. Gives who does not, and why.
-    pub(crate) fn differences(&mut self) -> Result<(), String> {
-        let (t, now) = (self.t, self.server_time());
-        let server = self.server.as_ref().ok_or("no server")?;
-        let groups = server.groups(now);
-        for gateway in server.gateways(now) {
-            let Some(member) = self.members.iter_mut().find(|member| member.key == gateway.key)
-            else {
-                continue;
-            };
-            let standing = format!("{:?}", member.gateway.standing());
-            let expected = match (&gateway.reason, gateway.group.is_empty()) {
-                (Some(_), _) => "Revoked",
-                (None, true) => "Pending",
-                (None, false) => "Member",
-            };
-            if !standing.starts_with(expected) {
-                return Err(format!("box {} should be {expected} and is {standing}", member.index));
-            }
-            let Some(group) = groups.iter().find(|group| group.name == gateway.group) else {
-                continue;
-            };
-            if gateway.reason.is_some() {
-                continue;
-            }
-            member.look(t);
-            let sealing = member.views.iter().find(|view| view.sealing);
-            let newest = group.epochs.last().map(|epoch| epoch.id);
-            let revealed = server.reveal(&group.name).map_err(|error| error.to_string())?.pop();
-            let tek = revealed.map(|epoch| *epoch.tek.expose());
-            let agree = sealing.map(|view| (view.id, *view.tek.expose())) == newest.zip(tek)
-                && sealing.is_some_and(|view| view.error < 500 && view.origin.is_some())
-                && gateway.current
-                && member.policy() == group.policy_version
-                && group.policy_in_force == group.policy_version;
-            if !agree {
-                let has = brief(&member.views);
-                return Err(format!(
-                    "box {} differs: {has:?}, {standing}, policy {}; {gateway:?}; {group:?}",
-                    member.index,
-                    member.policy()
-                ));
-            }
-        }
-        Ok(())
     }
 }

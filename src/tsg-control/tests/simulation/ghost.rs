@@ -1,6 +1,7 @@
 //! A revoked gateway that does not obey: it keeps what it held and goes on sealing and listening.
 
 use crate::member::{Link, Member, Packet, Secret};
+use crate::plan::Plan;
 use crate::world::World;
 use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_control::keys::PublicKey;
@@ -12,21 +13,30 @@ pub(crate) struct Ghost {
     pub(crate) back: bool,
     revoked: u64,
     revoke_delay: u64,
-    /// The longest delay of a message.
-    delay: u64,
+    /// For messages on their way, and what a jump of the server's clock hides.
+    slack: u64,
     /// What it held, with pseudo-time at the moment of its revocation.
     held: Vec<(KeyView, u32)>,
 }
 
 impl Ghost {
-    pub(crate) fn of(member: &Member, t: u64, revoke_delay: u64, delay: u64) -> Self {
+    pub(crate) fn of(member: &Member, t: u64, revoke_delay: u64, plan: &Plan) -> Self {
         let local = member.local(t);
         let held = member.gateway.keys(local).into_iter();
         let held = held.filter_map(|view| {
             let time = pseudo_time(local, view.origin?);
             Some((view, time))
         });
-        Self { who: member.index, key: member.key, back: false, revoked: t, revoke_delay, delay, held: held.collect() }
+        let slack = 300 + 12 * plan.delay + if plan.jumps { 3_000 } else { 0 };
+        Self {
+            who: member.index,
+            key: member.key,
+            back: false,
+            revoked: t,
+            revoke_delay,
+            slack,
+            held: held.collect(),
+        }
     }
 
     pub(crate) fn holds(&self, tek: &Secret) -> bool {
@@ -45,7 +55,7 @@ impl Ghost {
         if link.since > self.revoked {
             at = at.max(link.since);
         }
-        Some(at + 1_000 + 300 + 12 * self.delay + if harsh { 40_000 } else { 0 })
+        Some(at + 1_000 + self.slack + if harsh { 40_000 } else { 0 })
     }
 }
 

@@ -5,14 +5,18 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a test reads its seed")]
 
+mod agreement;
 mod checks;
 mod disk;
 mod ghost;
+mod host;
 mod member;
 mod net;
 mod plan;
+mod plane;
 mod random;
 mod trouble;
+mod truth;
 mod world;
 
 use checks::Tally;

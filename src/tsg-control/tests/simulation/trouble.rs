@@ -127,7 +127,8 @@ impl World {
         member.gateway.handle_exhausted(epoch, sender, local);
         if view.senders.len() == 1 {
             // A spare cannot come from a server that is down.
-            let while_down = if self.plan.crashes || self.plan.partitions { 100_000 } else { 5_000 };
+            let while_down =
+                if self.plan.crashes || self.plan.partitions { 100_000 } else { 5_000 };
             member.excused = member.excused.max(t + while_down);
         }
         self.gateway_turn(who);
@@ -143,7 +144,7 @@ impl World {
                 let group = server.groups(now).into_iter().find(|group| group.name == view.group);
                 let delay = u64::from(group.map_or(5, |group| group.settings.revoke_delay)) * 1000;
                 let t = self.t;
-                let ghost = Ghost::of(&self.members[who], t, delay, self.plan.delay);
+                let ghost = Ghost::of(&self.members[who], t, delay, &self.plan);
                 self.checks.ghosts.retain(|ghost| ghost.who != who);
                 self.checks.ghosts.push(ghost);
                 self.checks.tally.ghosts += 1;

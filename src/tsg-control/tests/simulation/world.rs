@@ -2,7 +2,7 @@
 
 use crate::checks::{Checks, brief};
 use crate::disk::Disk;
-use crate::member::{Member, Opened, Packet};
+use crate::member::{Member, Packet};
 use crate::plan::Plan;
 use crate::random::Chance;
 use std::cmp::Reverse;
@@ -51,7 +51,7 @@ pub(crate) struct World {
     pub(crate) server_since: u64,
     /// The server's clock less the true time.
     pub(crate) server_ahead: i64,
-    server_timer: Option<u64>,
+    pub(crate) server_timer: Option<u64>,
     server_steps: (u64, u64),
     /// The server dies after so many more records and messages.
     pub(crate) dies_after: Option<u64>,
@@ -59,7 +59,7 @@ pub(crate) struct World {
     pub(crate) backups: Vec<Disk>,
     pub(crate) members: Vec<Member>,
     timers: Vec<u64>,
-    who: BTreeMap<PublicKey, usize>,
+    pub(crate) who: BTreeMap<PublicKey, usize>,
     /// No trouble from then on.
     pub(crate) quiet_from: u64,
     pub(crate) checks: Checks,
@@ -182,10 +182,7 @@ impl World {
                 Event::Save => member.saved = member.gateway.save(),
                 Event::Command(command) => commands.push(command.command),
                 Event::Standing => told = true,
-                Event::Keys
-                | Event::Policy
-                | Event::Machines
-                | Event::TokenSpent => {}
+                Event::Keys | Event::Policy | Event::Machines | Event::TokenSpent => {}
             }
         }
         let more = !commands.is_empty();
@@ -197,7 +194,9 @@ impl World {
         let member = &self.members[who];
         told |= before != brief(&member.views);
         if told {
-            self.tell(|| format!("box {who}: {:?} {:?}", member.gateway.standing(), brief(&member.views)));
+            self.tell(|| {
+                format!("box {who}: {:?} {:?}", member.gateway.standing(), brief(&member.views))
+            });
         }
         let member = &self.members[who];
         let due = member.gateway.poll_timeout().unwrap_or(u64::MAX / 2);
@@ -205,152 +204,5 @@ impl World {
         if more {
             self.gateway_turn(who);
         }
-    }
-
-    /// Makes records durable, then sends; the server may die at any point of this.
-    pub(crate) fn server_turn(&mut self) {
-        let Some(mut server) = self.server.take() else { return };
-        let before = self.checks.truth.clone();
-        let mut changed = false;
-        while let Some(record) = server.poll_record() {
-            if self.dies() {
-                self.checks.died_within_a_turn(before, &server, self.server_time());
-                return self.server_gone();
-            }
-            self.disk.put(record);
-            changed = true;
-        }
-        if changed {
-            self.checks.acknowledged(&server, self.server_time());
-        }
-        while let Some((key, message)) = server.poll_transmit() {
-            if self.dies() {
-                return self.server_gone();
-            }
-            if let Some(&to) = self.who.get(&key) {
-                self.send_to_gateway(to, &message);
-            }
-        }
-        while server.poll_announcement().is_some() {}
-        while let Some(event) = server.poll_event() {
-            self.tell(|| format!("server: {}", event.text));
-        }
-        let now = self.server_time();
-        self.server_timer =
-            server.poll_timeout(now).map(|at| at.saturating_add_signed(-self.server_ahead));
-        self.server = Some(server);
-    }
-
-    fn dies(&mut self) -> bool {
-        if let Some(left) = &mut self.dies_after {
-            *left = left.saturating_sub(1);
-        }
-        self.dies_after == Some(0)
-    }
-
-    /// It is dead: connections break, and it starts again after a while.
-    pub(crate) fn server_gone(&mut self) {
-        self.tell(|| "the server dies".to_owned());
-        self.server = None;
-        self.server_timer = None;
-        self.dies_after = None;
-        for member in &mut self.members {
-            member.link.up = false;
-            member.link.generation += 1;
-        }
-        let wait = match self.chance.below(4) {
-            0 => self.chance.between(40_000, 70_000),
-            _ => self.chance.between(100, 5_000),
-        };
-        self.later(self.t + wait, Happening::ServerStarts);
-    }
-
-    fn start_server(&mut self) {
-        let old = self.plan.backups && !self.backups.is_empty() && self.chance.happens(300);
-        let old = old && self.t + 100_000 < self.quiet_from.max(200_000);
-        if old {
-            let which = self.chance.below(self.backups.len());
-            self.disk = self.backups[which].clone();
-            self.checks.restored_backup(self.t);
-        }
-        self.tell(|| format!("the server starts{}", if old { " from a backup" } else { "" }));
-        let now = self.server_time();
-        let random = Box::new(self.chance.split());
-        let server = Server::new(self.disk.stored.clone(), random, now);
-        if !old {
-            self.checks.remembered(&server, now);
-        }
-        self.server = Some(server);
-        self.server_since = self.t;
-        self.server_turn();
-        for who in 0..BOXES {
-            let member = &mut self.members[who];
-            if member.views.iter().all(|view| view.prepared) {
-                // It rebooted meanwhile, and the new epoch may wait for others.
-                member.excused = member.excused.max(self.t + 20_000);
-            }
-            if !member.link.cut {
-                self.break_link(who);
-            }
-        }
-    }
-
-    fn talk(&mut self, who: usize) {
-        let again = self.t + self.chance.between(300, 900);
-        self.later(again, Happening::Talk(who));
-        self.talk_as_ghost(who);
-        let member = &mut self.members[who];
-        if member.viewed + 1_000 < self.t {
-            member.look(self.t);
-        }
-        let Some(mut packet) = member.seal(self.t, &mut self.chance) else {
-            self.checks.mute(member, self.t, self.plan.harsh);
-            return;
-        };
-        packet.counts = member.is_member() && self.t >= member.excused;
-        self.checks.sealed(member, &packet);
-        self.checks.ghosts_hear(
-            &packet,
-            &self.members[who].link,
-            self.server_since,
-            self.plan.harsh,
-        );
-        self.broadcast(&packet);
-    }
-
-    pub(crate) fn broadcast(&mut self, packet: &Packet) {
-        let at = self.t + self.chance.between(1, 5);
-        for to in (0..BOXES).filter(|&to| to != packet.from) {
-            self.later(at, Happening::Packet { to, packet: packet.clone() });
-        }
-    }
-
-    fn arrives(&mut self, to: usize, packet: &Packet) {
-        let member = &mut self.members[to];
-        if member.viewed + 1_000 < self.t {
-            member.look(self.t);
-        }
-        let opened = member.open(packet, self.t);
-        let local = member.local(self.t);
-        match opened {
-            Opened::Yes { prepared } => {
-                self.checks.opened(member, packet, self.t, self.server_since, self.plan.harsh);
-                if prepared {
-                    member.gateway.handle_authentic(packet.epoch, local);
-                    self.gateway_turn(to);
-                }
-            }
-            Opened::UnknownEpoch => {
-                member.gateway.handle_unknown_epoch(local);
-                self.gateway_turn(to);
-            }
-            Opened::WrongKey
-            | Opened::SenderTooHigh
-            | Opened::NoTime
-            | Opened::Over
-            | Opened::NotFresh
-            | Opened::PolicyUnknown => {}
-        }
-        self.lost_unless(to, packet, opened);
     }
 }

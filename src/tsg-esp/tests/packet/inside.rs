@@ -129,6 +129,16 @@ fn shapes_that_are_refused_before_any_key() {
 }
 
 #[test]
+fn an_outline_cannot_point_into_the_ip_header() {
+    let mut packet = ipv6(253, &noise(100, 1));
+    packet[8..16].copy_from_slice(&[1, 0, 0, 1, 0, 0, 0, 1]);
+    let mut outline = Outline::parse(&packet).unwrap();
+    outline.header_len = 8;
+    let header = open::Header::parse(&packet, &outline, &Form::TRANSPARENT);
+    assert_eq!(header, Err(DropReason::Malformed));
+}
+
+#[test]
 fn an_outline_of_another_packet_is_an_error_and_not_a_panic() {
     let absurd = Outline { header_len: 3, ..Outline::parse(&ipv6(253, &noise(99, 1))).unwrap() };
     let (mut sender, receiver) = pair(Suite::ChaCha20Poly1305);

@@ -111,6 +111,7 @@ fn both_directions_of_the_handshake_and_nothing_else() {
     for flags in [SYN, SYN | 0x10, SYN | 0xc0] {
         assert_eq!(clamped(&packet(flags), 1426).0, Some(1460));
     }
+    assert_eq!(clamped(&packet(SYN), 1460).0, None, "it is what it should be");
     for flags in [0x10, 0x11, 0x04] {
         assert_eq!(clamped(&packet(flags), 1426), (None, packet(flags)));
     }

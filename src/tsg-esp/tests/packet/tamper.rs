@@ -89,6 +89,16 @@ fn any_flipped_bit_fails_or_is_one_that_nothing_protects() {
 }
 
 #[test]
+fn a_restored_fragment_has_its_own_identification() {
+    let (mut sender, receiver) = pair(Suite::ChaCha20Poly1305);
+    let packet = ipv4(17, &[], 0x1234, 0x2000, &noise(16, 1));
+    let mut sealed = sealed(&mut sender, &packet, &Form::TRANSPARENT);
+    v4::Header::new_checked(&mut sealed[..]).unwrap().set_id(0x4321);
+    let (_, opened) = open(&receiver, &sealed, &Form::TRANSPARENT).unwrap();
+    assert_eq!(opened, packet);
+}
+
+#[test]
 fn truncation_at_every_length_fails() {
     for form in FORMS {
         for packet in [ipv4(17, &[], 7, 0, &noise(50, 3)), ipv6(17, &noise(50, 3))] {

@@ -190,4 +190,23 @@ mod tests {
         let message = Messages(&bytes).next().unwrap();
         assert_eq!(Queued::parse(&message, &bytes), None);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_the_payload_lies_in_the_datagram(
+            mut bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 16..300),
+            sound in proptest::prelude::any::<bool>(),
+        ) {
+            if sound {
+                let len = u32::try_from(bytes.len()).unwrap();
+                bytes[..4].copy_from_slice(&len.to_ne_bytes());
+                bytes[4..6].copy_from_slice(&PACKET.to_ne_bytes());
+            }
+            for message in Messages(&bytes) {
+                if let Some(queued) = Queued::parse(&message, &bytes) {
+                    proptest::prop_assert!(bytes.get(queued.payload).is_some());
+                }
+            }
+        }
+    }
 }
