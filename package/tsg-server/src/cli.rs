@@ -11,7 +11,6 @@ mod tshark;
 mod wait;
 
 use crate::daemon;
-use crate::logging::{self, Target};
 use crate::network::Listen;
 use crate::operations::Answer;
 use anyhow::{Result, ensure};
@@ -20,6 +19,7 @@ use clap::Parser as _;
 use client::Client;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use tsg_log::Target;
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -71,7 +71,7 @@ fn print(args: &Args, answer: &Answer) -> Result<()> {
 
 fn start(args: &Args, run: &Run) -> Result<()> {
     let target: Target = run.log.into();
-    logging::start(target, run.log_level.into())?;
+    tsg_log::start("tsg-server", target, run.log_level.into())?;
     let ended = daemon::run(&daemon::Options {
         data: run.data.clone(),
         socket: args.socket.clone(),

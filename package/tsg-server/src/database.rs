@@ -124,3 +124,123 @@ impl Database {
         &self.path
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tsg_control::group::Settings;
+    use tsg_control::keys::PublicKey;
+    use tsg_control::policy::Policy;
+    use tsg_control::server::{GatewayRecord, GroupRecord, PolicyRecord, TokenRecord};
+
+    fn policy(version: u64, rule: &str) -> PolicyRecord {
+        let policy = Policy::new(vec![rule.parse().unwrap()]);
+        let json = serde_json::json!({
+            "version": version,
+            "policy": policy,
+            "mode": "migrate",
+            "non_ip": "0x8892",
+            "fail": "open",
+        });
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn group() -> GroupRecord {
+        GroupRecord {
+            name: "plant".to_owned(),
+            settings: Settings::default(),
+            policy: policy(2, "encrypt proto=tcp dest_port=502"),
+            previous: Some(policy(1, "drop src_ip=2001:db8::/32")),
+            last_epoch: 1 << 40,
+            epochs: serde_json::from_str(r#"[{"id":7,"ends":1795000000000}]"#).unwrap(),
+        }
+    }
+
+    fn gateway() -> GatewayRecord {
+        GatewayRecord {
+            key: PublicKey([7; 32]),
+            name: "pump".to_owned(),
+            group: "plant".to_owned(),
+            revoked: Some("lost".to_owned()),
+            approved: 1_795_000_000,
+            aes: true,
+            machines: vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
+            pinned: Vec::new(),
+        }
+    }
+
+    fn token() -> TokenRecord {
+        let used_by = Some(PublicKey([7; 32]));
+        TokenRecord { id: 3, hash: [9; 32], group: "plant".to_owned(), expires: 5, used_by }
+    }
+
+    fn batch(records: Vec<Record>) -> Batch {
+        let by = |record| (record, "somebody".to_owned());
+        Batch { changes: records.into_iter().map(by).collect(), audit: Vec::new() }
+    }
+
+    #[test]
+    fn records_come_back_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(folder.path()).unwrap();
+        let records =
+            || vec![Record::Group(group()), Record::Gateway(gateway()), Record::Token(token())];
+        // Twice: a record that is there is changed.
+        database.store(&batch(records()), 1).unwrap();
+        database.store(&batch(records()), 2).unwrap();
+        drop(database);
+        let mut database = Database::open(folder.path()).unwrap();
+        let stored =
+            Stored { gateways: vec![gateway()], groups: vec![group()], tokens: vec![token()] };
+        assert_eq!(database.load().unwrap(), stored);
+        let gone = vec![
+            Record::TokenGone(3),
+            Record::GatewayGone(gateway().key),
+            Record::GroupGone("plant".to_owned()),
+        ];
+        database.store(&batch(gone), 3).unwrap();
+        assert_eq!(database.load().unwrap(), Stored::default());
+    }
+
+    #[test]
+    fn a_batch_is_stored_whole_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(folder.path()).unwrap();
+        // A gateway without its group.
+        let wrong = batch(vec![Record::Token(token()), Record::Gateway(gateway())]);
+        let error = format!("{:#}", database.store(&wrong, 1).unwrap_err());
+        assert!(error.contains("tsg.db") && error.contains("FOREIGN KEY"), "{error}");
+        assert_eq!(database.load().unwrap(), Stored::default());
+    }
+
+    #[test]
+    fn every_policy_version_is_kept_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(folder.path()).unwrap();
+        let mut changed = group();
+        for version in [1, 1, 2, 2, 3] {
+            changed.policy.version = version;
+            database.store(&batch(vec![Record::Group(changed.clone())]), version).unwrap();
+        }
+        let mut database = Database::open(folder.path()).unwrap();
+        database.store(&batch(vec![Record::Group(changed)]), 9).unwrap();
+        let kept = database.policy_history("plant", 10).unwrap();
+        let versions: Vec<_> = kept.iter().map(|row| row.policy.version).collect();
+        assert_eq!(versions, [3, 2, 1]);
+        assert_eq!(kept[0].who, "somebody");
+    }
+
+    #[test]
+    fn what_is_committed_is_on_the_disk() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(folder.path()).unwrap();
+        let number = |name: &str| -> i64 {
+            database.connection.pragma_query_value(None, name, |row| row.get(0)).unwrap()
+        };
+        let mode: String =
+            database.connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        assert_eq!(mode, "wal");
+        assert_eq!(number("synchronous"), 2);
+        assert_eq!(number("foreign_keys"), 1);
+    }
+}

@@ -9,7 +9,7 @@
 //! * [`operations`]: everything that an operator can ask for, whatever the door
 //! * [`admin`]: the door for root, a Unix socket
 //! * [`cli`]: the command line, a client of that socket
-//! * [`identity`], [`clock`], [`logging`], [`process`]: what a daemon needs besides
+//! * [`identity`], [`clock`], [`process`]: what a daemon needs besides
 
 pub mod admin;
 pub mod cli;
@@ -18,7 +18,6 @@ pub mod daemon;
 pub mod database;
 pub mod files;
 pub mod identity;
-pub mod logging;
 pub mod network;
 pub mod operations;
 pub mod process;

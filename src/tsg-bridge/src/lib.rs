@@ -9,7 +9,6 @@ pub mod folders;
 pub mod gate;
 pub mod identity;
 pub mod import;
-pub mod logging;
 pub mod netlink;
 pub mod pipeline;
 pub mod rules;

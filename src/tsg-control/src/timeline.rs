@@ -216,3 +216,105 @@ impl<T> Timeline<T> {
         self.entries.drain(..surplus);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Confirmed::{All, No, Online};
+
+    fn timeline(stages: &[Stage]) -> Timeline<u32> {
+        let mut timeline = Timeline::default();
+        for (id, &stage) in (1..).zip(stages) {
+            timeline.restore(id, stage, 1, 0, 100_000);
+        }
+        timeline
+    }
+
+    fn ids(timeline: &Timeline<u32>) -> Vec<(u32, Stage)> {
+        timeline.live().iter().map(|entry| (entry.item, entry.stage)).collect()
+    }
+
+    #[test]
+    fn a_change_waits_for_those_who_are_online_or_its_deadline() {
+        for (now, answer, moves) in
+            [(14_999, No, false), (15_000, No, true), (0, Online, true), (0, All, true)]
+        {
+            let mut timeline = timeline(&[Stage::Active]);
+            timeline.prepare(2, 7, 0, 15_000);
+            let step = timeline.step(now, 8, &[No, answer], |_, _| 100_000);
+            assert_eq!(step, moves.then_some(Step::Activated), "{now} {answer:?}");
+            if moves {
+                assert_eq!(ids(&timeline), [(1, Stage::Retiring), (2, Stage::Active)]);
+                assert!(timeline.live().iter().all(|entry| entry.revision == 8));
+            }
+        }
+    }
+
+    #[test]
+    fn what_retires_lingers_until_all_know() {
+        let mut timeline = timeline(&[Stage::Active]);
+        timeline.prepare(2, 7, 0, 15_000);
+        timeline.step(1_000, 8, &[All, All], |_, _| 60_000);
+        assert_eq!(timeline.deadline(1_000), Some(1_000 + LINGER));
+        assert_eq!(timeline.step(999 + LINGER, 9, &[All, All], |_, _| 0), None);
+        assert_eq!(timeline.step(1_000 + LINGER, 9, &[Online, All], |_, _| 0), None);
+        assert_eq!(timeline.deadline(1_000 + LINGER), Some(60_000));
+        let mut other = timeline.clone();
+        assert_eq!(other.step(1_000 + LINGER, 9, &[All, All], |_, _| 0), Some(Step::Retired));
+        assert_eq!(timeline.step(60_000, 9, &[No, All], |_, _| 0), Some(Step::Retired));
+        assert_eq!(ids(&timeline), [(2, Stage::Active)]);
+        assert_eq!(timeline.deadline(60_000), None);
+    }
+
+    #[test]
+    fn a_hard_end_holds_for_what_was_retiring_before() {
+        let mut timeline = timeline(&[Stage::Retiring, Stage::Active]);
+        timeline.prepare(3, 7, 0, 15_000);
+        timeline.step(20_000, 8, &[No, No, No], |_, _| 20_000);
+        assert_eq!(timeline.step(20_000, 9, &[No, No, No], |_, _| 0), Some(Step::Retired));
+        assert_eq!(ids(&timeline), [(2, Stage::Retiring), (3, Stage::Active)]);
+        assert_eq!(timeline.step(25_000, 9, &[No, No], |_, _| 0), Some(Step::Retired));
+        assert_eq!(ids(&timeline), [(3, Stage::Active)]);
+    }
+
+    #[test]
+    fn a_new_one_takes_the_place_of_one_that_nobody_uses() {
+        let mut timeline = timeline(&[Stage::Retiring, Stage::Active]);
+        timeline.prepare(3, 7, 0, 15_000);
+        timeline.prepare(4, 8, 0, 15_000);
+        assert_eq!(
+            ids(&timeline),
+            [(1, Stage::Retiring), (2, Stage::Active), (4, Stage::Prepared)]
+        );
+        assert_eq!(timeline.take_prepared(), Some(4));
+        assert_eq!(timeline.take_prepared(), None);
+    }
+
+    #[test]
+    fn there_is_room_when_the_oldest_has_been_waited_for() {
+        assert!(timeline(&[]).room(0, 0));
+        assert!(timeline(&[Stage::Retiring, Stage::Active]).room(0, 15_000));
+        let mut full = timeline(&[Stage::Retiring, Stage::Retiring, Stage::Active]);
+        assert!(!full.room(14_999, 15_000));
+        assert_eq!(full.live().len(), 3);
+        assert!(full.room(15_000, 15_000));
+        assert_eq!(ids(&full), [(2, Stage::Retiring), (3, Stage::Active)]);
+        // Room is for what takes the place of a prepared one, too.
+        full.prepare(4, 7, 0, 15_000);
+        assert!(full.room(0, 15_000));
+    }
+
+    #[test]
+    fn never_more_than_three() {
+        let mut timeline = timeline(&[Stage::Active]);
+        for id in 2..50 {
+            timeline.prepare(id, 7, 0, 15_000);
+            assert!(timeline.live().len() <= MOST_LIVE);
+            if id % 3 > 0 {
+                timeline.step(0, 8, &[All; 3], |_, _| 100_000);
+            }
+            let active = timeline.live().iter().filter(|entry| entry.stage == Stage::Active);
+            assert_eq!(active.count(), 1, "{:?}", ids(&timeline));
+        }
+    }
+}

@@ -3,12 +3,12 @@
 mod operation;
 mod value;
 
-use crate::logging::Target;
 use clap::{Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use tsg_control::message::CommandKind;
+use tsg_log::Target;
 use value::{command_kind, duration, range, setting};
 
 /// The TSG key server: lets gateways in, pushes policy, rotates keys.

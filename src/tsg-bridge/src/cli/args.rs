@@ -8,7 +8,8 @@ use lexopt::{
 };
 
 use super::help;
-use crate::{folders::Folders, logging::Target};
+use crate::folders::Folders;
+use tsg_log::Target;
 
 /// A whole command line, understood.
 #[derive(Clone, Debug, PartialEq, Eq)]

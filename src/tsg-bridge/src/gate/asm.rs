@@ -97,11 +97,6 @@ impl Assembler {
         self.emit(0x0f, to, from, 0, 0);
     }
 
-    /// `to -= from`.
-    pub(super) fn subtract(&mut self, to: Reg, from: Reg) {
-        self.emit(0x1f, to, from, 0, 0);
-    }
-
     /// `to &= mask`, 32 bits wide.
     pub(super) fn and(&mut self, to: Reg, mask: u32) {
         self.emit(0x54, to, Reg::R0, 0, mask.cast_signed());

@@ -13,7 +13,7 @@ use tsg_esp::form::Form;
 use tsg_esp::fragment::{Piece, pieces, write_piece};
 use tsg_esp::ip::Outline;
 use tsg_esp::seal::{SPARE_FROM, SealError, Sender};
-use tsg_esp::too_big;
+use tsg_esp::too_big::{self, Unanswerable};
 use tsg_sodium::{AnyCipher, Sodium};
 
 /// More new machines than this are not told of between two views.
@@ -122,7 +122,7 @@ impl Worker {
         if cut {
             return self.seal_pieces(frame, outline, &form, out, view, now);
         }
-        self.answer_too_big(frame, outline, &form, out, view)
+        self.answer_too_big(frame, outline, &form, out, view, now)
     }
 
     fn seal(
@@ -239,6 +239,8 @@ impl Worker {
         result
     }
 
+    /// Tells the sender what fits. An IPv6 host does not believe in less than 1,280 bytes: for a path
+    /// that narrow its packets are cut.
     fn answer_too_big(
         &mut self,
         frame: &Frame<'_>,
@@ -246,6 +248,7 @@ impl Worker {
         form: &Form,
         out: &mut Outbox,
         view: &View,
+        now: u64,
     ) -> Verdict {
         let Some(mtu) = form.plain_mtu(outline.version, view.path_mtu) else {
             return self.refuse(Reason::TooBigSilent);
@@ -253,9 +256,13 @@ impl Worker {
         let Ok(mut answer) = Packet::new(&mut self.scratch, HEAD_ROOM..HEAD_ROOM) else {
             return self.refuse(Reason::TooBigSilent);
         };
-        let told = too_big::answer(frame.packet.bytes(), outline, mtu, &mut answer).is_ok()
-            && out.push(Side::Lan, answer.bytes()).is_ok();
-        self.refuse(if told { Reason::TooBig } else { Reason::TooBigSilent })
+        match too_big::answer(frame.packet.bytes(), outline, mtu, &mut answer) {
+            Ok(()) if out.push(Side::Lan, answer.bytes()).is_ok() => self.refuse(Reason::TooBig),
+            Err(Unanswerable::MtuTooSmall) => {
+                self.seal_pieces(frame, outline, form, out, view, now)
+            }
+            Ok(()) | Err(_) => self.refuse(Reason::TooBigSilent),
+        }
     }
 }
 

@@ -210,6 +210,17 @@ fn a_large_packet_is_cut_or_answered() {
 }
 
 #[test]
+fn a_narrow_path_cuts_ipv6_that_could_not_be_told() {
+    let mut a =
+        Gateway::new(View { path_mtu: 1_300, ..view(1, Mode::Enforce, &["encrypt proto=udp"]) });
+    let mut packet = vec![0x60, 0, 0, 0, 0x04, 0xd8, 17, 64];
+    packet.extend([[0xfd; 16], [0xfc; 16]].concat());
+    packet.extend([0x9c, 0x40, 0x13, 0x88, 0x04, 0xd8, 0, 1]);
+    packet.resize(1_280, 7);
+    assert_eq!(a.handle(Side::Lan, &packet).extra.len(), 2);
+}
+
+#[test]
 fn oversize_fragment_cuts_what_must_not_be_cut() {
     let mut a = Gateway::new(View {
         oversize: Oversize::Fragment,

@@ -119,7 +119,7 @@ fn quote(version4: bool, depth: u8) -> BoxedStrategy<Vec<u8>> {
         .boxed()
 }
 
-/// A frame; none is shorter than its packet, since such malformed ones are dropped by any host.
+/// A frame; some go on behind their packet, and some are cut off before its end.
 pub(crate) fn frame() -> impl Strategy<Value = Vec<u8>> {
     let ip = prop_oneof![
         v4(1).prop_map(|packet| (0x0800u16, packet)),
@@ -128,8 +128,14 @@ pub(crate) fn frame() -> impl Strategy<Value = Vec<u8>> {
     let other = prop::sample::select(&[0x0806u16, 0x8892, 0x88b8, 0x88cc, 0x0026, 0x8100])
         .prop_map(|kind| (kind, vec![0; 50]));
     let tags = prop_oneof![3 => Just(0), 1 => Just(1), 1 => Just(2)];
-    (prop_oneof![9 => ip, 1 => other], tags, any::<bool>(), any::<bool>()).prop_map(
-        |((kind, body), tags, group, swapped)| {
+    let ends = prop_oneof![8 => Just(None), 1 => (0..40usize).prop_map(Some)];
+    (prop_oneof![9 => ip, 1 => other], tags, any::<bool>(), any::<bool>(), ends).prop_map(
+        |((kind, mut body), tags, group, swapped, end)| {
+            match end {
+                Some(more) if group => body.resize(body.len() + more, 1),
+                Some(less) => body.truncate(body.len() - less.min(body.len() - 1)),
+                None => {}
+            }
             let mut frame = LINK.to_vec();
             if group {
                 frame[..6].copy_from_slice(&[0x01, 0x80, 0xc2, 0, 0, 0x0e]);
@@ -177,7 +183,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
         .prop_map(|(rules, default_action)| Policy { rules, default_action })
         .boxed();
     let local = policy.clone().prop_map(|policy| Policy::new(policy.rules));
-    let policies = prop::collection::vec(policy, 0..2);
+    let policies = prop_oneof![1 => Just(Vec::new()), 5 => policy.prop_map(|policy| vec![policy])];
     let mode = prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
     let fail = prop::sample::select(&[Fail::Closed, Fail::Closed, Fail::Open]);
     let non_ip = prop_oneof![Just(NonIp::Pass), Just(NonIp::Drop), Just(NonIp::Only(vec![0x8892]))];

@@ -9,7 +9,6 @@ use crate::config::{Config, Endpoint};
 use crate::enrolment;
 use crate::folders::Folders;
 use crate::identity::Identity;
-use crate::logging;
 use crate::pipeline::{EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
 use crate::server::Link;
@@ -439,7 +438,7 @@ impl Control {
                 Ok(String::new())
             }
             CommandKind::LogLevel(level) => {
-                logging::set_level(level_filter(level));
+                tsg_log::set_level(level_filter(level));
                 Ok(String::new())
             }
             CommandKind::Diagnostics => Ok(self.overview(boottime::now()).json.to_string()),
@@ -463,7 +462,7 @@ impl Control {
                 for warning in warnings {
                     log::warn!("{warning}");
                 }
-                logging::set_level(new.log_level);
+                tsg_log::set_level(new.log_level);
                 let same = Config {
                     rules: self.config.rules.clone(),
                     oversize: self.config.oversize,

@@ -14,7 +14,6 @@ use crate::cli::Options;
 use crate::config::{Config, Problem};
 use crate::folders::Folders;
 use crate::identity::{Identity, prepare_folder};
-use crate::logging;
 use anyhow::{Context as _, Result, anyhow};
 use control::Control;
 use nix::sys::signal::{SigSet, Signal};
@@ -27,7 +26,7 @@ pub fn run(options: &Options) -> Result<()> {
     let folders = &options.folders;
     let loaded = Config::load(&folders.config_file());
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(config, _)| config.log_level);
-    logging::start(options.log, level)?;
+    tsg_log::start("tsg", options.log, level)?;
     let started = loaded.and_then(|(config, warnings)| start(config, &warnings, folders));
     if let Err(error) = &started {
         log::error!("{error:#}");

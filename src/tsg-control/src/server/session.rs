@@ -36,7 +36,9 @@ pub(super) struct Session {
     /// The revision that it was last sent.
     pub(super) sent: u64,
     pub(super) sent_at: u64,
-    pub(super) refilled: Option<u64>,
+    /// The epoch in which it is to get more sender numbers with the next state.
+    pub(super) refill: Option<u64>,
+    refilled: Option<u64>,
     pub(super) map_sent: u64,
     pub(super) sealing: u64,
     pub(super) alarms: Vec<String>,
@@ -55,6 +57,7 @@ impl Session {
             acked: 0,
             sent: 0,
             sent_at: 0,
+            refill: None,
             refilled: None,
             map_sent: 0,
             sealing: 0,

@@ -133,6 +133,7 @@ impl Server {
         if session.granted.get(&epoch).map_or(0, Vec::len) >= MOST_GRANTED {
             return true;
         }
+        session.refill = Some(epoch);
         self.send_state(to, 0, now);
         false
     }
@@ -194,12 +195,10 @@ fn policy_version(stage: Stage, item: &PolicyRecord) -> PolicyVersion {
 /// limit must be announced.
 fn grant(epoch: u64, made: &mut MadeEpoch, session: &mut Session) -> bool {
     let granted = session.granted.get(&epoch).map_or(0, Vec::len);
-    // What was granted but is not yet held is still on its way.
-    let enough = match session.holds(epoch, made.check) {
-        true => session.left(epoch, made.check) > 0,
-        false => granted > 0,
-    };
-    if enough || granted >= MOST_GRANTED {
+    // A daemon that went on from RAM has those of the process before it.
+    let first = granted == 0 && session.left(epoch, made.check) == 0;
+    let refill = session.refill.take_if(|wanted| *wanted == epoch).is_some();
+    if !(first || refill) || granted >= MOST_GRANTED {
         return false;
     }
     let numbers = session.granted.entry(epoch).or_default();

@@ -38,7 +38,7 @@ impl Plan {
             crashes: seed % 2 == 1 || chance.happens(300),
             backups: wild,
             jumps: wild || chance.happens(200),
-            revocations: seed % 4 != 0,
+            revocations: !seed.is_multiple_of(4),
             partitions: wild || chance.happens(400),
             restarts: wild || chance.happens(600),
             breaks: chance.happens(700),

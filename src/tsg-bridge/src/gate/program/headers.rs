@@ -1,6 +1,6 @@
 //! Reading headers in eBPF: what [`tsg_esp::ip::Outline`] does in Rust, bounded and without loops.
 
-use super::{EXTENSIONS, Gatekeeper, LOAD_BYTES, NO_PROTO, icmp_of, slot};
+use super::{EXTENSIONS, Gatekeeper, LOAD_BYTES, NO_PROTO, SKB_LEN, icmp_of, slot};
 use crate::gate::asm::{Label, Reg, Size, When};
 use crate::gate::policy;
 use Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
@@ -8,20 +8,52 @@ use tsg_control::policy::Proto;
 
 impl Gatekeeper<'_> {
     /// Reads the headers; goes on at `upper` with `R8` and `R9` set.
-    pub(super) fn headers(&mut self, v4: bool, upper: Label) {
+    pub(super) fn headers(&mut self, v4: bool, quoted: bool, upper: Label) {
         self.asm.store_constant(slot::FRAGMENT, 0);
         self.asm.store_constant(slot::SHOWN, policy::Shown::No as i32);
         self.asm.store_constant(slot::ICMP_TYPE, 256);
         self.asm.store_constant(slot::SRC_PORT, 0);
         self.asm.store_constant(slot::DEST_PORT, 0);
         let len = if v4 { 20 } else { 40 };
+        self.asm.copy(R8, R7);
+        if quoted {
+            self.jump_if_beyond(len, self.worst);
+        }
         self.asm.copy(R2, R7);
-        self.read(R2, slot::HEADER, len, self.worst);
+        self.read(R2, slot::HEADER, len.cast_unsigned(), self.worst);
         self.asm.load(Size::Byte, R1, R10, slot::HEADER);
         self.asm.shift_right(R1, 4);
         self.asm.jump_if(When::NotEqual, R1, if v4 { 4 } else { 6 }, self.worst);
-        self.asm.copy(R8, R7);
+        self.end(v4, quoted);
         if v4 { self.v4_header() } else { self.v6_headers(upper) }
+    }
+
+    /// Notes where the packet ends by its own word. The frame must hold all of it; a quote may be cut off by the end
+    /// of the packet that it is in.
+    fn end(&mut self, v4: bool, quoted: bool) {
+        let known = self.asm.label();
+        let (field, extra) = if v4 { (2, 0) } else { (4, 40) };
+        self.asm.load(Size::Half, R1, R10, slot::HEADER + field);
+        self.asm.network_half(R1);
+        self.asm.add(R1, extra);
+        self.asm.add_register(R1, R7);
+        if quoted {
+            self.asm.load(Size::Double, R2, R10, slot::END);
+            self.asm.jump_if_register(When::Greater, R1, R2, known);
+        } else {
+            self.asm.load(Size::Word, R2, R6, SKB_LEN);
+            self.asm.jump_if_register(When::Greater, R1, R2, self.worst);
+        }
+        self.asm.store(slot::END, R1);
+        self.asm.place(known);
+    }
+
+    /// Goes to `label` if `len` bytes at `R8` would reach beyond the packet's end.
+    fn jump_if_beyond(&mut self, len: i32, label: Label) {
+        self.asm.copy(R3, R8);
+        self.asm.add(R3, len);
+        self.asm.load(Size::Double, R1, R10, slot::END);
+        self.asm.jump_if_register(When::Greater, R3, R1, label);
     }
 
     fn v4_header(&mut self) {
@@ -31,6 +63,7 @@ impl Gatekeeper<'_> {
         self.asm.jump_if(When::Less, R1, 5, self.worst);
         self.asm.shift_left(R1, 2);
         self.asm.add_register(R8, R1);
+        self.jump_if_beyond(0, self.worst);
         self.asm.load(Size::Byte, R9, R10, slot::HEADER + 9);
         self.asm.load(Size::Half, R1, R10, slot::HEADER + 6);
         self.asm.network_half(R1);
@@ -79,6 +112,7 @@ impl Gatekeeper<'_> {
 
     /// Steps over the extension header at `R8`.
     fn extension(&mut self, missing: Label) {
+        self.jump_if_beyond(2, missing);
         self.asm.copy(R2, R8);
         self.read(R2, slot::UPPER, 2, missing);
         self.asm.load(Size::Byte, R9, R10, slot::UPPER);
@@ -86,6 +120,7 @@ impl Gatekeeper<'_> {
         self.asm.add(R1, 1);
         self.asm.shift_left(R1, 3);
         self.asm.add_register(R8, R1);
+        self.jump_if_beyond(0, missing);
     }
 
     /// One fragment header is walked, a second one not.
@@ -93,6 +128,7 @@ impl Gatekeeper<'_> {
         let first = self.asm.label();
         self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
         self.asm.jump_if(When::NotEqual, R1, 0, unknown);
+        self.jump_if_beyond(8, unknown);
         self.asm.copy(R2, R8);
         self.read(R2, slot::UPPER, 8, unknown);
         self.asm.load(Size::Byte, R9, R10, slot::UPPER);
@@ -122,7 +158,7 @@ impl Gatekeeper<'_> {
         self.asm.jump(done);
 
         self.asm.place(ports);
-        self.upper_bytes(v4, 4, done);
+        self.upper_bytes(4, done);
         for (from, to) in [(0, slot::SRC_PORT), (2, slot::DEST_PORT)] {
             self.asm.load(Size::Half, R1, R10, slot::UPPER + from);
             self.asm.network_half(R1);
@@ -133,7 +169,7 @@ impl Gatekeeper<'_> {
 
         self.asm.place(icmp);
         self.asm.store_constant(slot::SHOWN, policy::Shown::HasNone as i32);
-        self.upper_bytes(v4, 1, done);
+        self.upper_bytes(1, done);
         self.asm.load(Size::Byte, R1, R10, slot::UPPER);
         self.asm.store(slot::ICMP_TYPE, R1);
         self.asm.place(done);
@@ -141,17 +177,10 @@ impl Gatekeeper<'_> {
 
     /// Reads `len` bytes at `R8`, or goes to `missing`: in a later fragment, and beyond the packet's end,
     /// where there is only Ethernet padding.
-    fn upper_bytes(&mut self, v4: bool, len: u32, missing: Label) {
+    fn upper_bytes(&mut self, len: u32, missing: Label) {
         self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
         self.asm.jump_if(When::Greater, R1, 1, missing);
-        let (field, extra) = if v4 { (2, 0) } else { (4, 40) };
-        self.asm.load(Size::Half, R1, R10, slot::HEADER + field);
-        self.asm.network_half(R1);
-        self.asm.add(R1, extra);
-        self.asm.copy(R3, R8);
-        self.asm.subtract(R3, R7);
-        self.asm.add(R3, len.cast_signed());
-        self.asm.jump_if_register(When::Greater, R3, R1, missing);
+        self.jump_if_beyond(len.cast_signed(), missing);
         self.asm.copy(R2, R8);
         self.read(R2, slot::UPPER, len, missing);
     }

@@ -28,6 +28,7 @@ pub(super) enum Exit {
 }
 
 /// Fields of `struct __sk_buff`.
+const SKB_LEN: i16 = 0;
 const SKB_MARK: i16 = 8;
 const SKB_INGRESS: i16 = 36;
 
@@ -55,6 +56,8 @@ pub(super) mod slot {
     pub(in crate::gate) const SRC_PORT: i16 = -80;
     pub(in crate::gate) const DEST_PORT: i16 = -88;
     pub(in crate::gate) const SHOWN: i16 = -96;
+    /// Where the packet ends in the frame.
+    pub(super) const END: i16 = -104;
 }
 
 /// Protocol not known.
@@ -208,7 +211,7 @@ impl<'a> Gatekeeper<'a> {
     /// One IP version: the packet, or the one that it quotes if it is an ICMP error.
     fn version(&mut self, v4: bool, judge: Label) {
         let [upper, quoted, quoted_upper] = core::array::from_fn(|_| self.asm.label());
-        self.headers(v4, upper);
+        self.headers(v4, false, upper);
         self.asm.place(upper);
         self.upper(v4);
         self.sealed();
@@ -219,7 +222,7 @@ impl<'a> Gatekeeper<'a> {
         self.asm.place(quoted);
         self.asm.copy(R7, R8);
         self.asm.add(R7, 8);
-        self.headers(v4, quoted_upper);
+        self.headers(v4, true, quoted_upper);
         self.asm.place(quoted_upper);
         self.upper(v4);
         self.sealed();

@@ -1,8 +1,8 @@
-//! Where log messages go: to stderr on a terminal or when asked (systemd and containers collect
-//! it), else to syslog.
+//! Where the daemons' log messages go: to stderr on a terminal or when asked (procd, systemd and containers
+//! collect it), else to syslog.
 //!
-//! Not here: what is logged. Messages may carry names and values from outside, so control
-//! characters are shown as escapes and a message stays one line.
+//! Not here: what is logged. Messages may carry names and values from outside, so control characters are
+//! shown as escapes and a message stays one line.
 
 use std::{
     fmt::Write as _,
@@ -31,7 +31,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Messages go to stderr.
+    /// Do messages go to stderr?
     pub fn is_stderr(self) -> bool {
         match self {
             Self::Auto => io::stderr().is_terminal(),
@@ -41,13 +41,15 @@ impl Target {
     }
 }
 
-/// Installs the logger; to be called once in a process.
+/// Installs the logger of the program `name`; to be called once in a process.
 ///
 /// # Errors
 /// There is a logger already.
-pub fn start(target: Target, level: LevelFilter) -> Result<()> {
-    let logger: Box<dyn Log> =
-        if target.is_stderr() { Box::new(Stderr) } else { Box::new(Syslog::default()) };
+pub fn start(name: &'static str, target: Target, level: LevelFilter) -> Result<()> {
+    let logger: Box<dyn Log> = match target.is_stderr() {
+        true => Box::new(Stderr),
+        false => Box::new(Syslog { name, connection: Mutex::default() }),
+    };
     log::set_boxed_logger(logger).map_err(|_| anyhow!("the logger was started twice"))?;
     set_level(level);
     Ok(())
@@ -75,8 +77,8 @@ impl Log for Stderr {
 }
 
 /// The connection is made with the first message and again after logd was restarted.
-#[derive(Default)]
 struct Syslog {
+    name: &'static str,
     connection: Mutex<Option<Logger<LoggerBackend, Formatter3164>>>,
 }
 
@@ -91,8 +93,8 @@ impl Log for Syslog {
         }
         let message = one_line(record);
         let Ok(mut connection) = self.connection.lock() else { return };
-        let sent = send(&mut connection, record.level(), &message)
-            || send(&mut connection, record.level(), &message);
+        let sent = send(self.name, &mut connection, record.level(), &message)
+            || send(self.name, &mut connection, record.level(), &message);
         if !sent {
             to_stderr(record.level(), &message);
         }
@@ -102,6 +104,7 @@ impl Log for Syslog {
 }
 
 fn send(
+    name: &str,
     connection: &mut Option<Logger<LoggerBackend, Formatter3164>>,
     level: Level,
     message: &str,
@@ -112,7 +115,7 @@ fn send(
             let formatter = Formatter3164 {
                 facility: Facility::LOG_DAEMON,
                 hostname: None,
-                process: "tsg-server".to_owned(),
+                process: name.to_owned(),
                 pid: process::id(),
             };
             match syslog::unix(formatter) {
