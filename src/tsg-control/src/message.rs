@@ -122,10 +122,10 @@ pub struct Heartbeat {
     /// The epoch that it seals in, 0 for none.
     #[serde(default)]
     pub sealing: u64,
-    /// Epochs that it holds.
+    /// Epochs that it holds and can use: it knows the time by their clock.
     #[serde(default)]
     pub holds: Vec<Held>,
-    /// It heard an epoch that it does not know: please send the state again.
+    /// It heard an epoch that it does not know: if this is not the newest state, please send that.
     #[serde(default)]
     pub ask: bool,
     /// What is wrong, in words; empty when nothing is.
@@ -208,7 +208,8 @@ pub struct Pulse {
 /// The state that a gateway shall be in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// The registration that this answers; 0 when it was sent unasked.
+    /// The registration that this answers; 0 when it was sent unasked, which only counts from the
+    /// `instance` and `group` that an answer came from before.
     #[serde(default)]
     pub request: u64,
     /// The server process: revisions count within one.
@@ -221,7 +222,8 @@ pub struct State {
     pub group: String,
     /// What the server calls this gateway.
     pub name: String,
-    /// The epochs that live. One that is not listed is retired: forget it.
+    /// The epochs that live. One that is not listed is retired: forget it, unless it is in force and
+    /// newer than all that are listed (then the server came back from an old backup).
     pub epochs: Vec<Epoch>,
     /// The policy versions that live.
     pub policies: Vec<PolicyVersion>,
@@ -486,11 +488,21 @@ pub fn decode<B: DeserializeOwned>(frame: &[u8], limit: usize) -> Result<B, Deco
     let malformed = |error: rmp_serde::decode::Error| {
         DecodeError::Malformed(error.to_string().chars().take(200).collect())
     };
-    let version = rmp_serde::from_slice::<VersionOnly>(frame).map_err(malformed)?.v;
+    let version = parse::<VersionOnly>(frame).map_err(malformed)?.v;
     if version != VERSION {
         return Err(DecodeError::Version(version));
     }
-    rmp_serde::from_slice::<Envelope<B>>(frame).map(|envelope| envelope.body).map_err(malformed)
+    parse::<Envelope<B>>(frame).map(|envelope| envelope.body).map_err(malformed)
+}
+
+/// Lists in lists in lists: no message has more of them, and each costs stack.
+const DEEPEST: usize = 32;
+
+/// Reads MessagePack from outside.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(DEEPEST);
+    T::deserialize(&mut deserializer)
 }
 
 mod suite {

@@ -261,7 +261,9 @@ impl Server {
         }
         // What it holds may still be of another group: that is judged with its first heartbeat.
         let group = gateway.record.group.clone();
-        self.suit_ciphers(&group);
+        if !register.aes {
+            self.suit_ciphers(&group);
+        }
         self.send_state(from, register.request, now);
         self.advance_group(&group, now);
     }
@@ -329,16 +331,12 @@ impl Server {
         if self.refill(from, now) {
             self.want_epoch(&name, Want::Routine);
         }
-        let revision = |server: &Self| server.groups.get(&name).map_or(0, |group| group.revision);
-        if confirms
-            || self.groups.get(&name).is_some_and(|group| group.wanted.is_some())
-            || revision(self) != newest
-        {
+        let moves = |group: &Group| group.wanted.is_some() || group.has_news(now);
+        if confirms || self.groups.get(&name).is_some_and(moves) {
             self.advance_group(&name, now);
-        } else {
-            let map_due = self.groups.get(&name).is_some_and(|group| group.map_due.is_none());
-            self.send_lacking(from, map_due, now);
         }
+        let map_due = self.groups.get(&name).is_some_and(|group| group.map_due.is_none());
+        self.send_lacking(from, map_due, now);
     }
 
     fn report(&mut self, from: PublicKey, report: Report, now: u64) {

@@ -79,7 +79,7 @@ impl Token {
         }
         let body = text.strip_prefix(PREFIX).ok_or(NotAToken)?;
         let packed = Zeroizing::new(URL_SAFE_NO_PAD.decode(body).map_err(|_| NotAToken)?);
-        let token: Self = rmp_serde::from_slice(&packed).map_err(|_| NotAToken)?;
+        let token: Self = crate::message::parse(&packed).map_err(|_| NotAToken)?;
         let servers = token.servers.len();
         if servers == 0 || servers > MAX_SERVERS || !token.servers.iter().all(|s| plausible(s)) {
             return Err(NotAToken);

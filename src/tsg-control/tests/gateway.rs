@@ -89,7 +89,7 @@ impl Box {
             ToServer::Heartbeat(heartbeat) => Some(heartbeat.request),
             ToServer::Report(_) | ToServer::Done(_) => None,
         });
-        requests.last().expect("a request")
+        requests.reduce(|_, last| last).expect("a request")
     }
 
     fn keys(&self) -> Vec<KeyView> {
@@ -364,7 +364,7 @@ fn fresh_numbers_replace_the_old_ones_only_when_they_are_there() {
     let said = this.said();
     let register = said.iter().find_map(|message| match message {
         ToServer::Register(register) => Some(register.clone()),
-        _ => None,
+        ToServer::Heartbeat(_) | ToServer::Report(_) | ToServer::Done(_) => None,
     });
     let register = register.unwrap();
     assert_eq!(register.holds[0].senders, 0);

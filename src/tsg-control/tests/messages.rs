@@ -304,3 +304,25 @@ fn a_token_of_any_bytes_is_none() {
         }
     }
 }
+
+/// The inputs that fuzzing begins with were written by another program (tests/fuzz).
+macro_rules! corpus {
+    ($kind:ty, $folder:literal, $($name:literal),+) => {
+        $({
+            let frame = include_bytes!(concat!("../../../tests/fuzz/corpus/", $folder, "/", $name));
+            let message = decode::<$kind>(frame, MAX_FRAME);
+            assert!(message.is_ok(), "{}: {message:?}", $name);
+        })+
+    };
+}
+
+#[test]
+fn what_another_program_wrote_is_read() {
+    corpus!(ToServer, "to_server", "register", "register_token", "heartbeat", "report", "done");
+    corpus!(ToGateway, "to_gateway", "pending", "refused", "unknown", "pulse", "state", "map");
+    corpus!(ToGateway, "to_gateway", "command", "rekey");
+    let nest = include_bytes!("../../../tests/fuzz/corpus/to_server/nest");
+    assert!(decode::<ToServer>(nest, MAX_FRAME).is_err());
+    let token = include_str!("../../../tests/fuzz/corpus/token/token");
+    assert_eq!(Token::decode(token).unwrap().group, "plant");
+}

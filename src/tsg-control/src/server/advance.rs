@@ -55,7 +55,10 @@ impl Server {
         self.make_wanted_epoch(name, now);
         while self.step(name, now) {}
         self.make_wanted_epoch(name, now);
-        self.send_what_lacks(name, now);
+        // Each member's confirmation comes here: only news make it worth looking at all of them.
+        if self.groups.get(name).is_some_and(|group| group.has_news(now)) {
+            self.send_what_lacks(name, now);
+        }
     }
 
     fn rekey_when_due(&mut self, name: &str, now: u64) {
@@ -70,8 +73,6 @@ impl Server {
     }
 
     fn make_wanted_epoch(&mut self, name: &str, now: u64) {
-        let all_aes = self.members(name).all(|gateway| gateway.record.aes);
-        let clock = self.clock;
         let Some(group) = self.groups.get_mut(name) else { return };
         let Some(want) = group.wanted else { return };
         let patience = group.delay(false).max(LINGER);
@@ -83,8 +84,10 @@ impl Server {
         if !may {
             return;
         }
+        let (clock, all_aes) = (self.clock, self.members(name).all(|gateway| gateway.record.aes));
         let mut tek = Zeroizing::new([0; 32]);
         self.random.fill(tek.as_mut());
+        let Some(group) = self.groups.get_mut(name) else { return };
         let id = group.begin_epoch(want, Tek::new(*tek), clock, all_aes, now);
         let record = group.record.clone();
         self.records.push_back(Record::Group(record));
@@ -102,11 +105,21 @@ impl Server {
         let epochs = group.epochs.live().iter().map(|entry| {
             let needed = entry.item.made.as_ref().filter(|_| entry.stage == Stage::Prepared);
             let needed = needed.map(|made| (entry.item.id, made));
-            confirmed(members(), entry.revision, needed, now, grace)
+            match entry.stage {
+                Stage::Active => Confirmed::No,
+                Stage::Prepared | Stage::Retiring => {
+                    confirmed(members(), entry.revision, needed, now, grace)
+                }
+            }
         });
         let epochs: Vec<_> = epochs.collect();
         let policies = group.policies.live().iter();
-        let policies = policies.map(|entry| confirmed(members(), entry.revision, None, now, grace));
+        let policies = policies.map(|entry| match entry.stage {
+            Stage::Active => Confirmed::No,
+            Stage::Prepared | Stage::Retiring => {
+                confirmed(members(), entry.revision, None, now, grace)
+            }
+        });
         let policies: Vec<_> = policies.collect();
         let Some(group) = self.groups.get_mut(name) else { return false };
         let end = |old: &LiveEpoch, new: &LiveEpoch| if new.revokes { now } else { old.ends };
@@ -164,16 +177,13 @@ impl Server {
         ));
     }
 
-    /// A member without AES in a group whose epoch uses it: the group changes its cipher.
+    /// A member without AES is in a group whose epoch may use it: then the group changes its cipher.
     pub(super) fn suit_ciphers(&mut self, name: &str) {
         let Some(group) = self.groups.get(name) else { return };
         let newest = group.epochs.live().last().and_then(|entry| entry.item.made.as_ref());
         let aes = newest.is_some_and(|made| made.suite == Suite::Aes256Gcm);
         if aes && group.record.settings.cipher == Cipher::Auto {
-            let all_aes = self.members(name).all(|gateway| gateway.record.aes);
-            if !all_aes {
-                self.want_epoch(name, Want::Routine);
-            }
+            self.want_epoch(name, Want::Routine);
         }
     }
 }

@@ -6,7 +6,8 @@ use super::record::{EpochRecord, GroupRecord, PolicyRecord};
 use crate::group::Carriage;
 use crate::keys::PublicKey;
 use crate::timeline::{Stage, Timeline};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use tsg_esp::crypto::{Suite, Tek};
 
 /// A policy version that is no longer in force is accepted so long at most, in milliseconds.
@@ -30,9 +31,14 @@ pub(super) struct Group {
     pub(super) epochs: Timeline<LiveEpoch>,
     pub(super) policies: Timeline<PolicyRecord>,
     pub(super) revision: u64,
+    /// The revision that all members who were online were sent.
+    pub(super) told: u64,
     pub(super) wanted: Option<Want>,
     /// When the revocation that `wanted` carries on must be in force.
     pub(super) promised: Option<u64>,
+    /// How many members each machine is behind, as of the revision `map_gathered`.
+    pub(super) map: BTreeMap<IpAddr, u32>,
+    pub(super) map_gathered: u64,
     pub(super) map_revision: u64,
     pub(super) map_due: Option<u64>,
     pub(super) map_told: u64,
@@ -68,8 +74,11 @@ impl Group {
             epochs: Timeline::default(),
             policies: Timeline::default(),
             revision: 1,
+            told: 0,
             wanted: closing.then_some(Want::Leaving),
             promised: None,
+            map: BTreeMap::new(),
+            map_gathered: 0,
             map_revision: 1,
             map_due: None,
             map_told: 0,
@@ -185,6 +194,11 @@ impl Group {
         let epochs = self.epochs.live().iter().any(|entry| entry.stage != Stage::Active);
         let policies = self.policies.live().iter().any(|entry| entry.stage != Stage::Active);
         epochs || policies || self.wanted.is_some()
+    }
+
+    /// There is something that members have not been sent.
+    pub(super) fn has_news(&self, now: u64) -> bool {
+        self.told != self.revision || self.map_due.is_some_and(|at| now >= at)
     }
 
     /// This process can hand out an epoch of its own.

@@ -1,6 +1,6 @@
 //! What the key server sends its members: the state that each shall be in, and the map.
 
-use super::group::MadeEpoch;
+use super::group::{Group, MadeEpoch};
 use super::record::PolicyRecord;
 use super::session::Session;
 use super::{Gateway, Server};
@@ -9,7 +9,7 @@ use crate::message::{
     Epoch, EpochKeys, GroupSettings, Map, PolicyVersion, Reading, State, TekField, ToGateway,
 };
 use crate::timeline::Stage;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use tsg_esp::crypto::Suite;
 use tsg_esp::spi::Spi;
@@ -42,6 +42,9 @@ impl Server {
             for &key in &members {
                 self.send_lacking(key, map_due, now);
             }
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            group.told = revision;
         }
     }
 
@@ -139,26 +142,45 @@ impl Server {
     }
 
     fn send_map(&mut self, to: PublicKey) {
-        let Some(gateway) = self.gateways.get(&to) else { return };
-        let Some(group) = self.groups.get(&gateway.record.group) else { return };
+        let Some(name) = self.gateways.get(&to).map(|gateway| gateway.record.group.clone()) else {
+            return;
+        };
+        self.gather_map(&name);
+        let Some(gateway) = self.gateways.get_mut(&to) else { return };
+        let Some(group) = self.groups.get(&name) else { return };
         let mine: BTreeSet<_> = gateway.behind().collect();
-        let others: BTreeSet<_> = self
-            .members(&gateway.record.group)
-            .filter(|other| other.record.key != to)
-            .flat_map(Gateway::behind)
-            .take(MOST_MAPPED)
-            .collect();
+        let elsewhere =
+            |machine: &IpAddr, members: u32| members > u32::from(mine.contains(machine));
+        let others = group.map.iter().filter(|(machine, members)| elsewhere(machine, **members));
+        let others: Vec<_> = others.map(|(machine, _)| *machine).take(MOST_MAPPED).collect();
         let map = Map {
             instance: self.instance,
             revision: group.map_revision,
             mine: mine.into_iter().collect(),
-            others: others.into_iter().collect(),
+            others,
         };
-        let revision = group.map_revision;
-        if let Some(session) = self.gateways.get_mut(&to).and_then(|g| g.session.as_mut()) {
-            session.map_sent = revision;
+        if let Some(session) = gateway.session.as_mut() {
+            session.map_sent = group.map_revision;
         }
         self.transmits.push_back((to, ToGateway::Map(map)));
+    }
+
+    /// Who is behind how many members, once for all to whom it is sent.
+    fn gather_map(&mut self, name: &str) {
+        let gathered = |group: &Group| group.map_gathered == group.map_revision;
+        if self.groups.get(name).is_none_or(gathered) {
+            return;
+        }
+        let mut map = BTreeMap::new();
+        for gateway in self.members(name) {
+            for machine in gateway.behind().collect::<BTreeSet<_>>() {
+                *map.entry(machine).or_default() += 1;
+            }
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            group.map = map;
+            group.map_gathered = group.map_revision;
+        }
     }
 
     /// Who is behind whom has changed.

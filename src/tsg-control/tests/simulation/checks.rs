@@ -170,8 +170,8 @@ impl Checks {
     }
 
     /// A member that is online must be able to seal.
-    pub(crate) fn mute(&self, member: &Member, t: u64, harsh: bool) {
-        let fine = harsh || !member.is_member() || t < member.excused.max(self.excused);
+    pub(crate) fn mute(&self, member: &Member, t: u64, nobody_helps: bool) {
+        let fine = nobody_helps || !member.is_member() || t < member.excused.max(self.excused);
         self.demand(fine, t, || {
             format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views))
         });

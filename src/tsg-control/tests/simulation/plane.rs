@@ -13,7 +13,7 @@ impl World {
             member.look(self.t);
         }
         let Some(mut packet) = member.seal(self.t, &mut self.chance) else {
-            self.checks.mute(member, self.t, self.plan.harsh);
+            self.checks.mute(member, self.t, self.plan.harsh || self.server.is_none());
             return;
         };
         packet.counts = member.is_member() && self.t >= member.excused;

@@ -9,6 +9,10 @@ pub(crate) type Truth = BTreeMap<String, String>;
 impl Checks {
     /// 5: what an operator was told is on disk.
     pub(crate) fn acknowledged(&mut self, server: &Server, now: u64) {
+        for group in server.groups(now) {
+            let few = group.epochs.len() <= 3;
+            self.demand(few, now, || format!("{} epochs live", group.epochs.len()));
+        }
         self.truth = truth(server, now);
         self.open_end.clear();
     }

@@ -1,0 +1,286 @@
+//! Which sender numbers and epochs members get.
+
+use crate::{
+    Counting, NOW, beat, held, key, last_state, register, registration, said, say, senders, server,
+    state,
+};
+use tsg_control::message::{State, ToGateway, ToServer};
+use tsg_control::server::{Record, Server, Stored};
+use tsg_control::timeline::Stage;
+
+#[test]
+fn a_process_keeps_its_numbers_and_another_gets_others() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    server.approve(key(2), "plant", 0, NOW).unwrap();
+    let first = register(&mut server, key(1), 10, NOW);
+    assert_eq!(senders(&first), [1, 2]);
+    assert_eq!(senders(&register(&mut server, key(2), 20, NOW)), [3, 4]);
+    // The same process again, after its connection broke.
+    assert_eq!(senders(&register(&mut server, key(1), 10, NOW + 1)), [1, 2]);
+    // The box rebooted.
+    assert_eq!(senders(&register(&mut server, key(1), 11, NOW + 2)), [5, 6]);
+    // A daemon that went on from RAM still has its numbers and needs none.
+    let mut resumed = registration(12);
+    resumed.holds = held(&first, 1);
+    let resumed = state(say(&mut server, key(1), ToServer::Register(resumed), NOW + 3));
+    assert_eq!(senders(&resumed), []);
+}
+
+#[test]
+fn numbers_that_are_used_up_are_replaced_until_it_is_too_much() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let mut newest = register(&mut server, key(1), 10, NOW);
+    let epoch = newest.epochs.last().unwrap().id;
+    let mut now = NOW;
+    for _ in 0..127 {
+        now += 2_000;
+        let before = senders(&newest).len();
+        newest = state(say(&mut server, key(1), beat(10, &newest, 0), now));
+        assert_eq!(senders(&newest).len(), before + 2);
+    }
+    // 256 in one epoch: no more, but a new epoch.
+    let answers = say(&mut server, key(1), beat(10, &newest, 0), now + 2_000);
+    let next = state(answers);
+    assert!(next.epochs.last().unwrap().id > epoch);
+    assert_eq!(next.epochs[0].keys.as_ref().unwrap().senders.len(), 256);
+}
+
+#[test]
+fn two_signs_of_life_at_once_bring_one_refill() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let first = register(&mut server, key(1), 10, NOW);
+    say(&mut server, key(1), beat(10, &first, 2), NOW + 10);
+    let states = |messages: Vec<ToGateway>| {
+        messages.into_iter().filter(|message| matches!(message, ToGateway::State(_))).count()
+    };
+    assert_eq!(states(say(&mut server, key(1), beat(10, &first, 0), NOW + 2_000)), 1);
+    assert_eq!(states(say(&mut server, key(1), beat(10, &first, 0), NOW + 2_001)), 0);
+}
+
+#[test]
+fn the_last_member_takes_the_epoch_along() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let old = register(&mut server, key(1), 10, NOW);
+    server.revoke(key(1), "lost", NOW).unwrap();
+    server.approve(key(2), "plant", 0, NOW).unwrap();
+    said(&mut server);
+    let new = register(&mut server, key(2), 20, NOW);
+    assert_ne!(held(&old, 0)[0].check, held(&new, 0)[0].check, "the revoked one knows this key");
+    assert!(new.epochs.iter().all(|epoch| epoch.id > old.epochs[0].id));
+}
+
+#[test]
+fn a_restored_backup_counts_on_from_what_members_hold() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let mut later = register(&mut server, key(1), 10, NOW);
+    later.epochs[0].id = 40;
+    let answers = say(&mut server, key(1), beat(10, &later, 2), NOW + 100);
+    // At once, in place of the one that was prepared.
+    let newest = state(answers).epochs.pop().unwrap();
+    assert!(newest.id > 40 && newest.stage == Stage::Prepared, "{newest:?}");
+    // Not as often as somebody likes.
+    later.epochs[0].id = 4_000;
+    say(&mut server, key(1), beat(10, &later, 2), NOW + 200);
+    assert!(server.groups(NOW)[0].epochs.iter().all(|epoch| epoch.id < 4_000));
+}
+
+#[test]
+fn rekeys_are_not_held_up_by_a_member_that_is_away() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    server.approve(key(2), "plant", 0, NOW).unwrap();
+    let mut now = NOW + 20_000;
+    let mut state = register(&mut server, key(1), 10, now);
+    for _ in 0..6 {
+        server.rekey("plant", now).unwrap();
+        let wanted = server.groups(now)[0].epochs.last().unwrap().id;
+        for _ in 0..40 {
+            now += 1_000;
+            server.handle_timeout(now);
+            let answers: Vec<_> =
+                said(&mut server).into_iter().map(|(_, message)| message).collect();
+            if answers.iter().any(|message| matches!(message, ToGateway::State(_))) {
+                state = self::state(answers);
+            }
+            let more = say(&mut server, key(1), beat(10, &state, 2), now);
+            if more.iter().any(|message| matches!(message, ToGateway::State(_))) {
+                state = self::state(more);
+            }
+        }
+        let epochs = &server.groups(now)[0].epochs;
+        assert!(epochs.len() <= 3, "{epochs:?}");
+        let active = epochs.iter().find(|epoch| epoch.stage == Stage::Active).unwrap();
+        assert!(active.id >= wanted, "{epochs:?}");
+    }
+    assert!(server.groups(now)[0].epochs.last().unwrap().id >= 6);
+}
+
+#[test]
+fn a_higher_limit_is_announced_to_all_before_it_is_needed() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    server.approve(key(2), "plant", 0, NOW).unwrap();
+    register(&mut server, key(1), 10, NOW);
+    let mut limit = 0;
+    for process in 0..2_000 {
+        // A box that reboots and reboots.
+        let message = ToServer::Register(registration(1_000 + process));
+        server.handle_message(key(2), message, NOW);
+        for (to, message) in said(&mut server) {
+            let Some(state) = last_state(vec![message]) else { continue };
+            let keys = state.epochs.last().unwrap().keys.as_ref().unwrap();
+            if to == key(1) {
+                limit = keys.highest_sender;
+            } else {
+                let used = keys.senders.iter().max().unwrap();
+                assert!(limit == 0 || *used <= limit, "{used} is used, {limit} was announced");
+            }
+        }
+    }
+    assert!(limit >= 4_000, "{limit}");
+}
+
+/// What is on disk after these records.
+fn stored(records: impl Iterator<Item = Record>) -> Stored {
+    let mut stored = Stored::default();
+    for record in records {
+        match record {
+            Record::Gateway(new) => {
+                stored.gateways.retain(|old| old.key != new.key);
+                stored.gateways.push(new);
+            }
+            Record::Group(new) => {
+                stored.groups.retain(|old| old.name != new.name);
+                stored.groups.push(new);
+            }
+            Record::GatewayGone(_)
+            | Record::GroupGone(_)
+            | Record::Token(_)
+            | Record::TokenGone(_) => {}
+        }
+    }
+    stored
+}
+
+/// A group of two, its epoch in force, and a third that is being thrown out.
+fn revoking() -> (Server, Vec<Record>) {
+    let mut server = server();
+    for number in 1..=3 {
+        server.approve(key(number), "plant", 0, NOW).unwrap();
+    }
+    for number in [1, 2, 3] {
+        let state = register(&mut server, key(number), u64::from(number), NOW);
+        say(&mut server, key(number), beat(u64::from(number), &state, 2), NOW);
+    }
+    assert_eq!(server.groups(NOW)[0].epochs[0].stage, Stage::Active);
+    server.revoke(key(3), "lost", NOW).unwrap();
+    let records = std::iter::from_fn(|| server.poll_record()).collect();
+    (server, records)
+}
+
+#[test]
+fn a_revocation_survives_the_death_of_the_server_at_any_record() {
+    let (_, records) = revoking();
+    let told = |record: &Record| matches!(record, Record::Gateway(g) if g.revoked.is_some());
+    let first = records.iter().position(told).unwrap();
+    for count in first + 1..=records.len() {
+        let stored = stored(records[..count].iter().cloned());
+        let mut server = Server::new(stored, Box::new(Counting(99)), NOW);
+        let state = register(&mut server, key(1), 1, NOW);
+        let newest = state.epochs.last().unwrap();
+        assert!(newest.revokes && newest.stage == Stage::Prepared, "after {count} records");
+        // Member 2 is not heard, and is left behind after revoke_delay.
+        server.handle_timeout(NOW + 5_000);
+        let view = &server.groups(NOW)[0].epochs;
+        let active: Vec<_> = view.iter().filter(|e| e.stage == Stage::Active).collect();
+        assert_eq!(active[0].id, newest.id, "after {count} records");
+    }
+}
+
+#[test]
+fn what_a_revocation_has_closed_does_not_come_back_with_a_restart() {
+    let (mut server, mut records) = revoking();
+    said(&mut server);
+    server.handle_timeout(NOW + 5_000);
+    records.extend(std::iter::from_fn(|| server.poll_record()));
+    let stored = stored(records.into_iter());
+    assert_eq!(stored.groups[0].epochs.len(), 1, "{:?}", stored.groups[0].epochs);
+    let mut server = Server::new(stored, Box::new(Counting(99)), NOW + 5_500);
+    let state = register(&mut server, key(2), 2, NOW + 5_600);
+    assert!(state.epochs.iter().all(|epoch| epoch.id > 1), "{:?}", state.epochs);
+}
+
+#[test]
+fn revocations_in_a_row_do_not_put_off_the_first() {
+    let (mut server, _) = revoking();
+    server.approve(key(4), "plant", 0, NOW).unwrap();
+    register(&mut server, key(4), 4, NOW);
+    server.handle_timeout(NOW + 4_000);
+    server.revoke(key(4), "lost too", NOW + 4_000).unwrap();
+    let prepared = server.groups(NOW)[0].epochs.last().unwrap().id;
+    server.handle_timeout(NOW + 5_000);
+    let view = server.groups(NOW)[0].epochs.last().unwrap().clone();
+    assert_eq!((view.id, view.stage), (prepared, Stage::Active));
+}
+
+#[test]
+fn a_gateway_that_joins_after_a_restart_gets_the_epoch_that_is_being_prepared() {
+    let (_, records) = revoking();
+    let mut server = Server::new(stored(records.into_iter()), Box::new(Counting(99)), NOW);
+    server.approve(key(7), "plant", 0, NOW).unwrap();
+    let state = register(&mut server, key(7), 7, NOW);
+    let usable: Vec<_> = state.epochs.iter().filter(|epoch| epoch.keys.is_some()).collect();
+    assert_eq!(usable.len(), 1);
+    assert_eq!(usable[0].stage, Stage::Prepared);
+}
+
+#[test]
+fn a_jump_of_the_clock_replaces_what_was_made_by_the_old_one() {
+    for far in [-30 * 86_400_000, -5_000, 5_000, 30 * 86_400_000_i64] {
+        let (mut server, _) = revoking();
+        said(&mut server);
+        let now = NOW.saturating_add_signed(far);
+        server.handle_clock_jump(now);
+        let states: Vec<State> = said(&mut server)
+            .into_iter()
+            .filter_map(|(_, message)| last_state(vec![message]))
+            .collect();
+        assert_eq!(states.len(), 2, "both members are told, {far}");
+        for state in states {
+            let made = state.epochs.iter().filter_map(|epoch| epoch.keys.as_ref());
+            assert!(
+                made.clone().count() == 1
+                    && made.clone().all(|keys| keys.clock == state.time.clock)
+            );
+            assert!(state.epochs.last().unwrap().revokes, "the revocation goes on, {far}");
+        }
+        // Nothing waits for the old count.
+        server.handle_timeout(now + 6_000);
+        assert_eq!(server.groups(now)[0].epochs.last().unwrap().stage, Stage::Active);
+        assert!(server.poll_timeout(now + 6_000).is_none_or(|at| at > now + 6_000));
+    }
+}
+
+#[test]
+fn a_rekey_and_a_policy_change_run_side_by_side() {
+    use tsg_control::policy::{Policy, Rule};
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let first = register(&mut server, key(1), 10, NOW);
+    say(&mut server, key(1), beat(10, &first, 2), NOW);
+    let rule: Rule = "encrypt name=modbus proto=tcp dest_port=502".parse().unwrap();
+    server.set_policy("plant", Policy::new(vec![rule]), NOW + 5_000).unwrap();
+    server.rekey("plant", NOW + 5_000).unwrap();
+    let news = said(&mut server).into_iter().map(|(_, message)| message).collect();
+    let both = state(news);
+    assert_eq!((both.epochs.len(), both.policies.len()), (2, 2));
+    let news = say(&mut server, key(1), beat(10, &both, 2), NOW + 5_010);
+    let after = state(news);
+    assert_eq!(after.epochs[1].stage, Stage::Active);
+    assert_eq!(after.policies[1].stage, Stage::Active);
+}
