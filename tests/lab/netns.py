@@ -17,12 +17,14 @@ import time
 from pathlib import Path
 
 ROOT = Path("/run/tsg-lab")
+PATIENCE = float(os.environ.get("TSG_LAB_PATIENCE", "1"))
 
 
 class Deadline:
-    """Seconds that may pass until something has happened."""
+    """Seconds that may pass until something has happened, on a slow machine some more."""
 
     def __init__(self, seconds):
+        seconds *= PATIENCE
         self.seconds = seconds
         self.end = time.monotonic() + seconds
 
@@ -38,7 +40,7 @@ def wait_for(what, probe, seconds=10.0, every=0.05):
         if seen:
             return seen
         if not deadline.left():
-            raise TimeoutError(f"not within {seconds:.0f} s: {what}")
+            raise TimeoutError(f"not within {deadline.seconds:.0f} s: {what}")
         threading.Event().wait(every)
 
 

@@ -10,7 +10,7 @@ import sys
 import netns
 from capture import Capture
 from netns import ROOT, command, wait_for
-from plant import REPOSITORY, Poller, assert_none_lost, serve, settle, start_all_ways
+from plant import REPOSITORY, Poller, assert_none_lost, scale, serve, settle, start_all_ways
 from topology import Lab
 
 FOLDER = REPOSITORY / "tests" / "lab"
@@ -33,7 +33,7 @@ def test_the_capture_sees_every_frame_once(cases):
         hmi.run("ping", "-c", "5", "-i", "0.05", plc.ip4)
         reports = {poller: poller.finish() for poller in pollers}
         capture.stop()
-        assert_none_lost(reports, least=100)
+        assert_none_lost(reports, least=100 * scale())
         udp = sum(report["sent"] for report in reports.values() if report["kind"] == "udp")
         modbus = sum(report["sent"] for report in reports.values() if report["kind"] == "modbus")
         seen = capture.count("udp", "modbus", "ping", "sealed")

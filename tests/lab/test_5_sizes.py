@@ -14,7 +14,11 @@ MTU = 1500
 HEADERS = {4: 28, 6: 48}  # IP and UDP, or IP and ICMP echo
 SIZES = REPOSITORY / "tests" / "lab" / "sizes.py"
 LARGEST = 4000
-BULK = f"{max(1, int(50 * scale()))}M"
+# Nothing here loses packets but a queue that overflows while TCP looks for its speed.
+LOSS = 0.02
+BULK = f"{max(10, int(50 * scale()))}M"
+# What the sender's socket may hold back when iperf3 ends: the most of net.ipv4.tcp_wmem.
+BUFFERED = 4 << 20
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +94,15 @@ def test_tcp_bulk(plant, version, direction, cases):
     done = hmi.run("iperf3", "-c", plc.address(version), "-n", BULK, "-J", *reverse, timeout=200)
     capture.stop()
     end = json.loads(done.stdout)["end"]
-    received = end["sum_received"]["bytes"]
+    received, again = end["sum_received"]["bytes"], end["sum_sent"]["retransmits"]
+    segments = end["sum_sent"]["bytes"] / MTU
     print(f"IPv{version} {direction}: {received / 1e6:.0f} MB, "
-          f"{end['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s")
+          f"{end['sum_received']['bits_per_second'] / 1e6:.0f} Mbit/s, "
+          f"{again} retransmits of {segments:.0f} segments")
     sealed, clear, unfit = capture.count("sealed", "tcp.port == 5201", "unfit")
-    assert received >= end["sum_sent"]["bytes"] * 0.9
+    assert received >= end["sum_sent"]["bytes"] - BUFFERED
     assert sealed > received / MTU and (clear, unfit) == (0, 0)
+    assert again <= segments * LOSS, f"{again} retransmits of {segments:.0f} segments"
     cases(1)
 
 

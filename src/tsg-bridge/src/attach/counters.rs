@@ -17,7 +17,8 @@ pub struct Counters {
     pub extra: u64,
     /// Packets that the kernel did not take: port down, packet too long, no memory.
     pub send_failed: u64,
-    /// Packets from an outbox dropped, since nobody knows the Ethernet address they go to.
+    /// Packets dropped, since nobody knows the Ethernet address they go to: from an outbox, or without a
+    /// header from the bridge's queue.
     pub no_link_address: u64,
     /// Messages or frames from the kernel that made no sense; dropped.
     pub malformed: u64,

@@ -1,7 +1,8 @@
 //! Who is where: addresses with their Ethernet addresses, VLANs and sides, as heard on the ports.
 //!
-//! The iptables queue does not tell the Ethernet header of a packet, but further pieces of it need one. For a
-//! machine behind a router the Ethernet address is the router's, which is what such a piece needs too.
+//! The iptables queue does not tell the Ethernet header of a packet, but further pieces of it need one, and from
+//! the bridge family's queue come pieces of merged packets that have lost it. For a machine behind a router the
+//! Ethernet address is the router's, which is what such a piece needs too.
 //! Not for: deciding anything about security; whoever is on the wire can say anything here.
 
 use super::Side;
@@ -66,6 +67,24 @@ impl Neighbours {
         let place = self.places(dest).iter().rev().find(fits)?;
         let vlans = vlans.or(place.vlans).or_else(|| self.untagged())?;
         Some(Link { dst: place.mac, src: src_mac, vlans })
+    }
+
+    /// The Ethernet header of a packet between these two addresses, source first, that came in on side
+    /// `from` and has these tags.
+    pub(super) fn link_across(
+        &self,
+        (src, dest): (IpAddr, IpAddr),
+        from: Side,
+        vlans: Vlans,
+    ) -> Option<Link> {
+        let mac = |address, side| {
+            let fits = |place: &&Place| {
+                place.side == side && place.vlans.is_none_or(|seen| seen.same_vlans(&vlans))
+            };
+            self.places(address).iter().rev().find(fits).map(|place| place.mac)
+        };
+        let dst = group_mac(dest).or_else(|| mac(dest, from.other()))?;
+        Some(Link { dst, src: mac(src, from)?, vlans })
     }
 
     /// On a wire on which no tag was ever seen there is none.
@@ -182,6 +201,26 @@ mod tests {
         assert_eq!((link.dst[0], link.vlans), (4, vlan(5)));
         let stranger = place(8, None, Side::Lan).mac;
         assert_eq!(table.link(ip("192.0.2.9"), stranger, ip("192.0.2.8")), None);
+    }
+
+    #[test]
+    fn a_link_across_is_between_the_sides_and_in_the_vlan() {
+        let mut table = Neighbours::default();
+        let ends = (ip("192.0.2.1"), ip("192.0.2.2"));
+        table.hear(ends.0, place(2, Some(vlan(5)), Side::Lan));
+        assert_eq!(table.link_across(ends, Side::Lan, vlan(5)), None);
+        table.hear(ends.1, place(4, Some(vlan(5)), Side::Wan));
+        table.hear(ends.1, place(6, Some(vlan(6)), Side::Wan));
+        table.hear(ends.1, place(8, Some(vlan(5)), Side::Lan));
+        let link = table.link_across(ends, Side::Lan, vlan(0xe005)).unwrap();
+        assert_eq!((link.src[0], link.dst[0], link.vlans), (2, 4, vlan(0xe005)));
+        assert_eq!(table.link_across(ends, Side::Lan, vlan(6)), None);
+        assert_eq!(table.link_across(ends, Side::Wan, vlan(5)), None);
+        table.hear(ends.1, place(10, Some(vlan(5)), Side::Wan));
+        let moved = table.link_across(ends, Side::Lan, vlan(5)).unwrap();
+        assert_eq!(moved.dst[0], 10);
+        let back = table.link_across((ends.1, ends.0), Side::Wan, vlan(5)).unwrap();
+        assert_eq!((back.src[0], back.dst[0]), (10, 2));
     }
 
     #[test]

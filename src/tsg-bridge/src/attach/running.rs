@@ -87,14 +87,22 @@ impl Shared {
         self.ears().listen(|address, place| self.hear(address, place));
     }
 
-    /// The Ethernet header of a packet that `src_mac` sent. What is still in the sockets is taken in first if it
-    /// is not known: the answer to the sender's ARP question may have come a moment ago.
-    pub(super) fn link(&self, src: IpAddr, src_mac: [u8; 6], dest: IpAddr) -> Option<Link> {
-        let known = self.neighbours().link(src, src_mac, dest);
+    /// The Ethernet header that `find` knows. What is still in the sockets is taken in first if it does not: the
+    /// answer to the sender's ARP question may have come a moment ago.
+    pub(super) fn link(&self, find: impl Fn(&Neighbours) -> Option<Link>) -> Option<Link> {
+        let known = find(&self.neighbours());
         known.or_else(|| {
             self.listen();
-            self.neighbours().link(src, src_mac, dest)
+            find(&self.neighbours())
         })
+    }
+
+    /// A packet between these two addresses, source first, goes on from side `from`. Its sender was heard; of whom
+    /// it is for nothing was, and there may be no such machine.
+    pub(super) fn hear_both(&self, (src, dest): (IpAddr, IpAddr), link: &Link, from: Side) {
+        let place = |mac, side| Place { mac, vlans: Some(link.vlans), side };
+        self.hear(src, place(link.src, from));
+        self.neighbours().hear(dest, place(link.dst, from.other()));
     }
 
     /// An address was heard somewhere.

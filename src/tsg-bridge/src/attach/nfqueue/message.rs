@@ -9,6 +9,9 @@ const PACKET: u16 = SUBSYSTEM;
 const VERDICT: u16 = SUBSYSTEM | 1;
 const CONFIG: u16 = SUBSYSTEM | 2;
 
+/// The family of what a bridge forwards, NFPROTO_BRIDGE.
+const BRIDGE: u8 = 7;
+
 /// nfgenmsg: family, version, queue number in network order.
 const FIXED: usize = 4;
 
@@ -58,6 +61,10 @@ pub(super) struct Queued {
     pub(super) hw_src: Option<[u8; 6]>,
     /// Its whole link header; the bridge family has it.
     pub(super) link: Option<Link>,
+    /// Its tags, where the kernel tells them.
+    pub(super) vlans: Vlans,
+    /// It is from the bridge family and yet without a link header: cut from a merged packet.
+    pub(super) headless: bool,
     /// Where its bytes are in the buffer that was received.
     pub(super) payload: Range<usize>,
 }
@@ -98,18 +105,23 @@ impl Queued {
         if queued.to == 0 {
             queued.to = out_port;
         }
-        queued.link = addresses.map(|addresses| link(&addresses, tag));
+        if let Some(tag) = tag {
+            queued.vlans.push(tag);
+        }
+        queued.link = addresses.map(|addresses| link(&addresses, queued.vlans));
+        queued.headless = queued.link.is_none() && message.body.first() == Some(&BRIDGE);
+        if queued.headless {
+            // Older kernels take it from the IP header.
+            queued.hw_src = None;
+        }
         has_id.then_some(queued)
     }
 }
 
-fn link(addresses: &[u8; 12], tag: Option<Tag>) -> Link {
-    let mut link = Link { dst: [0; 6], src: [0; 6], vlans: Vlans::default() };
+fn link(addresses: &[u8; 12], vlans: Vlans) -> Link {
+    let mut link = Link { dst: [0; 6], src: [0; 6], vlans };
     link.dst.copy_from_slice(&addresses[..6]);
     link.src.copy_from_slice(&addresses[6..]);
-    if let Some(tag) = tag {
-        link.vlans.push(tag);
-    }
     link
 }
 
@@ -182,6 +194,34 @@ mod tests {
         let link = queued.link.unwrap();
         assert_eq!((link.dst, link.src), ([1; 6], [2; 6]));
         assert_eq!(link.vlans.tags(), [Tag { tpid: 0x8100, tci: 0xa005 }]);
+    }
+
+    #[test]
+    fn without_a_header_it_is_a_piece_only_in_the_bridge_family() {
+        let read = |family: u8, header: &[u8]| {
+            let mut fixed = fixed(3);
+            fixed[0] = family;
+            let mut request = Request::new(PACKET, 0, &fixed);
+            request
+                .put(1, &[0, 0, 1, 2, 0x08, 0, 2])
+                .put(9, &[0, 6, 0, 0, 2, 2, 2, 2, 2, 2, 0, 0])
+                .nest(19, |vlan| {
+                    vlan.put(2, &[0xa0, 5]).put(1, &[0x81, 0]);
+                })
+                .put(20, header);
+            let bytes = request.finish(0, 0).to_vec();
+            let message = Messages(&bytes).next().unwrap();
+            Queued::parse(&message, &bytes).unwrap()
+        };
+        let tags = [Tag { tpid: 0x8100, tci: 0xa005 }];
+        for header in [&[][..], &[0xa0, 6, 8, 0]] {
+            let piece = read(BRIDGE, header);
+            assert!(piece.headless && piece.link.is_none() && piece.hw_src.is_none());
+            assert_eq!(piece.vlans.tags(), tags);
+        }
+        assert!(!read(BRIDGE, &[2; 14]).headless);
+        let routed = read(2, &[]);
+        assert_eq!((routed.headless, routed.hw_src), (false, Some([2; 6])));
     }
 
     #[test]

@@ -2,9 +2,19 @@
 //!
 //! The kernel keeps the packet until it has a verdict, so what the handler passes is not copied back. Merged
 //! packets are cut into segments by the kernel, and checksums are complete.
+//!
+//! In the bridge family these segments have lost their Ethernet header: the kernel lets it begin where the IP
+//! header does, and a segment that it is told to accept leaves behind 14 bytes of something else. So what
+//! comes from the bridge family without a header is refused, and goes out through a packet socket with the
+//! header that earlier packets between the same two addresses had: a connection begins with packets that
+//! nobody merges. Learned is only from what the handler lets go on.
+//!
 //! Not here: the rules that queue.
 
+mod bind;
 mod message;
+
+pub(super) use bind::try_bind;
 
 use super::ethernet::{IPV4, IPV6, Link, Tag};
 use super::neighbours::{Place, addresses};
@@ -12,27 +22,15 @@ use super::running::Shared;
 use super::sockets::Wire;
 use super::sys::{self, MARK, MARK_MASK};
 use super::{Counters, Frame, Handler, Outbox, Side, Verdict};
-use crate::netlink::{Family, Messages, Request, Socket};
-use anyhow::{Context as _, Result, bail};
+use crate::netlink::{Messages, Request, Socket};
+use anyhow::{Context as _, Result};
+use core::net::IpAddr;
 use core::ops::Range;
 use message::Queued;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-
-/// Number of the first queue, unlikely to be another program's. Each gateway of a machine takes the first
-/// free ones from here.
-const FIRST_QUEUE: u16 = 25_300;
-
-/// How many are tried.
-const QUEUES: u16 = 256;
-
-/// Packets that wait in a queue before the kernel drops.
-const WAITING: u32 = 4_096;
-
-/// Memory for the messages of those that wait.
-const SOCKET_BYTES: i32 = 8 << 20;
 
 /// Frames at a wake-up before the handler may look after other things.
 const BATCH: usize = 64;
@@ -62,7 +60,7 @@ impl Worker {
         shared: &Arc<Shared>,
         handlers: Vec<Box<dyn Handler>>,
     ) -> Result<(u16, Vec<Self>)> {
-        let (first, sockets) = bind_all(handlers.len())?;
+        let (first, sockets) = bind::bind_all(handlers.len())?;
         let mut workers = Vec::new();
         for (at, (handler, socket)) in handlers.into_iter().zip(sockets).enumerate() {
             let number = first + u16::try_from(at).context("too many queues")?;
@@ -126,10 +124,13 @@ impl Worker {
             self.counters.malformed += 1;
             return self.refuse(queued.id);
         };
-        if inner.is_some() && self.shared.always_passes(&buffer[queued.payload.clone()]) {
-            return self.accept(&queued, None);
-        }
         let addresses = addresses(&buffer[queued.payload.clone()]);
+        if queued.headless {
+            queued.link = addresses.and_then(|ends| self.known_link(&queued, route, ends));
+        }
+        if inner.is_some() && self.shared.always_passes(&buffer[queued.payload.clone()]) {
+            return self.pass(buffer, &queued, route);
+        }
         if let (Some((src, _)), Some(mac), None) = (addresses, queued.hw_src, queued.link) {
             let place = Place { mac, vlans: None, side: route.from };
             self.shared.hear(src, place);
@@ -140,31 +141,78 @@ impl Worker {
         let Route { from, lan_port } = route;
         let mut frame = Frame { packet, from, link: queued.link, lan_port };
         let verdict = self.handler.handle(&mut frame, &mut self.outbox);
-        let mut range = frame.packet.range();
+        let range = frame.packet.range();
         match verdict {
-            Verdict::Pass => self.accept(&queued, None),
-            Verdict::Send => {
-                if let Some(tag) = inner {
-                    // Room is there: the tag was taken off in front, or more than it is.
-                    let start = range.start - 4;
-                    buffer[start..start + 2].copy_from_slice(&tag.tci.to_be_bytes());
-                    buffer[start + 2..start + 4].copy_from_slice(&queued.ether_type.to_be_bytes());
-                    range.start = start;
-                }
-                self.accept(&queued, Some(&buffer[range]));
-            }
+            Verdict::Pass => self.pass(buffer, &queued, route),
+            Verdict::Send => self.replace(buffer, range, &queued, inner, route),
             Verdict::Drop => {
                 self.counters.dropped += 1;
                 self.refuse(queued.id);
             }
         }
+        if let (Some(ends), Some(link), false) = (addresses, queued.link, queued.headless)
+            && verdict != Verdict::Drop
+        {
+            self.shared.hear_both(ends, &link, from);
+        }
         if !self.outbox.is_empty() {
             let link = queued.link.or_else(|| {
-                let (src, dest) = addresses?;
-                self.shared.link(src, queued.hw_src?, dest)
+                let ((src, dest), mac) = (addresses?, queued.hw_src?);
+                self.shared.link(|known| known.link(src, mac, dest))
             });
             self.send_extra(route, link);
         }
+    }
+
+    /// The Ethernet header of a packet that has lost its own.
+    fn known_link(&self, queued: &Queued, route: Route, ends: (IpAddr, IpAddr)) -> Option<Link> {
+        self.shared.link(|known| known.link_across(ends, route.from, queued.vlans))
+    }
+
+    /// The packet goes on as it came.
+    fn pass(&mut self, buffer: &[u8], queued: &Queued, route: Route) {
+        if queued.headless {
+            self.counters.passed +=
+                u64::from(self.send_instead(queued, route, &buffer[queued.payload.clone()]));
+        } else {
+            self.accept(queued, None);
+        }
+    }
+
+    /// What is in `range` goes on in its place.
+    fn replace(
+        &mut self,
+        buffer: &mut [u8],
+        mut range: Range<usize>,
+        queued: &Queued,
+        inner: Option<Tag>,
+        route: Route,
+    ) {
+        if queued.headless {
+            self.counters.sent += u64::from(self.send_instead(queued, route, &buffer[range]));
+            return;
+        }
+        if let Some(tag) = inner {
+            // Room is there: the tag was taken off in front, or more than it is.
+            let start = range.start - 4;
+            buffer[start..start + 2].copy_from_slice(&tag.tci.to_be_bytes());
+            buffer[start + 2..start + 4].copy_from_slice(&queued.ether_type.to_be_bytes());
+            range.start = start;
+        }
+        self.accept(queued, Some(&buffer[range]));
+    }
+
+    /// Sends `packet` past the bridge and takes the queued one away; `false` if it did not go out.
+    fn send_instead(&mut self, queued: &Queued, route: Route, packet: &[u8]) -> bool {
+        let port = self.shared.interfaces.towards(route.from.other(), route.lan_port);
+        let sent = queued.link.map(|link| self.wire.send(port, &link, packet));
+        self.refuse(queued.id);
+        match sent {
+            Some(Ok(())) => return true,
+            Some(Err(_)) => self.counters.send_failed += 1,
+            None => self.counters.no_link_address += 1,
+        }
+        false
     }
 
     /// Something below a second tag, where the rules do not look.
@@ -234,40 +282,6 @@ struct Route {
     lan_port: usize,
 }
 
-/// Binds the first `count` neighbouring queues that nobody has.
-fn bind_all(count: usize) -> Result<(u16, Vec<Socket>)> {
-    let mut sockets = Vec::new();
-    for number in FIRST_QUEUE..FIRST_QUEUE + QUEUES {
-        match bind(number) {
-            Ok(socket) => sockets.push(socket),
-            Err(error) if is_taken(&error) => sockets.clear(),
-            Err(error) => return Err(error).context("cannot bind a netfilter queue"),
-        }
-        if sockets.len() == count {
-            return Ok((number + 1 - u16::try_from(count)?, sockets));
-        }
-    }
-    bail!("netfilter queues from {FIRST_QUEUE} on are all taken, or CAP_NET_ADMIN is missing")
-}
-
-fn bind(number: u16) -> io::Result<Socket> {
-    let mut socket = Socket::open(Family::Netfilter)?;
-    socket.make_roomy(SOCKET_BYTES)?;
-    socket.request(&mut message::bind(number, WAITING))?;
-    Ok(socket)
-}
-
-/// The kernel says so of a queue that another process serves.
-fn is_taken(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EPERM))
-}
-
-/// Is there a queue in this kernel? Tried with a number that nobody uses.
-pub(super) fn try_bind() -> Result<()> {
-    let tried = bind(FIRST_QUEUE + QUEUES).map(drop);
-    tried.context("the kernel has no netfilter queue, or the rights do not suffice")
-}
-
 /// With two tags the kernel takes off only the outer one; the payload then begins inside the other.
 fn take_inner_tag(buffer: &[u8], queued: &mut Queued) -> Option<Tag> {
     if !Tag::is_tpid(queued.ether_type) {
@@ -277,6 +291,7 @@ fn take_inner_tag(buffer: &[u8], queued: &mut Queued) -> Option<Tag> {
     let tag = Tag { tpid: queued.ether_type, tci: u16::from_be_bytes([bytes[0], bytes[1]]) };
     queued.ether_type = u16::from_be_bytes([bytes[2], bytes[3]]);
     queued.payload.start += 4;
+    queued.vlans.push(tag);
     if let Some(link) = &mut queued.link {
         link.vlans.push(tag);
     }

@@ -1,0 +1,53 @@
+//! Which queue: the numbers of those that nobody has, bound. Not here: what comes out of them.
+
+use super::message;
+use crate::netlink::{Family, Socket};
+use anyhow::{Context as _, Result, bail};
+use std::io;
+
+/// Number of the first queue, unlikely to be another program's. Each gateway of a machine takes the first
+/// free ones from here.
+const FIRST_QUEUE: u16 = 25_300;
+
+/// How many are tried.
+const QUEUES: u16 = 256;
+
+/// Packets that wait in a queue before the kernel drops.
+const WAITING: u32 = 4_096;
+
+/// Memory for the messages of those that wait.
+const SOCKET_BYTES: i32 = 8 << 20;
+
+/// Binds the first `count` neighbouring queues that nobody has.
+pub(super) fn bind_all(count: usize) -> Result<(u16, Vec<Socket>)> {
+    let mut sockets = Vec::new();
+    for number in FIRST_QUEUE..FIRST_QUEUE + QUEUES {
+        match bind(number) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if is_taken(&error) => sockets.clear(),
+            Err(error) => return Err(error).context("cannot bind a netfilter queue"),
+        }
+        if sockets.len() == count {
+            return Ok((number + 1 - u16::try_from(count)?, sockets));
+        }
+    }
+    bail!("netfilter queues from {FIRST_QUEUE} on are all taken, or CAP_NET_ADMIN is missing")
+}
+
+fn bind(number: u16) -> io::Result<Socket> {
+    let mut socket = Socket::open(Family::Netfilter)?;
+    socket.make_roomy(SOCKET_BYTES)?;
+    socket.request(&mut message::bind(number, WAITING))?;
+    Ok(socket)
+}
+
+/// The kernel says so of a queue that another process serves.
+fn is_taken(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EBUSY | libc::EPERM))
+}
+
+/// Is there a queue in this kernel? Tried with a number that nobody uses.
+pub(in crate::attach) fn try_bind() -> Result<()> {
+    let tried = bind(FIRST_QUEUE + QUEUES).map(drop);
+    tried.context("the kernel has no netfilter queue, or the rights do not suffice")
+}
