@@ -132,9 +132,9 @@ impl Receivers {
 
     /// The association under this key: the one that another worker has put in meanwhile, or ours.
     fn remember(&self, key: (u64, u32), ours: Arc<Association>) -> Arc<Association> {
-        if self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).is_some() {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            return table.get(&key).cloned().unwrap_or(ours);
+        let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
+        if let Some(known) = known {
+            return known;
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= MOST {
