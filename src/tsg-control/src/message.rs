@@ -31,6 +31,9 @@ pub const MAX_FRAME: usize = 256 * 1024;
 /// A gateway's frame may not be longer than this: nothing that it says needs more.
 pub const MAX_FRAME_TO_SERVER: usize = 64 * 1024;
 
+/// A policy may take this many bytes in a message: a state holds up to three of them.
+pub const MAX_POLICY: usize = 64 * 1024;
+
 /// What a gateway says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -449,12 +452,17 @@ struct VersionOnly {
 
 /// One message as one frame. It is zeroed when it goes: it may carry keys.
 pub fn encode<B: Serialize>(body: &B) -> Zeroizing<Vec<u8>> {
-    let mut length = Length(0);
-    write(body, &mut length);
     // Growing would leave parts of a key in freed memory.
-    let mut frame = Zeroizing::new(Vec::with_capacity(length.0));
+    let mut frame = Zeroizing::new(Vec::with_capacity(encoded_len(body)));
     write(body, &mut *frame);
     frame
+}
+
+/// How long the frame of a message is.
+pub fn encoded_len<B: Serialize>(body: &B) -> usize {
+    let mut length = Length(0);
+    write(body, &mut length);
+    length.0
 }
 
 fn write<B: Serialize>(body: &B, to: &mut impl Write) {

@@ -39,7 +39,7 @@ const TOPICS: [(&str, &str, &str); 8] = [
         "join with a one-time token of the key server",
         "Usage: tsg enrol [--file FILE]\n\n\
          Reads the token from stdin or from a file, never from the arguments, where others could see it:\n\
-         \x20   ssh KEY-SERVER tsg-server token create --group GROUP | tsg enrol\n\
+         \x20   ssh KEY-SERVER tsg-server token create --group GROUP --server tcp://KEY-SERVER:5555 | tsg enrol\n\
          Writes the server's address and key to /etc/config/tsg and keeps the secret for the gateway's\n\
          next hello. Then start or restart the service: /etc/init.d/tsg restart\n",
     ),

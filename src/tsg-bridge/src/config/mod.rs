@@ -1,6 +1,6 @@
 //! The gateway's settings, typed: `/etc/config/tsg` parsed once, at the edge.
 //!
-//! For: `config tsg 'main'`, `config bridge` and `config rule` (docs: README of the package). Every wrong
+//! For: `config tsg 'main'`, `config bridge` and `config rule` (docs: files/etc/config/tsg). Every wrong
 //! value is reported, not only the first; unknown options are warnings, since the file may come from an
 //! older or newer package. Not for: what the group decides (mode, cipher, lifetimes): the key server sends
 //! that ([`tsg_control::group`]).

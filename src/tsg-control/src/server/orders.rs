@@ -6,7 +6,7 @@ use super::record::{GatewayRecord, GroupRecord, PolicyRecord, Record, TokenRecor
 use super::{Gateway, Server};
 use crate::group::Settings;
 use crate::keys::PublicKey;
-use crate::message::{Command, CommandKind, Refused, ToGateway};
+use crate::message::{self, Command, CommandKind, MAX_POLICY, Refused, ToGateway};
 use crate::policy::Policy;
 use crate::token::TokenSecret;
 use core::fmt;
@@ -142,6 +142,13 @@ impl Server {
     /// There is no such group, or a rule is wrong.
     pub fn set_policy(&mut self, name: &str, policy: Policy, now: u64) -> Answer<u64> {
         policy.check().map_err(|error| OrderError::Invalid(error.to_string()))?;
+        let long = message::encoded_len(&policy);
+        if long > MAX_POLICY {
+            return Err(OrderError::Invalid(format!(
+                "the policy takes {long} bytes, {MAX_POLICY} are possible: use fewer rules or \
+                 larger networks and port ranges"
+            )));
+        }
         self.group(name)?;
         let Some(group) = self.groups.get_mut(name) else { return Ok(0) };
         let version = group.record.policy.version + 1;

@@ -5,6 +5,7 @@
 
 mod admission;
 mod epochs;
+mod orders;
 
 use tsg_control::keys::{PublicKey, tek_check};
 use tsg_control::message::{Heartbeat, Held, Refused, Register, State, ToGateway, ToServer};

@@ -1,0 +1,31 @@
+//! What operators order is refused where it could not be carried out.
+
+use super::{NOW, key, register, server};
+use tsg_control::message::{self, MAX_FRAME, MAX_POLICY, ToGateway};
+use tsg_control::policy::{Policy, Rule};
+
+fn policy(rules: usize, addresses: usize) -> Policy {
+    let list: Vec<_> = (0..addresses).map(|n| format!("10.{}.{}.1", n / 256, n % 256)).collect();
+    let rule: Rule = format!("encrypt proto=tcp src_ip={}", list.join(",")).parse().unwrap();
+    Policy::new(vec![rule; rules])
+}
+
+#[test]
+fn a_policy_that_no_message_could_carry_is_refused() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let refused = server.set_policy("plant", policy(256, 64), NOW).unwrap_err().to_string();
+    assert!(refused.contains(&MAX_POLICY.to_string()), "{refused}");
+    assert_eq!(server.set_policy("plant", policy(60, 64), NOW).unwrap(), 2, "nothing was kept");
+
+    // Three of the largest fit into a frame.
+    let mut large = 60;
+    while message::encoded_len(&policy(large + 1, 64)) <= MAX_POLICY {
+        large += 1;
+    }
+    let mut state = register(&mut server, key(1), 10, NOW);
+    let mut version = state.policies[0].clone();
+    version.policy = policy(large, 64);
+    state.policies = vec![version; 3];
+    assert!(message::encoded_len(&ToGateway::State(Box::new(state))) < MAX_FRAME);
+}
