@@ -1,6 +1,6 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test test-all lint clean
+.PHONY: demo test test-all fuzz lint clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
@@ -13,6 +13,10 @@ test:
 # And those that take long: a virtual machine, armv7, fuzzing.
 test-all:
 	@tests/run all
+
+# Every parser of bytes from outside, SECONDS for each target.
+fuzz:
+	@tests/fuzz/run $(or $(SECONDS),30)
 
 lint:
 	@tests/lint

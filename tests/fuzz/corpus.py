@@ -97,9 +97,29 @@ for name, packet in PLAIN.items():
     write("fragment_pieces", name, b"\0" + struct.pack("!H", 96) + packet)
     write("icmp_quote", name, struct.pack("!H", 1400) + packet)
     write("mss", name, struct.pack("!H", 1000) + packet)
+    write("worker", name, struct.pack("<H", 100) + packet)
 for name, (form, packet) in SEALED.items():
     write("open", name, bytes([form]) + packet)
+    write("worker", "sealed_" + name, struct.pack("<H", 100) + packet)
 for name, packet in ERRORS.items():
+    write("worker", name, struct.pack("<H", 100) + packet)
     write("icmp_quote", name, struct.pack("!H", 1400) + packet)
 for name, datagram in DATAGRAMS.items():
     write("udp", name, datagram)
+
+
+def attribute(kind, value):
+    """As the kernel writes it on a little-endian machine."""
+    return (struct.pack("<HH", 4 + len(value), kind) + value).ljust((7 + len(value)) & ~3, b"\0")
+
+
+def message(kind, body):
+    return struct.pack("<IHHII", 16 + len(body), kind, 0, 1, 0) + body
+
+
+QUEUED = attribute(1, struct.pack("!IHBx", 7, 0x0800, 1)) + attribute(0x8013, attribute(1, b"\x81\0")) + attribute(10, PLAIN["v4_udp"])
+write("netlink", "queued", message(0x0300, bytes(4) + QUEUED))
+write("netlink", "acknowledged", message(2, bytes(4) + message(0x0302, bytes(4))))
+write("netlink", "refused", message(2, struct.pack("<i", -17)) + message(3, bytes(4)))
+# Found by fuzzing: the one error number that has no opposite.
+write("netlink", "lowest_error", message(2, struct.pack("<i", -(2**31))))

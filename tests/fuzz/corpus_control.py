@@ -2,6 +2,7 @@
 """Writes the first inputs of the control link's targets into corpus/, where they are committed."""
 
 import base64
+import json
 import pathlib
 import struct
 
@@ -90,6 +91,17 @@ TOKEN = {
     "expires": 1_800_000_000,
     "group": "plant",
 }
+SAVED = {
+    "group": "plant",
+    "name": "press",
+    "policies": [POLICY],
+    "settings": STATE["settings"],
+    "clocks": [[5, 1_700_000_000_000, 1_700_000_000_020, 900]],
+    "epochs": [
+        {"id": 1, "stage": "active", "revokes": False, "keys": KEYS, "spent": [1], "closes": None},
+        {"id": 2, "stage": "prepared", "revokes": True, "keys": KEYS, "spent": [], "closes": 9_000},
+    ],
+}
 
 
 def write(target, name, data):
@@ -103,3 +115,6 @@ for name, data in TO_SERVER.items():
 for name, data in TO_GATEWAY.items():
     write("to_gateway", name, data)
 write("token", "token", b"tsg1-" + base64.urlsafe_b64encode(pack(TOKEN)).rstrip(b"="))
+write("saved", "state", pack({"v": 1, "body": SAVED}))
+write("policy", "kept", json.dumps(POLICY).encode())
+write("policy", "rule", b"encrypt name=modbus proto=tcp src_ip=192.0.2.0/24,2001:db8::/32 dest_port=502,44818-44820")

@@ -23,8 +23,15 @@ pub struct Outbox {
     packets: Vec<(Side, Range<usize>)>,
 }
 
+impl Default for Outbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Outbox {
-    pub(crate) fn new() -> Self {
+    /// Room for a packet in many pieces.
+    pub fn new() -> Self {
         Self { bytes: Vec::with_capacity(BYTES), packets: Vec::with_capacity(MOST) }
     }
 
@@ -66,11 +73,13 @@ impl Outbox {
         self.packets.is_empty()
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
+    /// What is to be sent, and to which side.
+    pub fn iter(&self) -> impl Iterator<Item = (Side, &[u8])> {
         self.packets.iter().map(|(to, range)| (*to, &self.bytes[range.clone()]))
     }
 
-    pub(crate) fn clear(&mut self) {
+    /// Forgets all of it.
+    pub fn clear(&mut self) {
         self.bytes.clear();
         self.packets.clear();
     }

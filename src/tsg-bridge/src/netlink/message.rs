@@ -101,8 +101,8 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// The error number of an error message, 0 for an acknowledgement; `None` for any other message.
     pub fn error(&self) -> Option<i32> {
-        let code = self.body.first_chunk::<4>();
-        (self.kind == NLMSG_ERROR).then(|| code.map_or(libc::EBADMSG, |c| -i32::from_ne_bytes(*c)))
+        let code = self.body.first_chunk::<4>().and_then(|c| i32::from_ne_bytes(*c).checked_neg());
+        (self.kind == NLMSG_ERROR).then(|| code.unwrap_or(libc::EBADMSG))
     }
 
     /// The last message of a dump.
