@@ -11,6 +11,7 @@
 
 mod advance;
 mod group;
+mod limits;
 mod orders;
 mod record;
 mod session;
@@ -32,7 +33,8 @@ use crate::message::{
     ToServer, Unknown,
 };
 use group::{Group, Want};
-use session::{Admission, Session};
+use limits::{Belief, Bucket};
+use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 
 /// How long a stranger waits before asking again, in seconds.
@@ -85,7 +87,7 @@ pub struct Server {
     gateways: BTreeMap<PublicKey, Gateway>,
     pending: BTreeMap<PublicKey, Stranger>,
     tokens: BTreeMap<u64, TokenRecord>,
-    admission: Admission,
+    strangers: Bucket,
     next_command: u64,
     records: VecDeque<Record>,
     transmits: VecDeque<(PublicKey, ToGateway)>,
@@ -97,6 +99,7 @@ pub struct Server {
 struct Gateway {
     record: GatewayRecord,
     session: Option<Session>,
+    belief: Belief,
 }
 
 /// A gateway that nobody has approved.
@@ -115,7 +118,7 @@ impl Server {
         random.fill(&mut numbers);
         let [instance, clock] = [&numbers[..8], &numbers[8..]]
             .map(|half| half.iter().fold(0, |n, &b| n << 8 | u64::from(b)) | 1);
-        let gateway = |record: GatewayRecord| (record.key, Gateway { record, session: None });
+        let gateway = |record: GatewayRecord| (record.key, Gateway::new(record));
         let mut server = Self {
             random,
             instance,
@@ -126,7 +129,7 @@ impl Server {
             gateways: stored.gateways.into_iter().map(gateway).collect(),
             pending: BTreeMap::new(),
             tokens: stored.tokens.into_iter().map(|token| (token.id, token)).collect(),
-            admission: Admission::new(now),
+            strangers: strangers(now),
             next_command: 1,
             records: VecDeque::new(),
             transmits: VecDeque::new(),
@@ -196,12 +199,13 @@ impl Server {
         self.clock = u64::from_le_bytes(number) | 1;
         self.warn("the clock jumped: every group gets a new epoch".to_owned());
         self.started = now;
-        self.admission = Admission::new(now);
+        self.strangers = strangers(now);
         for gateway in self.gateways.values_mut() {
             if let Some(session) = &mut gateway.session {
                 session.heard = now;
                 session.sent_at = now;
             }
+            gateway.belief.rebase(self.latest, now);
         }
         for stranger in self.pending.values_mut() {
             (stranger.first, stranger.last) = (now, now);
@@ -274,7 +278,7 @@ impl Server {
         if !known && self.pending.len() >= MOST_PENDING {
             self.pending.retain(|_, stranger| now.abs_diff(stranger.last) < STRANGER_GONE);
         }
-        if !known && (self.pending.len() >= MOST_PENDING || !self.admission.take(now)) {
+        if !known && (self.pending.len() >= MOST_PENDING || !self.strangers.take(now)) {
             let reason = "too many gateways wait for approval".to_owned();
             let refused = Refused { request: register.request, reason, revoked: false, retry: 60 };
             self.transmits.push_back((from, ToGateway::Refused(refused)));
@@ -327,7 +331,7 @@ impl Server {
         self.transmits.push_back((from, ToGateway::Pulse(pulse)));
         let newest = self.groups.get(&name).map_or(0, |group| group.revision);
         let confirms = session.beat(&heartbeat, self.instance, newest, now);
-        self.notice_held(&name, &heartbeat.holds, now);
+        self.notice_held(from, &heartbeat.holds, now);
         if self.refill(from, now) {
             self.want_epoch(&name, Want::Routine);
         }
@@ -374,7 +378,16 @@ impl Server {
     }
 }
 
+/// Strangers are heard at a limited rate: 200 at once, 20 in a second.
+const fn strangers(now: u64) -> Bucket {
+    Bucket::new(200, 50, now)
+}
+
 impl Gateway {
+    fn new(record: GatewayRecord) -> Self {
+        Self { record, session: None, belief: Belief::default() }
+    }
+
     /// It was heard lately.
     fn online(&self, now: u64) -> Option<&Session> {
         self.session.as_ref().filter(|session| now < session.heard + SILENCE)

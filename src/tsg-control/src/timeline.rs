@@ -41,6 +41,8 @@ pub struct Entry<T> {
     pub since: u64,
     /// When the next stage comes even if members are missing, in the owner's milliseconds.
     pub deadline: u64,
+    /// When the next stage was to come if nothing had been prepared in place of another.
+    pub due: u64,
 }
 
 /// What members have confirmed, asked for one revision.
@@ -112,7 +114,8 @@ impl<T> Timeline<T> {
     /// Puts in what is known to live already: read from disk after a restart, announced with the
     /// first `revision`.
     pub fn restore(&mut self, item: T, stage: Stage, revision: u64, now: u64, deadline: u64) {
-        self.entries.push(Entry { item, stage, revision, since: now, deadline });
+        let due = deadline;
+        self.entries.push(Entry { item, stage, revision, since: now, deadline, due });
         self.make_room(MOST_LIVE);
     }
 
@@ -148,11 +151,15 @@ impl<T> Timeline<T> {
     }
 
     /// A new item, announced with `revision`. It takes the place of one that is still prepared
-    /// (nobody seals with that), and the oldest goes if there were too many.
+    /// (nobody seals with that), and the oldest goes if there were too many. However often that
+    /// happens, the change is put off by [`LINGER`] at most, for the last one to reach members.
     pub fn prepare(&mut self, item: T, revision: u64, now: u64, deadline: u64) {
+        let due = self.prepared().map_or(deadline, |replaced| replaced.due.min(deadline));
+        let deadline = deadline.min(due.max(now.saturating_add(LINGER))).min(due + LINGER);
         self.entries.retain(|entry| entry.stage != Stage::Prepared);
         self.make_room(MOST_LIVE - 1);
-        self.entries.push(Entry { item, stage: Stage::Prepared, revision, since: now, deadline });
+        let stage = Stage::Prepared;
+        self.entries.push(Entry { item, stage, revision, since: now, deadline, due });
     }
 
     /// Moves on what may move on. `confirmed` has an answer for each entry of [`Timeline::live`].
@@ -288,6 +295,29 @@ mod tests {
         );
         assert_eq!(timeline.take_prepared(), Some(4));
         assert_eq!(timeline.take_prepared(), None);
+    }
+
+    #[test]
+    fn replacing_what_is_prepared_does_not_put_the_change_off() {
+        for pace in [100, 4_000, 7_000, 10_000, 14_000] {
+            let mut timeline = timeline(&[Stage::Active]);
+            let activated = (0..60_000).step_by(100).find(|&now| {
+                if now % pace == 0 {
+                    timeline.prepare(2, 7, now, now + 15_000);
+                }
+                timeline.step(now, 8, &[No, No], |_, _| 100_000) == Some(Step::Activated)
+            });
+            let activated = activated.unwrap();
+            assert!((15_000..=15_000 + LINGER).contains(&activated), "every {pace}: {activated}");
+        }
+    }
+
+    #[test]
+    fn a_hard_deadline_is_not_put_off_at_all() {
+        let mut timeline = timeline(&[Stage::Active]);
+        timeline.prepare(2, 7, 0, 15_000);
+        timeline.prepare(3, 8, 14_000, 14_500);
+        assert_eq!(timeline.deadline(14_000), Some(14_500));
     }
 
     #[test]

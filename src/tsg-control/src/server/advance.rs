@@ -5,7 +5,7 @@ use super::record::Record;
 use super::{Gateway, Server};
 use crate::gateway::SILENCE;
 use crate::group::Cipher;
-use crate::keys::tek_check;
+use crate::keys::{PublicKey, tek_check};
 use crate::message::{Announcement, Held};
 use crate::timeline::{Confirmed, LINGER, MOST_LIVE, Stage, Step};
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ const LONGEST_LEAP: u64 = 1 << 32;
 const LEAP_OVER: u64 = 16;
 
 /// Members that hold epochs which the server does not know cause at most one rekey in this many
-/// milliseconds.
+/// milliseconds, all together.
 const LEAP_AGAIN: u64 = 10_000;
 
 impl Server {
@@ -151,8 +151,9 @@ impl Server {
 
     /// A member holds epochs that this server never made: it was restored from an old backup, or
     /// set up anew. Count on from there, and get everybody into one epoch again.
-    pub(super) fn notice_held(&mut self, name: &str, holds: &[Held], now: u64) {
-        let Some(group) = self.groups.get_mut(name) else { return };
+    pub(super) fn notice_held(&mut self, from: PublicKey, holds: &[Held], now: u64) {
+        let Some(gateway) = self.gateways.get_mut(&from) else { return };
+        let Some(group) = self.groups.get_mut(&gateway.record.group) else { return };
         let last = group.record.last_epoch;
         let foreign = |held: &&Held| {
             let leap = held.epoch.saturating_sub(last);
@@ -165,16 +166,18 @@ impl Server {
         };
         let holds = holds.iter().take(MOST_LIVE + 1);
         let Some(highest) = holds.filter(foreign).map(|held| held.epoch).max() else { return };
-        if group.leapt.is_some_and(|at| now < at + LEAP_AGAIN) {
+        let soon = group.leapt.is_some_and(|at| now < at + LEAP_AGAIN);
+        if soon || !gateway.belief.take(now) {
             return;
         }
         group.leapt = Some(now);
         group.record.last_epoch = last.max(highest) + LEAP_OVER;
         group.want(Want::AtOnce);
-        self.warn(format!(
-            "{name}: a member holds epoch {highest}, which this server did not make: counting on \
-             from there"
-        ));
+        let text = format!(
+            "{}: {} holds epoch {highest}, which this server did not make: counting on from there",
+            group.record.name, gateway.record.name
+        );
+        self.warn(text);
     }
 
     /// A member without AES is in a group whose epoch may use it: then the group changes its cipher.

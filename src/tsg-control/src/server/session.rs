@@ -1,5 +1,4 @@
-//! What the server knows of one gateway process that is or was connected, and how many strangers
-//! it listens to.
+//! What the server knows of one gateway process that is or was connected.
 
 use crate::message::{Heartbeat, Held, Register};
 use std::collections::BTreeMap;
@@ -133,32 +132,6 @@ impl Session {
     pub(super) fn left(&self, epoch: u64, check: [u8; 8]) -> u8 {
         let held = self.holds.iter().find(|held| held.epoch == epoch && held.check == check);
         held.map_or(0, |held| held.senders)
-    }
-}
-
-/// Strangers are heard at a limited rate: a bucket of tokens.
-pub(super) struct Admission {
-    level: u64,
-    at: u64,
-}
-
-impl Admission {
-    const FULL: u64 = 200;
-    const PER_SECOND: u64 = 20;
-
-    pub(super) const fn new(now: u64) -> Self {
-        Self { level: Self::FULL * 1000, at: now }
-    }
-
-    pub(super) fn take(&mut self, now: u64) -> bool {
-        let gained = now.saturating_sub(self.at).saturating_mul(Self::PER_SECOND);
-        self.level = self.level.saturating_add(gained).min(Self::FULL * 1000);
-        self.at = now;
-        let enough = self.level >= 1000;
-        if enough {
-            self.level -= 1000;
-        }
-        enough
     }
 }
 

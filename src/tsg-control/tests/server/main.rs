@@ -5,6 +5,7 @@
 
 mod admission;
 mod epochs;
+mod hostile;
 mod orders;
 
 use tsg_control::keys::{PublicKey, tek_check};
