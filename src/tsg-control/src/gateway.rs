@@ -499,6 +499,9 @@ impl Gateway {
         if !older {
             if self.state.as_ref().is_some_and(|known| known.group != state.group) {
                 self.keyring = Keyring::default();
+                // Revisions of the old group's map say nothing about the new one's.
+                self.map = Map::default();
+                self.events.push_back(Event::Machines);
             }
             self.keyring.take_over(state.epochs, now);
             self.state = Some(Known {

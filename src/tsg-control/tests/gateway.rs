@@ -6,8 +6,8 @@
 use tsg_control::gateway::{Event, Gateway, Identity, KeyView, SILENCE, Standing, pseudo_time};
 use tsg_control::group::{Carriage, FOREVER};
 use tsg_control::message::{
-    Epoch, EpochKeys, GroupSettings, MAX_FRAME, Pending, Pulse, Reading, Refused, State, TekField,
-    ToGateway, ToServer, Unknown, decode, encode,
+    Epoch, EpochKeys, GroupSettings, MAX_FRAME, Map, Pending, Pulse, Reading, Refused, State,
+    TekField, ToGateway, ToServer, Unknown, decode, encode,
 };
 use tsg_control::timeline::Stage;
 use tsg_esp::DropReason;
@@ -225,6 +225,9 @@ fn thrown_out_it_forgets_all_and_what_is_late_does_not_bring_it_back() {
 #[test]
 fn another_group_takes_the_keys_of_the_old_one_away() {
     let mut this = Box::member(1_000);
+    let others = vec![[192, 0, 2, 1].into()];
+    let map = |revision| Map { instance: 9, revision, mine: Vec::new(), others: others.clone() };
+    this.hear(ToGateway::Map(map(7)));
     this.gateway.handle_connected(this.now);
     this.wait(0);
     let request = this.last_request();
@@ -234,6 +237,10 @@ fn another_group_takes_the_keys_of_the_old_one_away() {
     this.hear(ToGateway::State(state.into()));
     assert_eq!(this.keys()[0].tek.expose(), &[99; 32]);
     assert_eq!(this.sealing(), None);
+    let others = |this: &Box| this.gateway.map().others.len();
+    assert_eq!(others(&this), 0, "machines of the old group");
+    this.hear(ToGateway::Map(map(1)));
+    assert_eq!(others(&this), 1, "though the old group's map was at a higher revision");
 }
 
 #[test]
