@@ -10,6 +10,7 @@
 //! come twice.
 
 mod advance;
+mod anew;
 mod group;
 mod limits;
 mod orders;
@@ -89,6 +90,7 @@ pub struct Server {
     tokens: BTreeMap<u64, TokenRecord>,
     strangers: Bucket,
     next_command: u64,
+    rolled_back: Option<u64>,
     records: VecDeque<Record>,
     transmits: VecDeque<(PublicKey, ToGateway)>,
     announcements: VecDeque<Announcement>,
@@ -100,6 +102,8 @@ struct Gateway {
     record: GatewayRecord,
     session: Option<Session>,
     belief: Belief,
+    /// It has confirmed a state of its group. Before that it may speak of the group that it was in.
+    settled: bool,
 }
 
 /// A gateway that nobody has approved.
@@ -114,10 +118,7 @@ struct Stranger {
 impl Server {
     /// A server that starts from what is on disk. Every group that has members gets a new epoch.
     pub fn new(stored: Stored, mut random: Box<dyn Random>, now: u64) -> Self {
-        let mut numbers = [0; 16];
-        random.fill(&mut numbers);
-        let [instance, clock] = [&numbers[..8], &numbers[8..]]
-            .map(|half| half.iter().fold(0, |n, &b| n << 8 | u64::from(b)) | 1);
+        let [instance, clock] = [(); 2].map(|()| anew::number(random.as_mut()));
         let gateway = |record: GatewayRecord| (record.key, Gateway::new(record));
         let mut server = Self {
             random,
@@ -131,6 +132,7 @@ impl Server {
             tokens: stored.tokens.into_iter().map(|token| (token.id, token)).collect(),
             strangers: strangers(now),
             next_command: 1,
+            rolled_back: None,
             records: VecDeque::new(),
             transmits: VecDeque::new(),
             announcements: VecDeque::new(),
@@ -187,32 +189,6 @@ impl Server {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: u64) {
-        self.latest = now;
-        self.advance(now);
-    }
-
-    /// The server's clock made a jump: `now` counts differently from here on. Times of epochs made
-    /// before would mean something else, so every group gets a new one.
-    pub fn handle_clock_jump(&mut self, now: u64) {
-        let mut number = [0; 8];
-        self.random.fill(&mut number);
-        self.clock = u64::from_le_bytes(number) | 1;
-        self.warn("the clock jumped: every group gets a new epoch".to_owned());
-        self.started = now;
-        self.strangers = strangers(now);
-        for gateway in self.gateways.values_mut() {
-            if let Some(session) = &mut gateway.session {
-                session.heard = now;
-                session.sent_at = now;
-            }
-            gateway.belief.rebase(self.latest, now);
-        }
-        for stranger in self.pending.values_mut() {
-            (stranger.first, stranger.last) = (now, now);
-        }
-        for group in self.groups.values_mut().filter(|group| !group.members.is_empty()) {
-            group.rebase(self.latest, now);
-        }
         self.latest = now;
         self.advance(now);
     }
@@ -318,19 +294,22 @@ impl Server {
 
     fn heartbeat(&mut self, from: PublicKey, heartbeat: Heartbeat, now: u64) {
         let member = self.gateways.get_mut(&from).filter(|g| g.record.revoked.is_none());
-        let Some((name, session)) = member.and_then(|gateway| {
-            let session = gateway.session.as_mut();
-            let session = session.filter(|session| session.process == heartbeat.process)?;
-            Some((gateway.record.group.clone(), session))
-        }) else {
+        let known = member.filter(|gateway| {
+            gateway.session.as_ref().is_some_and(|session| session.process == heartbeat.process)
+        });
+        if known.is_none() || self.notice_rollback(from, &heartbeat, now) {
             let unknown = Unknown { request: heartbeat.request };
             self.transmits.push_back((from, ToGateway::Unknown(unknown)));
             return;
-        };
+        }
+        let Some(gateway) = self.gateways.get_mut(&from) else { return };
+        let name = gateway.record.group.clone();
+        let Some(session) = gateway.session.as_mut() else { return };
         let pulse = Pulse { request: heartbeat.request, time: Reading { clock: self.clock, now } };
         self.transmits.push_back((from, ToGateway::Pulse(pulse)));
         let newest = self.groups.get(&name).map_or(0, |group| group.revision);
         let confirms = session.beat(&heartbeat, self.instance, newest, now);
+        gateway.settled |= session.acked > 0;
         self.notice_held(from, &heartbeat.holds, now);
         if self.refill(from, now) {
             self.want_epoch(&name, Want::Routine);
@@ -385,7 +364,7 @@ const fn strangers(now: u64) -> Bucket {
 
 impl Gateway {
     fn new(record: GatewayRecord) -> Self {
-        Self { record, session: None, belief: Belief::default() }
+        Self { record, session: None, belief: Belief::default(), settled: true }
     }
 
     /// It was heard lately.

@@ -212,7 +212,7 @@ impl Server {
             pinned: Vec::new(),
         };
         self.records.push_back(Record::Gateway(record.clone()));
-        self.gateways.insert(key, Gateway::new(record));
+        self.gateways.insert(key, Gateway { settled: false, ..Gateway::new(record) });
         if let Some(group) = self.groups.get_mut(group) {
             group.members.insert(key);
             if !group.has_own_epoch() {

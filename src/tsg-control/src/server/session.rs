@@ -90,7 +90,8 @@ impl Session {
         self.sealing = heartbeat.sealing;
         self.alarms = heartbeat.alarms.iter().take(16).map(|alarm| shown(alarm)).collect();
         let ours = heartbeat.instance == instance;
-        self.acked = if ours { heartbeat.revision.min(newest) } else { 0 };
+        // A higher one is of the group that it was in before.
+        self.acked = if ours && heartbeat.revision <= newest { heartbeat.revision } else { 0 };
         let map = if ours { heartbeat.map } else { 0 };
         // It answers a state at once: one that it still is not in by its next sign of life is lost.
         if !self.just_sent(now) {

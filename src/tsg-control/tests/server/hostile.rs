@@ -1,9 +1,9 @@
 //! Members that lie, and what the others notice of it.
 
-use crate::{NOW, beat, key, last_state, register, say, server};
-use tsg_control::message::{Heartbeat, State, ToServer};
+use crate::{NOW, beat, held, key, last_state, register, said, say, server, state as state_of};
+use tsg_control::message::{Heartbeat, State, ToGateway, ToServer};
 use tsg_control::policy::Policy;
-use tsg_control::server::Level;
+use tsg_control::server::{Level, Server};
 use tsg_control::timeline::Stage;
 
 /// A sign of life of a member that claims another epoch and confirms nothing.
@@ -63,4 +63,64 @@ fn policies_in_a_row_come_into_force_though_a_member_does_not_answer() {
         server.set_policy("plant", Policy::default(), now).unwrap();
     }
     assert!(server.groups(NOW)[0].policy_in_force > 1);
+}
+
+/// A group of two, and the state of the first. Each call gives the same, as a snapshot does: random
+/// numbers and all.
+fn snapshot() -> (Server, State) {
+    let mut server = server();
+    for number in [1, 2] {
+        server.approve(key(number), "plant", 0, NOW).unwrap();
+    }
+    let first = register(&mut server, key(1), 10, NOW);
+    let first = last_state(say(&mut server, key(1), beat(10, &first, 2), NOW)).unwrap_or(first);
+    (server, first)
+}
+
+#[test]
+fn a_server_that_was_resumed_from_a_snapshot_begins_anew() {
+    let (mut ahead, _) = snapshot();
+    ahead.rename(key(1), "lathe", NOW + 1_000).unwrap();
+    let state = state_of(said(&mut ahead).into_iter().map(|(_, message)| message).collect());
+    // Numbers that the snapshot does not know of.
+    let given = register(&mut ahead, key(2), 20, NOW + 2_000);
+
+    let (mut server, _) = snapshot();
+    let answer = say(&mut server, key(1), beat(10, &state, 2), NOW + 3_000);
+    assert!(matches!(answer[..], [ToGateway::Unknown(_)]), "{answer:?}");
+    let new = register(&mut server, key(2), 21, NOW + 3_000);
+    assert_ne!(new.instance, state.instance, "or members ignore it as old");
+    assert_ne!(new.time.clock, state.time.clock);
+    let keys = |state: &State| state.epochs.iter().filter(|epoch| epoch.keys.is_some()).count();
+    assert_eq!((keys(&given), keys(&new)), (1, 1));
+    assert_ne!(held(&new, 0)[0].check, held(&given, 0)[0].check, "the same number twice");
+    // Not as often as somebody likes, and not for the same one again soon.
+    let again = register(&mut server, key(1), 10, NOW + 3_000);
+    let mut ahead = last_state(say(&mut server, key(1), beat(10, &again, 2), NOW + 3_000));
+    let ahead = ahead.get_or_insert(again);
+    ahead.revision += 1_000;
+    for second in 4..60 {
+        let answer = say(&mut server, key(1), beat(10, ahead, 2), NOW + second * 1_000);
+        assert!(matches!(answer[0], ToGateway::Pulse(_)), "{answer:?}");
+    }
+}
+
+#[test]
+fn who_comes_from_another_group_is_no_sign_of_a_rollback_and_confirms_nothing() {
+    let (mut server, _) = snapshot();
+    for number in 0..5 {
+        server.rename(key(1), &format!("lathe-{number}"), NOW).unwrap();
+    }
+    let state = register(&mut server, key(1), 10, NOW);
+    server.add_group("lab", NOW).unwrap();
+    server.revoke(key(1), "moves", NOW).unwrap();
+    server.approve(key(1), "lab", 0, NOW).unwrap();
+    let new = register(&mut server, key(1), 10, NOW);
+    assert!(new.revision < state.revision);
+    // What it said before it heard that.
+    let answer = say(&mut server, key(1), beat(10, &state, 2), NOW);
+    assert!(matches!(answer[0], ToGateway::Pulse(_)), "{answer:?}");
+    let view = server.gateways(NOW).into_iter().find(|view| view.key == key(1)).unwrap();
+    assert!(!view.current, "it is not in that state yet");
+    assert_eq!(register(&mut server, key(1), 10, NOW).instance, state.instance);
 }
