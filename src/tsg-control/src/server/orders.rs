@@ -380,7 +380,7 @@ impl Server {
         now: u64,
     ) -> Result<(), String> {
         let hash: [u8; 32] = Sha256::digest(secret.0.as_ref()).into();
-        let token = self.tokens.values_mut().find(|token| token.hash == hash);
+        let token = self.tokens.values().find(|token| token.hash == hash);
         let Some(token) = token else { return Err("this token is not known here".to_owned()) };
         if token.used_by.is_some() {
             return Err("this token was used already".to_owned());
@@ -391,8 +391,7 @@ impl Server {
         if !self.groups.contains_key(&token.group) {
             return Err(format!("this token is for group {:?}, which is gone", token.group));
         }
-        token.used_by = Some(key);
-        let token = token.clone();
+        let token = TokenRecord { used_by: Some(key), ..token.clone() };
         self.pending.entry(key).or_insert_with(|| super::Stranger {
             name: super::session::shown(name),
             version: String::new(),
@@ -403,6 +402,7 @@ impl Server {
         self.approve(key, &token.group, now / 1000, now).map_err(|error| error.to_string())?;
         // In this order: a crash in between must not leave a used token and nobody let in.
         self.records.push_back(Record::Token(token.clone()));
+        self.tokens.insert(token.id, token.clone());
         self.info(format!("token {} let {} into {:?}", token.id, key.fingerprint(), token.group));
         Ok(())
     }
@@ -434,10 +434,14 @@ impl Server {
             return base.to_owned();
         }
         let short: String = base.chars().take(MOST_NAME - 40).collect();
-        let candidates =
-            [format!("{short}-{}", &fingerprint[..4]), format!("{short}-{fingerprint}")];
-        let [brief, whole] = candidates;
-        if taken(&brief) { whole } else { brief }
+        let mut name = format!("{short}-{}", &fingerprint[..4]);
+        // Others may have asked for just these names.
+        let mut number = 1_u64;
+        while taken(&name) {
+            number += 1;
+            name = format!("{short}-{}-{number}", &fingerprint[..4]);
+        }
+        name
     }
 }
 

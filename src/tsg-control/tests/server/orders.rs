@@ -29,3 +29,18 @@ fn a_policy_that_no_message_could_carry_is_refused() {
     state.policies = vec![version; 3];
     assert!(message::encoded_len(&ToGateway::State(Box::new(state))) < MAX_FRAME);
 }
+
+#[test]
+fn a_gateway_gets_a_name_though_others_took_all_that_fit() {
+    let mut server = server();
+    let victim = key(9).fingerprint().to_string();
+    let names = [format!("gateway-{}", &victim[..4]), format!("gateway-{victim}")];
+    for (number, name) in (1..).zip(&names) {
+        server.approve(key(number), "plant", 0, NOW).unwrap();
+        server.rename(key(number), name, NOW).unwrap();
+    }
+    server.revoke(key(1), "lost", NOW).unwrap();
+    let name = server.approve(key(9), "plant", 0, NOW).unwrap();
+    assert!(!names.contains(&name), "{name}");
+    assert!(server.gateways(NOW).iter().filter(|gateway| gateway.name == name).count() == 1);
+}
