@@ -102,6 +102,8 @@ struct Gateway {
     record: GatewayRecord,
     session: Option<Session>,
     belief: Belief,
+    /// How many sender numbers all its processes were given, by epoch.
+    given: BTreeMap<u64, u32>,
     /// It has confirmed a state of its group. Before that it may speak of the group that it was in.
     settled: bool,
 }
@@ -364,7 +366,13 @@ const fn strangers(now: u64) -> Bucket {
 
 impl Gateway {
     fn new(record: GatewayRecord) -> Self {
-        Self { record, session: None, belief: Belief::default(), settled: true }
+        Self {
+            record,
+            session: None,
+            belief: Belief::default(),
+            given: BTreeMap::new(),
+            settled: true,
+        }
     }
 
     /// It was heard lately.

@@ -17,6 +17,10 @@ use tsg_esp::spi::Spi;
 /// One process of a gateway gets at most this many sender numbers in an epoch.
 const MOST_GRANTED: usize = 256;
 
+/// All processes of a gateway together get at most this many and a few: what one gateway can take,
+/// the others lack.
+const MOST_GIVEN: u32 = 4_096;
+
 /// The map is sent at most this often, in milliseconds…
 const MAP_AGAIN: u64 = 200;
 
@@ -69,14 +73,17 @@ impl Server {
         let Some(session) = gateway.session.as_mut() else { return };
         let first_open = group.first_open();
         let mut epochs = Vec::new();
-        let mut raised = false;
+        let (mut raised, mut greedy) = (false, false);
         for (stage, epoch) in group.epochs.stages_mut() {
             let keys = match epoch.made.as_mut() {
                 Some(made) if made.suite == Suite::Aes256Gcm && !gateway.record.aes => continue,
                 // Closed by a revocation: nobody new needs it.
                 Some(_) if epoch.id < first_open => None,
                 Some(made) => {
-                    raised |= grant(epoch.id, made, session);
+                    let given = gateway.given.entry(epoch.id).or_default();
+                    let before = *given;
+                    raised |= grant(epoch.id, made, session, given);
+                    greedy |= (before..*given).contains(&MOST_GIVEN.saturating_sub(1));
                     Some(EpochKeys {
                         tek: TekField(made.tek.clone()),
                         suite: made.suite,
@@ -113,7 +120,15 @@ impl Server {
         session.sent_at = now;
         let live: BTreeSet<_> = group.epochs.live().iter().map(|entry| entry.item.id).collect();
         session.granted.retain(|epoch, _| live.contains(epoch));
+        gateway.given.retain(|epoch, _| live.contains(epoch));
+        let name = greedy.then(|| gateway.record.name.clone());
         self.transmits.push_back((to, ToGateway::State(Box::new(state))));
+        if let Some(name) = name {
+            self.warn(format!(
+                "{name} has taken {MOST_GIVEN} sender numbers and gets no more in this epoch: does \
+                 its daemon start again and again?"
+            ));
+        }
     }
 
     /// A member has used up its numbers in an epoch that is to be used: it is sent new ones.
@@ -196,6 +211,11 @@ impl Server {
 }
 
 impl Gateway {
+    /// It has had so many sender numbers in an epoch that it gets no more.
+    pub(super) fn is_greedy(&self) -> bool {
+        self.given.values().any(|&given| given >= MOST_GIVEN)
+    }
+
     /// The machines behind it, as it reports them and as operators say.
     fn behind(&self) -> impl Iterator<Item = IpAddr> {
         self.record.machines.iter().chain(&self.record.pinned).copied()
@@ -215,12 +235,12 @@ fn policy_version(stage: Stage, item: &PolicyRecord) -> PolicyVersion {
 
 /// Sender numbers for this process in this epoch, if it has none left. Gives whether a higher
 /// limit must be announced.
-fn grant(epoch: u64, made: &mut MadeEpoch, session: &mut Session) -> bool {
+fn grant(epoch: u64, made: &mut MadeEpoch, session: &mut Session, given: &mut u32) -> bool {
     let granted = session.granted.get(&epoch).map_or(0, Vec::len);
     // A daemon that went on from RAM has those of the process before it.
     let first = granted == 0 && session.left(epoch, made.check) == 0;
     let refill = session.refill.take_if(|wanted| *wanted == epoch).is_some();
-    if !(first || refill) || granted >= MOST_GRANTED {
+    if !(first || refill) || granted >= MOST_GRANTED || *given >= MOST_GIVEN {
         return false;
     }
     let numbers = session.granted.entry(epoch).or_default();
@@ -228,6 +248,7 @@ fn grant(epoch: u64, made: &mut MadeEpoch, session: &mut Session) -> bool {
         if made.next_sender <= Spi::MAX_SENDER {
             numbers.push(made.next_sender);
             made.next_sender += 1;
+            *given += 1;
         }
     }
     // Early enough that all know the new limit when the first number above the old one is used.

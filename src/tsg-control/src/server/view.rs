@@ -50,7 +50,7 @@ pub struct GatewayView {
     pub current: bool,
     /// It has AES in hardware.
     pub aes: bool,
-    /// What it says is wrong.
+    /// What is wrong, as it says or as the server sees.
     pub alarms: Vec<String>,
     /// Machines behind it, as it reports them.
     pub machines: Vec<IpAddr>,
@@ -168,6 +168,10 @@ impl Server {
             (None, None) => GatewayState::Offline,
         };
         let revision = self.groups.get(&record.group).map_or(0, |group| group.revision);
+        let mut alarms = session.map(|s| s.alarms.clone()).unwrap_or_default();
+        if gateway.is_greedy() {
+            alarms.push("it started so often that it gets no more sender numbers".to_owned());
+        }
         GatewayView {
             name: record.name.clone(),
             key: record.key,
@@ -180,7 +184,7 @@ impl Server {
             sealing: session.map_or(0, |s| s.sealing),
             current: session.is_some_and(|s| s.acked == revision),
             aes: record.aes,
-            alarms: session.map(|s| s.alarms.clone()).unwrap_or_default(),
+            alarms,
             machines: record.machines.clone(),
             pinned: record.pinned.clone(),
             counters: session.map(|s| s.counters.clone()).unwrap_or_default(),

@@ -1,9 +1,12 @@
 //! Members that lie, and what the others notice of it.
 
-use crate::{NOW, beat, held, key, last_state, register, said, say, server, state as state_of};
-use tsg_control::message::{Heartbeat, State, ToGateway, ToServer};
+use crate::{
+    NOW, beat, held, key, last_state, register, registration, said, say, senders, server,
+    state as state_of,
+};
+use tsg_control::message::{Heartbeat, Register, State, ToGateway, ToServer};
 use tsg_control::policy::Policy;
-use tsg_control::server::{Level, Server};
+use tsg_control::server::{Event, Level, Server};
 use tsg_control::timeline::Stage;
 
 /// A sign of life of a member that claims another epoch and confirms nothing.
@@ -123,4 +126,23 @@ fn who_comes_from_another_group_is_no_sign_of_a_rollback_and_confirms_nothing() 
     let view = server.gateways(NOW).into_iter().find(|view| view.key == key(1)).unwrap();
     assert!(!view.current, "it is not in that state yet");
     assert_eq!(register(&mut server, key(1), 10, NOW).instance, state.instance);
+}
+
+#[test]
+fn a_gateway_that_starts_again_and_again_does_not_use_up_the_numbers_of_all() {
+    let (mut server, first) = snapshot();
+    let mut taken = 0;
+    for process in 0..2_000 {
+        let greedy = Register { senders: 16, ..registration(1_000 + process) };
+        let answer = say(&mut server, key(2), ToServer::Register(greedy), NOW);
+        taken += senders(&state_of(answer)).len();
+    }
+    assert!((4_096..4_096 + 16).contains(&taken), "{taken}");
+    assert_eq!(server.groups(NOW)[0].epochs.last().unwrap().id, first.epochs[0].id, "no rekey");
+    let view = server.gateways(NOW).into_iter().find(|view| view.key == key(2)).unwrap();
+    assert!(view.alarms.iter().any(|alarm| alarm.contains("sender numbers")), "{:?}", view.alarms);
+    let said = |event: &Event| event.level == Level::Warning && event.text.contains(&view.name);
+    let warnings = std::iter::from_fn(|| server.poll_event()).filter(said).count();
+    assert_eq!(warnings, 1);
+    assert_eq!(senders(&register(&mut server, key(1), 11, NOW)).len(), 2, "others get theirs");
 }
