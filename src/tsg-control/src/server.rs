@@ -17,6 +17,7 @@ mod orders;
 mod record;
 mod session;
 mod state;
+mod tokens;
 mod view;
 
 pub use orders::OrderError;
@@ -37,6 +38,7 @@ use group::{Group, Want};
 use limits::{Belief, Bucket};
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
+use tokens::Tokens;
 
 /// How long a stranger waits before asking again, in seconds.
 const PENDING_RETRY: u32 = 5;
@@ -87,7 +89,7 @@ pub struct Server {
     groups: BTreeMap<String, Group>,
     gateways: BTreeMap<PublicKey, Gateway>,
     pending: BTreeMap<PublicKey, Stranger>,
-    tokens: BTreeMap<u64, TokenRecord>,
+    tokens: Tokens,
     strangers: Bucket,
     next_command: u64,
     rolled_back: Option<u64>,
@@ -131,7 +133,7 @@ impl Server {
             groups: BTreeMap::new(),
             gateways: stored.gateways.into_iter().map(gateway).collect(),
             pending: BTreeMap::new(),
-            tokens: stored.tokens.into_iter().map(|token| (token.id, token)).collect(),
+            tokens: Tokens::default(),
             strangers: strangers(now),
             next_command: 1,
             rolled_back: None,
@@ -140,6 +142,9 @@ impl Server {
             announcements: VecDeque::new(),
             events: VecDeque::new(),
         };
+        for token in stored.tokens {
+            server.tokens.put(token);
+        }
         for record in stored.groups {
             let group = Group::restore(record, now);
             server.groups.insert(group.record.name.clone(), group);
@@ -263,7 +268,7 @@ impl Server {
             return false;
         }
         if let Some(secret) = &register.token {
-            match self.redeem(secret, from, &register.name, register.aes, now) {
+            match self.redeem(secret, from, register, now) {
                 Ok(()) => return true,
                 Err(reason) => {
                     self.warn(format!("{}: {reason}", from.fingerprint()));

@@ -2,17 +2,14 @@
 //! once the records that it caused are durable.
 
 use super::group::{Group, Want};
-use super::record::{GatewayRecord, GroupRecord, PolicyRecord, Record, TokenRecord};
+use super::record::{GatewayRecord, GroupRecord, PolicyRecord, Record};
 use super::{Gateway, Server};
 use crate::group::Settings;
 use crate::keys::PublicKey;
 use crate::message::{self, Command, CommandKind, MAX_POLICY, Refused, ToGateway};
 use crate::policy::Policy;
-use crate::token::TokenSecret;
 use core::fmt;
-use sha2::{Digest as _, Sha256};
 use std::net::IpAddr;
-use zeroize::Zeroizing;
 
 /// Names of gateways and groups are at most this long.
 const MOST_NAME: usize = 48;
@@ -41,9 +38,9 @@ impl fmt::Display for OrderError {
 
 impl core::error::Error for OrderError {}
 
-type Answer<T = ()> = Result<T, OrderError>;
+pub(super) type Answer<T = ()> = Result<T, OrderError>;
 
-fn not_found<T>(text: String) -> Answer<T> {
+pub(super) fn not_found<T>(text: String) -> Answer<T> {
     Err(OrderError::NotFound(text))
 }
 
@@ -99,6 +96,7 @@ impl Server {
             return conflict(format!("group {name:?} has gateways: remove them first"));
         }
         self.groups.remove(name);
+        self.discard_tokens_of(name);
         self.records.push_back(Record::GroupGone(name.to_owned()));
         Ok(())
     }
@@ -333,78 +331,6 @@ impl Server {
         self.next_command += 1;
         self.transmits.push_back((key, ToGateway::Command(Command { command, kind })));
         Ok(command)
-    }
-
-    /// A one-time token that lets one gateway into a group, good until `expires` (seconds since
-    /// 1970). Gives its number and secret; only the secret's hash is kept.
-    ///
-    /// # Errors
-    /// There is no such group.
-    pub fn create_token(&mut self, group: &str, expires: u64) -> Answer<(u64, TokenSecret)> {
-        self.group(group)?;
-        let mut secret = Zeroizing::new([0; 16]);
-        self.random.fill(secret.as_mut());
-        let id = self.tokens.keys().next_back().map_or(1, |last| last + 1);
-        let record = TokenRecord {
-            id,
-            hash: Sha256::digest(secret.as_ref()).into(),
-            group: group.to_owned(),
-            expires,
-            used_by: None,
-        };
-        self.records.push_back(Record::Token(record.clone()));
-        self.tokens.insert(id, record);
-        Ok((id, TokenSecret(secret)))
-    }
-
-    /// Makes a token worthless.
-    ///
-    /// # Errors
-    /// There is no such token.
-    pub fn revoke_token(&mut self, id: u64) -> Answer {
-        if self.tokens.remove(&id).is_none() {
-            return not_found(format!("there is no token {id}"));
-        }
-        self.records.push_back(Record::TokenGone(id));
-        Ok(())
-    }
-
-    /// A stranger comes with a token. `now` is the server's time, which counts from 1970 as well
-    /// as the machine knows it.
-    pub(super) fn redeem(
-        &mut self,
-        secret: &TokenSecret,
-        key: PublicKey,
-        name: &str,
-        aes: bool,
-        now: u64,
-    ) -> Result<(), String> {
-        let hash: [u8; 32] = Sha256::digest(secret.0.as_ref()).into();
-        let token = self.tokens.values().find(|token| token.hash == hash);
-        let Some(token) = token else { return Err("this token is not known here".to_owned()) };
-        if token.used_by.is_some() {
-            return Err("this token was used already".to_owned());
-        }
-        if now / 1000 >= token.expires {
-            return Err("this token has expired".to_owned());
-        }
-        if !self.groups.contains_key(&token.group) {
-            return Err(format!("this token is for group {:?}, which is gone", token.group));
-        }
-        let token = TokenRecord { used_by: Some(key), ..token.clone() };
-        self.pending.entry(key).or_insert_with(|| super::Stranger {
-            name: super::session::shown(name),
-            version: String::new(),
-            aes,
-            first: now,
-            last: now,
-        });
-        self.approve(key, &token.group, now / 1000, now).map_err(|error| error.to_string())?;
-        // In this order: a crash in between must not leave a used token and nobody let in.
-        self.records.push_back(Record::Token(token.clone()));
-        self.tokens.insert(token.id, token.clone());
-        self.info(format!("token {} let {} into {:?}", token.id, key.fingerprint(), token.group));
-        Ok(())
     }
 
     fn change(&mut self, key: PublicKey, edit: impl FnOnce(&mut GatewayRecord)) -> Answer<String> {

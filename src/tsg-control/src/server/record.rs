@@ -120,7 +120,7 @@ pub struct TokenRecord {
     pub hash: [u8; 32],
     /// The group that it lets into.
     pub group: String,
-    /// When it stops being good, seconds since 1970.
+    /// When it stops being good, seconds since 1970; 0 for one that only keeps its number.
     pub expires: u64,
     /// The gateway that used it up.
     #[serde(default)]

@@ -231,7 +231,7 @@ impl Server {
             expires: token.expires,
             used_by: token.used_by,
         };
-        self.tokens.values().map(view).collect()
+        self.tokens.shown().map(view).collect()
     }
 
     /// The secrets of a group's live epochs that this process made: for an operator who wants to

@@ -2,10 +2,10 @@
 
 use crate::{
     Counting, NOW, beat, held, key, last_state, register, registration, said, say, senders, server,
-    state,
+    state, stored,
 };
 use tsg_control::message::{State, ToGateway, ToServer};
-use tsg_control::server::{Record, Server, Stored};
+use tsg_control::server::{Record, Server};
 use tsg_control::timeline::Stage;
 
 #[test]
@@ -143,28 +143,6 @@ fn a_higher_limit_is_announced_to_all_before_it_is_needed() {
         }
     }
     assert!(limit >= 4_000, "{limit}");
-}
-
-/// What is on disk after these records.
-fn stored(records: impl Iterator<Item = Record>) -> Stored {
-    let mut stored = Stored::default();
-    for record in records {
-        match record {
-            Record::Gateway(new) => {
-                stored.gateways.retain(|old| old.key != new.key);
-                stored.gateways.push(new);
-            }
-            Record::Group(new) => {
-                stored.groups.retain(|old| old.name != new.name);
-                stored.groups.push(new);
-            }
-            Record::GatewayGone(_)
-            | Record::GroupGone(_)
-            | Record::Token(_)
-            | Record::TokenGone(_) => {}
-        }
-    }
-    stored
 }
 
 /// A group of two, its epoch in force, and a third that is being thrown out.

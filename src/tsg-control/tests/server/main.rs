@@ -7,10 +7,11 @@ mod admission;
 mod epochs;
 mod hostile;
 mod orders;
+mod tokens;
 
 use tsg_control::keys::{PublicKey, tek_check};
 use tsg_control::message::{Heartbeat, Held, Refused, Register, State, ToGateway, ToServer};
-use tsg_control::server::{Random, Server, Stored};
+use tsg_control::server::{Random, Record, Server, Stored};
 
 pub(crate) const NOW: u64 = 1_700_000_000_000;
 
@@ -118,4 +119,29 @@ pub(crate) fn beat(process: u64, state: &State, left: u8) -> ToServer {
 
 pub(crate) fn senders(state: &State) -> Vec<u32> {
     state.epochs.last().unwrap().keys.as_ref().unwrap().senders.clone()
+}
+
+/// What is on disk after these records.
+pub(crate) fn stored(records: impl Iterator<Item = Record>) -> Stored {
+    let mut stored = Stored::default();
+    for record in records {
+        match record {
+            Record::Gateway(new) => {
+                stored.gateways.retain(|old| old.key != new.key);
+                stored.gateways.push(new);
+            }
+            Record::Group(new) => {
+                stored.groups.retain(|old| old.name != new.name);
+                stored.groups.push(new);
+            }
+            Record::Token(new) => {
+                stored.tokens.retain(|old| old.id != new.id);
+                stored.tokens.push(new);
+            }
+            Record::GatewayGone(key) => stored.gateways.retain(|old| old.key != key),
+            Record::GroupGone(name) => stored.groups.retain(|old| old.name != name),
+            Record::TokenGone(id) => stored.tokens.retain(|old| old.id != id),
+        }
+    }
+    stored
 }
