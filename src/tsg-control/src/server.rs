@@ -43,6 +43,9 @@ use tokens::Tokens;
 /// How long a stranger waits before asking again, in seconds.
 const PENDING_RETRY: u32 = 5;
 
+/// How long one that is refused waits before asking again, in seconds.
+const REFUSED_RETRY: u32 = 60;
+
 /// How long a revoked gateway waits before asking again, in seconds: it may have been let in again.
 const REVOKED_RETRY: u32 = 60;
 
@@ -91,6 +94,8 @@ pub struct Server {
     pending: BTreeMap<PublicKey, Stranger>,
     tokens: Tokens,
     strangers: Bucket,
+    /// How many wrong tokens are worth a line in the log.
+    wrong_tokens: Bucket,
     next_command: u64,
     rolled_back: Option<u64>,
     records: VecDeque<Record>,
@@ -135,6 +140,7 @@ impl Server {
             pending: BTreeMap::new(),
             tokens: Tokens::default(),
             strangers: strangers(now),
+            wrong_tokens: wrong_tokens(now),
             next_command: 1,
             rolled_back: None,
             records: VecDeque::new(),
@@ -257,28 +263,23 @@ impl Server {
 
     /// Lets a stranger in by token, or keeps it waiting. Gives whether it is a member now.
     fn admit(&mut self, from: PublicKey, register: &Register, now: u64) -> bool {
+        // A token comes before all that masses of strangers can use up.
+        if let Some(secret) = &register.token {
+            let Err(reason) = self.redeem(secret, from, register, now) else { return true };
+            if self.wrong_tokens.take(now) {
+                self.warn(format!("{}: {reason}", from.fingerprint()));
+            }
+            self.refuse(from, register.request, reason);
+            return false;
+        }
         let known = self.pending.contains_key(&from);
         if !known && self.pending.len() >= MOST_PENDING {
             self.pending.retain(|_, stranger| now.abs_diff(stranger.last) < STRANGER_GONE);
         }
         if !known && (self.pending.len() >= MOST_PENDING || !self.strangers.take(now)) {
             let reason = "too many gateways wait for approval".to_owned();
-            let refused = Refused { request: register.request, reason, revoked: false, retry: 60 };
-            self.transmits.push_back((from, ToGateway::Refused(refused)));
+            self.refuse(from, register.request, reason);
             return false;
-        }
-        if let Some(secret) = &register.token {
-            match self.redeem(secret, from, register, now) {
-                Ok(()) => return true,
-                Err(reason) => {
-                    self.warn(format!("{}: {reason}", from.fingerprint()));
-                    let retry = 60;
-                    let refused =
-                        Refused { request: register.request, reason, revoked: false, retry };
-                    self.transmits.push_back((from, ToGateway::Refused(refused)));
-                    return false;
-                }
-            }
         }
         if !known {
             self.info(format!("a gateway asks to join: {}", from.fingerprint()));
@@ -297,6 +298,11 @@ impl Server {
         let pending = Pending { request: register.request, retry: PENDING_RETRY };
         self.transmits.push_back((from, ToGateway::Pending(pending)));
         false
+    }
+
+    fn refuse(&mut self, from: PublicKey, request: u64, reason: String) {
+        let refused = Refused { request, reason, revoked: false, retry: REFUSED_RETRY };
+        self.transmits.push_back((from, ToGateway::Refused(refused)));
     }
 
     fn heartbeat(&mut self, from: PublicKey, heartbeat: Heartbeat, now: u64) {
@@ -367,6 +373,11 @@ impl Server {
 /// Strangers are heard at a limited rate: 200 at once, 20 in a second.
 const fn strangers(now: u64) -> Bucket {
     Bucket::new(200, 50, now)
+}
+
+/// Wrong tokens are noted at a rate of their own: 20 at once, one in a second.
+const fn wrong_tokens(now: u64) -> Bucket {
+    Bucket::new(20, 1_000, now)
 }
 
 impl Gateway {

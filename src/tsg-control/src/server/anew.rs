@@ -1,6 +1,6 @@
 //! What makes a server begin anew while it runs: its clock or its memory is not what it was.
 
-use super::{Random, Server, strangers};
+use super::{Random, Server, strangers, wrong_tokens};
 use crate::keys::PublicKey;
 use crate::message::Heartbeat;
 
@@ -59,6 +59,7 @@ impl Server {
         self.clock = number(self.random.as_mut());
         self.started = now;
         self.strangers = strangers(now);
+        self.wrong_tokens = wrong_tokens(now);
         for gateway in self.gateways.values_mut() {
             gateway.belief.rebase(self.latest, now);
         }

@@ -1,7 +1,7 @@
 //! Enrolment tokens: their numbers, their ends, and floods of wrong ones.
 
 use crate::{NOW, key, refused, registration, say, server, state, stored};
-use tsg_control::message::{Register, ToServer};
+use tsg_control::message::{Register, ToGateway, ToServer};
 use tsg_control::server::{Record, Server, Stored};
 use tsg_control::token::TokenSecret;
 
@@ -70,4 +70,27 @@ fn what_is_long_over_is_cleared_away() {
     }
     let gone = records(&mut server);
     assert!(gone.contains(&Record::TokenGone(used)) && gone.contains(&Record::TokenGone(unused)));
+}
+
+#[test]
+fn strangers_in_masses_do_not_keep_out_who_has_a_token() {
+    let mut server = server();
+    let (_, secret) = server.create_token("plant", NOW / 1000 + 3_600).unwrap();
+    let wrong = TokenSecret([9; 16].into());
+    for number in 0..3_000 {
+        say(&mut server, key(number), ToServer::Register(registration(1)), NOW);
+        say(&mut server, key(number), with(&wrong), NOW);
+    }
+    let warnings = std::iter::from_fn(|| server.poll_event())
+        .filter(|event| event.text.contains("not known"))
+        .count();
+    assert!((1..=50).contains(&warnings), "{warnings} lines in the log");
+    state(say(&mut server, key(9_999), with(&secret), NOW));
+    // Wrong tokens do not keep out those who wait for an operator.
+    let now = NOW + 60_000;
+    for number in 0..3_000 {
+        say(&mut server, key(number), with(&wrong), now);
+    }
+    let answer = say(&mut server, key(8_888), ToServer::Register(registration(1)), now);
+    assert!(matches!(answer[..], [ToGateway::Pending(_)]), "{answer:?}");
 }
