@@ -230,6 +230,21 @@ impl Settings {
         Ok(())
     }
 
+    /// Whether the settings fit each other.
+    ///
+    /// # Errors
+    /// Which do not, and what would.
+    pub fn check(&self) -> Result<(), SettingError> {
+        // Else an epoch could be over for members while the next one still waits for some.
+        if self.activation_delay > self.key_lifetime / 4 {
+            return Err(SettingError(format!(
+                "activation_delay={} must not be more than a quarter of key_lifetime={}",
+                self.activation_delay, self.key_lifetime
+            )));
+        }
+        Ok(())
+    }
+
     /// The form in which an epoch of this group carries its packets.
     pub const fn carriage(&self) -> Carriage {
         match self.encap {

@@ -114,6 +114,7 @@ impl Server {
         if new == old {
             return Ok(());
         }
+        new.check().map_err(|error| OrderError::Invalid(error.to_string()))?;
         let Some(group) = self.groups.get_mut(name) else { return Ok(()) };
         let rules = group.record.policy.policy.rules.clone();
         let next = policy_record(group.record.policy.version + 1, Policy::new(rules), &new);

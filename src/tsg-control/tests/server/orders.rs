@@ -3,6 +3,7 @@
 use super::{NOW, key, register, server};
 use tsg_control::message::{self, MAX_FRAME, MAX_POLICY, ToGateway};
 use tsg_control::policy::{Policy, Rule};
+use tsg_control::server::Server;
 
 fn policy(rules: usize, addresses: usize) -> Policy {
     let list: Vec<_> = (0..addresses).map(|n| format!("10.{}.{}.1", n / 256, n % 256)).collect();
@@ -43,4 +44,19 @@ fn a_gateway_gets_a_name_though_others_took_all_that_fit() {
     let name = server.approve(key(9), "plant", 0, NOW).unwrap();
     assert!(!names.contains(&name), "{name}");
     assert!(server.gateways(NOW).iter().filter(|gateway| gateway.name == name).count() == 1);
+}
+
+#[test]
+fn an_epoch_cannot_end_while_the_next_one_still_waits() {
+    let mut server = server();
+    let set = |server: &mut Server, changes: &[(&str, &str)]| {
+        let owned = |&(name, value): &(&str, &str)| (name.to_owned(), value.to_owned());
+        server.set_group("plant", &changes.iter().map(owned).collect::<Vec<_>>(), NOW)
+    };
+    set(&mut server, &[("key_lifetime", "60")]).unwrap();
+    let refused = set(&mut server, &[("activation_delay", "16")]).unwrap_err().to_string();
+    assert!(refused.contains("activation_delay=16") && refused.contains("60"), "{refused}");
+    set(&mut server, &[("activation_delay", "900"), ("key_lifetime", "3600")]).unwrap();
+    assert!(set(&mut server, &[("key_lifetime", "3599")]).is_err());
+    assert_eq!(server.groups(NOW)[0].settings.key_lifetime, 3_600);
 }
