@@ -288,6 +288,26 @@ fn island_time_ends_and_forever_does_not() {
 }
 
 #[test]
+fn an_epoch_that_was_over_does_not_come_back_with_old_numbers() {
+    let mut this = Box { island: 0, ..Box::new(1_000) };
+    this.wait(0);
+    let request = this.last_request();
+    let old = ending(1, 600_000);
+    this.hear(ToGateway::State(this.state(request, 1, vec![old.clone()]).into()));
+    this.wait(600_000);
+    assert!(this.keys().is_empty());
+    // The data path has forgotten how far it had counted: sealing again would repeat numbers.
+    this.island = 3_600;
+    this.said();
+    this.gateway.handle_connected(this.now);
+    this.wait(0);
+    let request = this.last_request();
+    let state = this.state(request, 2, vec![old, epoch(2, Stage::Prepared)]);
+    this.hear(ToGateway::State(state.into()));
+    assert_eq!(this.ids(), [2]);
+}
+
+#[test]
 fn silence_makes_an_island_and_an_answer_ends_it() {
     let mut this = Box::member(1_000);
     this.wait(SILENCE - 1);

@@ -5,12 +5,15 @@ use crate::group::{Carriage, FOREVER};
 use crate::keys::tek_check;
 use crate::message::{Epoch, EpochKeys, Held};
 use crate::timeline::{MOST_LIVE, Stage};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use tsg_esp::crypto::{Suite, Tek};
 
 /// When an epoch that revokes comes into force, those before it are closed this much later, in
 /// milliseconds.
 const CLOSING: u64 = 1_000;
+
+/// So many epochs that are over are remembered: more than a key server can still list.
+const MOST_OVER: usize = 2 * MOST_LIVE;
 
 /// An epoch as the data path needs it; times are local milliseconds.
 #[derive(Clone, Debug)]
@@ -60,6 +63,9 @@ pub(super) struct Key {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Keyring {
     pub(super) keys: Vec<Key>,
+    /// Epochs that ended by the clock. What had been sealed in them is forgotten, so they must not
+    /// come back, whatever `island_time` is by then.
+    over: VecDeque<(u64, [u8; 8])>,
 }
 
 impl Key {
@@ -100,6 +106,10 @@ impl Key {
 }
 
 impl Keyring {
+    pub(super) const fn from_keys(keys: Vec<Key>) -> Self {
+        Self { keys, over: VecDeque::new() }
+    }
+
     /// What the key server lists is what lives.
     pub(super) fn take_over(&mut self, epochs: Vec<Epoch>, now: u64) {
         // One that revokes closes those before it for a member, too, that does not hold it.
@@ -119,6 +129,7 @@ impl Keyring {
                     }
                     Some(key)
                 }
+                (None, Some(new)) if self.over.contains(&(epoch.id, tek_check(&new.tek.0))) => None,
                 (None, Some(new)) => Some(Key {
                     id: epoch.id,
                     stage: Stage::Prepared,
@@ -189,7 +200,15 @@ impl Keyring {
     /// Forgets what is over. Gives whether anything was.
     pub(super) fn expire(&mut self, now: u64, clocks: &[Estimate], island: u32) -> bool {
         let before = self.keys.len();
-        self.keys.retain(|key| key.ends(clocks, island).is_none_or(|at| now < at));
+        let (keys, over) = (&mut self.keys, &mut self.over);
+        keys.retain(|key| {
+            let lives = key.ends(clocks, island).is_none_or(|at| now < at);
+            if !lives {
+                over.push_back((key.id, key.check()));
+            }
+            lives
+        });
+        over.drain(..over.len().saturating_sub(MOST_OVER));
         self.keys.len() < before
     }
 

@@ -67,7 +67,7 @@ impl Gateway {
             closes: epoch.closes,
             since: now,
         };
-        self.keyring = Keyring { keys: saved.epochs.into_iter().map(key).collect() };
+        self.keyring = Keyring::from_keys(saved.epochs.into_iter().map(key).collect());
         self.state = Some(Known {
             instance: 0,
             revision: 0,
