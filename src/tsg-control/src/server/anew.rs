@@ -66,7 +66,7 @@ impl Server {
         for stranger in self.pending.values_mut() {
             (stranger.first, stranger.last) = (now, now);
         }
-        for group in self.groups.values_mut().filter(|group| !group.members.is_empty()) {
+        for group in self.groups.values_mut() {
             group.rebase(self.latest, now);
         }
         self.latest = now;

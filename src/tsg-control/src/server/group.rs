@@ -158,9 +158,22 @@ impl Group {
         self.revision += 1;
     }
 
-    /// The clock that showed `before` counts from `now` on. Nothing more is handed out of what was made by the old
-    /// count; members that hold it go on with it until a new epoch is in force.
+    /// The clock that showed `before` counts from `now` on.
     pub(super) fn rebase(&mut self, before: u64, now: u64) {
+        let soon = now + self.delay(false);
+        self.policies.rebase(now, |_| soon);
+        self.map_told = now;
+        self.map_due = self.map_due.map(|_| now);
+        self.leapt = None;
+        self.revision += 1;
+        if !self.members.is_empty() {
+            self.rebase_epochs(before, now);
+        }
+    }
+
+    /// Nothing more is handed out of what was made by the old count; members that hold it go on with it until a new
+    /// epoch is in force.
+    fn rebase_epochs(&mut self, before: u64, now: u64) {
         let left = |deadline: u64| now.saturating_add(deadline.saturating_sub(before));
         let prepared = self.epochs.prepared();
         let leaving = prepared.filter(|entry| entry.item.revokes).map(|entry| entry.deadline);
@@ -174,12 +187,6 @@ impl Group {
         }
         let first_open = self.first_open();
         self.epochs.rebase(now, |epoch| if epoch.id < first_open { now } else { latest });
-        let soon = now + self.delay(false);
-        self.policies.rebase(now, |_| soon);
-        self.map_told = now;
-        self.map_due = self.map_due.map(|_| now);
-        self.leapt = None;
-        self.revision += 1;
     }
 
     /// Nobody is in: what those who were in know must not come into use again.

@@ -245,6 +245,22 @@ fn a_jump_of_the_clock_replaces_what_was_made_by_the_old_one() {
 }
 
 #[test]
+fn a_jump_of_the_clock_keeps_no_policy_of_an_empty_group_alive() {
+    use tsg_control::policy::Policy;
+    let day = 86_400_000;
+    let mut server = server();
+    server.set_policy("plant", Policy::default(), NOW).unwrap();
+    server.handle_timeout(NOW + 15_000);
+    let now = NOW - 30 * day;
+    server.handle_clock_jump(now);
+    server.handle_timeout(now + 60_000);
+    server.approve(key(1), "plant", 0, now + 60_000).unwrap();
+    let state = register(&mut server, key(1), 10, now + 60_000);
+    let versions: Vec<_> = state.policies.iter().map(|policy| policy.version).collect();
+    assert_eq!(versions, [2], "what the old one bypasses would be let in for a month");
+}
+
+#[test]
 fn a_rekey_and_a_policy_change_run_side_by_side() {
     use tsg_control::policy::{Policy, Rule};
     let mut server = server();
