@@ -76,7 +76,8 @@ impl Server {
         let (mut raised, mut greedy) = (false, false);
         for (stage, epoch) in group.epochs.stages_mut() {
             let keys = match epoch.made.as_mut() {
-                Some(made) if made.suite == Suite::Aes256Gcm && !gateway.record.aes => continue,
+                // It cannot use this one, but must hear of it: it may revoke.
+                Some(made) if made.suite == Suite::Aes256Gcm && !gateway.record.aes => None,
                 // Closed by a revocation: nobody new needs it.
                 Some(_) if epoch.id < first_open => None,
                 Some(made) => {

@@ -4,7 +4,7 @@ use crate::{
     Counting, NOW, beat, held, key, last_state, register, registration, said, say, senders, server,
     state, stored,
 };
-use tsg_control::message::{State, ToGateway, ToServer};
+use tsg_control::message::{Register, State, ToGateway, ToServer};
 use tsg_control::server::{Record, Server};
 use tsg_control::timeline::Stage;
 
@@ -258,6 +258,22 @@ fn a_jump_of_the_clock_keeps_no_policy_of_an_empty_group_alive() {
     let state = register(&mut server, key(1), 10, now + 60_000);
     let versions: Vec<_> = state.policies.iter().map(|policy| policy.version).collect();
     assert_eq!(versions, [2], "what the old one bypasses would be let in for a month");
+}
+
+#[test]
+fn a_member_without_aes_hears_of_a_revocation_in_aes() {
+    let mut server = server();
+    server.set_group("plant", &[("cipher".to_owned(), "aes-256-gcm".to_owned())], NOW).unwrap();
+    for number in [1, 2] {
+        server.approve(key(number), "plant", 0, NOW).unwrap();
+    }
+    let plain = Register { aes: false, ..registration(10) };
+    state(say(&mut server, key(1), ToServer::Register(plain.clone()), NOW));
+    server.revoke(key(2), "lost", NOW).unwrap();
+    server.handle_timeout(NOW + 5_000);
+    let state = state(say(&mut server, key(1), ToServer::Register(plain), NOW + 5_000));
+    let revoking = state.epochs.iter().find(|epoch| epoch.revokes).unwrap();
+    assert!(revoking.keys.is_none() && revoking.stage == Stage::Active, "{revoking:?}");
 }
 
 #[test]
