@@ -1,6 +1,7 @@
 //! The control thread: key server, rules, status.
 
 use super::data::Data;
+use super::policy::{self, Policies};
 use super::status::Overview;
 use super::status_socket::StatusSocket;
 use super::{memory, status};
@@ -22,7 +23,7 @@ use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
 use tsg_control::message::{Command, CommandKind, Done, LogLevel, PolicyVersion};
-use tsg_control::policy::{Action, Policy};
+use tsg_control::policy::{Action, Rule};
 
 /// Rules and ports are looked after this often, in milliseconds.
 const LOOK_AFTER: u64 = 1_000;
@@ -54,7 +55,7 @@ pub(super) struct Control {
     link: Option<Link>,
     pub(super) data: Data,
     pub(super) shared: Arc<Shared>,
-    before: Option<PolicyVersion>,
+    policies: Policies,
     plan: Option<Plan>,
     servers: Vec<SocketAddr>,
     machines: BTreeMap<IpAddr, u64>,
@@ -110,7 +111,7 @@ impl Control {
         }
         Ok(Self {
             servers: config.servers.iter().flat_map(addresses).collect(),
-            before: memory::recall_policy(&folders),
+            policies: Policies::recall(&folders),
             socket: StatusSocket::open(&folders.socket())?,
             signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             gateway,
@@ -246,8 +247,7 @@ impl Control {
                 Event::Keys | Event::Machines => self.stale_view = true,
                 Event::Policy => {
                     self.stale_view = true;
-                    let kept = memory::keep_policy(&self.folders, self.gateway.policies());
-                    report(kept, "the policy is not kept for the next boot");
+                    self.policies.follow(&self.folders, self.gateway.policies());
                 }
                 Event::Standing => self.say_standing(),
                 Event::Save => save = true,
@@ -304,8 +304,8 @@ impl Control {
     fn view(&self, now: u64) -> View {
         View {
             epochs: self.gateway.keys(now).into_iter().filter_map(EpochView::new).collect(),
-            policies: self.policies(),
-            local: self.stricter_rules(),
+            policies: self.live_policies(),
+            local: policy::stricter_rules(&self.config),
             window: self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000,
             mine: self.gateway.machines().iter().copied().collect(),
             others: self.gateway.map().others.iter().copied().collect(),
@@ -317,49 +317,17 @@ impl Control {
     }
 
     fn new_plan(&self) -> Plan {
-        let policies = self.policies();
-        let Some(newest) = policies.last() else {
-            let local = self.stricter_rules();
-            let servers = self.servers.clone();
-            return Plan { servers, local, ..Plan::unknown(self.config.fail) };
-        };
-        let carriages: Vec<_> =
-            self.gateway.keys(boottime::now()).into_iter().map(|key| key.carriage).collect();
-        let unknown = Plan::unknown(self.config.fail);
-        Plan {
-            // While the mode changes, the laxer one must still get through.
-            mode: policies.iter().map(|version| version.mode).min().unwrap_or(unknown.mode),
-            fail: newest.fail,
-            non_ip: newest.non_ip.clone(),
-            policies: policies.iter().map(|version| version.policy.clone()).collect(),
-            local: self.stricter_rules(),
-            carriages: if carriages.is_empty() { unknown.carriages } else { distinct(carriages) },
-            servers: self.servers.clone(),
-        }
+        let keys = self.gateway.keys(boottime::now());
+        let carriages = keys.into_iter().map(|key| key.carriage).collect();
+        policy::plan(&self.live_policies(), carriages, self.servers.clone(), &self.config)
     }
 
-    /// The server's policies with the local bypass rules in front, if the group allows these; until
-    /// the server has spoken, the one of before the boot.
-    fn policies(&self) -> Vec<PolicyVersion> {
-        let known = self.gateway.policies();
-        let mut policies: Vec<PolicyVersion> = match known {
-            [] => self.before.iter().cloned().collect(),
-            known => known.to_vec(),
-        };
-        if self.gateway.settings().is_some_and(|settings| settings.local_bypass) {
-            let bypass = self.config.rules.iter().filter(|rule| rule.action == Action::Bypass);
-            for version in &mut policies {
-                let servers = std::mem::take(&mut version.policy.rules);
-                version.policy.rules = bypass.clone().cloned().chain(servers).collect();
-            }
-        }
-        policies
-    }
-
-    /// The local rules that want more than the server.
-    fn stricter_rules(&self) -> Policy {
-        let stricter = self.config.rules.iter().filter(|rule| rule.action != Action::Bypass);
-        Policy::new(stricter.cloned().collect())
+    /// The policies that hold, with the local bypass rules in front if the group allows these.
+    fn live_policies(&self) -> Vec<PolicyVersion> {
+        let allowed = self.gateway.settings().is_some_and(|settings| settings.local_bypass);
+        let bypass = |rule: &&Rule| allowed && rule.action == Action::Bypass;
+        let bypass: Vec<Rule> = self.config.rules.iter().filter(bypass).cloned().collect();
+        self.policies.live(self.gateway.policies(), &bypass)
     }
 
     fn look_after(&mut self, now: u64) {
@@ -534,15 +502,6 @@ fn report(done: Result<()>, what: &str) {
     if let Err(error) = done {
         log::error!("{what}: {error:#}");
     }
-}
-
-fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
-    values.into_iter().fold(Vec::new(), |mut list, value| {
-        if !list.contains(&value) {
-            list.push(value);
-        }
-        list
-    })
 }
 
 const fn level_filter(level: LogLevel) -> log::LevelFilter {

@@ -9,7 +9,6 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 use tsg_control::gateway::Saved;
 use tsg_control::message::{PolicyVersion, decode, encode};
-use tsg_control::timeline::Stage;
 use zeroize::Zeroizing;
 
 /// A longer file is not ours.
@@ -47,11 +46,9 @@ pub(super) fn recall(folders: &Folders) -> Option<Saved> {
     }
 }
 
-/// Keeps the newest policy in force for the next boot.
-pub(super) fn keep_policy(folders: &Folders, policies: &[PolicyVersion]) -> Result<()> {
-    let newest = policies.iter().rev().find(|version| version.stage == Stage::Active);
-    let Some(newest) = newest else { return Ok(()) };
-    let text = serde_json::to_vec_pretty(newest)?;
+/// Keeps the policy in force for the next boot.
+pub(super) fn keep_policy(folders: &Folders, version: &PolicyVersion) -> Result<()> {
+    let text = serde_json::to_vec_pretty(version)?;
     let path = folders.policy();
     // Flash wears: only what is new is written.
     if fs::read(&path).is_ok_and(|old| old == text) {

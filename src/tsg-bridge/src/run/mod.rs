@@ -6,6 +6,7 @@
 mod control;
 mod data;
 mod memory;
+mod policy;
 mod status;
 mod status_socket;
 mod sys;

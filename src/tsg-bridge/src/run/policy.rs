@@ -1,0 +1,135 @@
+//! Which policies hold: the key server's or, without its word, the last one that was in force; and
+//! what the kernel is told of them.
+//!
+//! Not here: when a policy comes into force ([`tsg_control::timeline`]), what its rules mean
+//! ([`tsg_control::policy`]).
+
+use super::memory;
+use crate::config::Config;
+use crate::folders::Folders;
+use crate::rules::Plan;
+use std::net::SocketAddr;
+use tsg_control::group::Carriage;
+use tsg_control::message::PolicyVersion;
+use tsg_control::policy::{Action, Policy, Rule};
+use tsg_control::timeline::Stage;
+
+/// The policy to fall back to.
+pub(super) struct Policies {
+    last: Option<PolicyVersion>,
+}
+
+impl Policies {
+    /// Begins with the policy of before the boot.
+    pub(super) fn recall(folders: &Folders) -> Self {
+        Self { last: memory::recall_policy(folders) }
+    }
+
+    /// The key server's policies are `known` now. The one in force is kept, here and on flash: it
+    /// goes on when the server takes back its word, as in a revocation.
+    pub(super) fn follow(&mut self, folders: &Folders, known: &[PolicyVersion]) {
+        let Some(newest) = in_force(known) else { return };
+        self.last = Some(newest.clone());
+        if let Err(error) = memory::keep_policy(folders, newest) {
+            log::error!("the policy is not kept for the next boot: {error:#}");
+        }
+    }
+
+    /// The server's policies, with `bypass` in front.
+    pub(super) fn live(&self, known: &[PolicyVersion], bypass: &[Rule]) -> Vec<PolicyVersion> {
+        let mut policies: Vec<PolicyVersion> = match known {
+            [] => self.last.iter().cloned().collect(),
+            known => known.to_vec(),
+        };
+        for version in &mut policies {
+            version.policy.rules.splice(..0, bypass.iter().cloned());
+        }
+        policies
+    }
+}
+
+/// The local rules that want more than the server.
+pub(super) fn stricter_rules(config: &Config) -> Policy {
+    let stricter = config.rules.iter().filter(|rule| rule.action != Action::Bypass);
+    Policy::new(stricter.cloned().collect())
+}
+
+/// What the kernel is told.
+pub(super) fn plan(
+    policies: &[PolicyVersion],
+    carriages: Vec<Carriage>,
+    servers: Vec<SocketAddr>,
+    config: &Config,
+) -> Plan {
+    let unknown = Plan { servers, local: stricter_rules(config), ..Plan::unknown(config.fail) };
+    let Some(newest) = policies.last() else { return unknown };
+    Plan {
+        // While the mode changes, the laxer one must still get through.
+        mode: policies.iter().map(|version| version.mode).min().unwrap_or(unknown.mode),
+        fail: newest.fail,
+        non_ip: newest.non_ip.clone(),
+        policies: policies.iter().map(|version| version.policy.clone()).collect(),
+        carriages: if carriages.is_empty() { unknown.carriages } else { distinct(carriages) },
+        ..unknown
+    }
+}
+
+fn in_force(policies: &[PolicyVersion]) -> Option<&PolicyVersion> {
+    policies.iter().rev().find(|version| version.stage == Stage::Active)
+}
+
+fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
+    values.into_iter().fold(Vec::new(), |mut list, value| {
+        if !list.contains(&value) {
+            list.push(value);
+        }
+        list
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tsg_control::group::{Fail, Mode, NonIp};
+
+    fn version(version: u64, stage: Stage, rules: &[&str]) -> PolicyVersion {
+        let rules = rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect();
+        PolicyVersion {
+            version,
+            stage,
+            policy: Policy::new(rules),
+            mode: Mode::Enforce,
+            non_ip: NonIp::Pass,
+            fail: Fail::Closed,
+        }
+    }
+
+    #[test]
+    fn what_was_in_force_last_goes_on_after_a_revocation() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { state: folder.path().to_owned(), ..Folders::default() };
+        let first = version(1, Stage::Active, &["bypass proto=tcp dest_port=502"]);
+        let mut policies = Policies::recall(&folders);
+        assert_eq!(policies.live(&[], &[]), []);
+        policies.follow(&folders, std::slice::from_ref(&first));
+        let second = version(2, Stage::Active, &["encrypt proto=tcp dest_port=502"]);
+        let third = version(3, Stage::Prepared, &["bypass"]);
+        let first = PolicyVersion { stage: Stage::Retiring, ..first };
+        let known = [first, second, third];
+        policies.follow(&folders, &known);
+        policies.follow(&folders, &[]);
+        assert_eq!(policies.live(&[], &[]), known[1..2]);
+        assert_eq!(Policies::recall(&folders).live(&[], &[]), known[1..2]);
+    }
+
+    #[test]
+    fn local_bypass_rules_come_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { state: folder.path().to_owned(), ..Folders::default() };
+        let known = version(1, Stage::Active, &["encrypt"]);
+        let bypass: Rule = "bypass proto=udp".parse().unwrap();
+        let live = Policies::recall(&folders).live(&[known], std::slice::from_ref(&bypass));
+        assert_eq!(live[0].policy.rules[0], bypass);
+        assert_eq!(live[0].policy.rules.len(), 2);
+    }
+}
