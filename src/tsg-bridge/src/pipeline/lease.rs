@@ -72,9 +72,16 @@ impl Leases {
         let path = run.join("sequences");
         let continues = path.exists();
         let ceilings = read(&path)?;
-        let leases = Self { path, _lock: lock, ceilings, holders: BTreeMap::new(), continues };
-        leases.write()?;
-        Ok(leases)
+        Ok(Self { path, _lock: lock, ceilings, holders: BTreeMap::new(), continues })
+    }
+
+    /// Makes the record: from now on the next process may go on with the keys of this one. Keys of
+    /// an earlier process without a record must be gone by then.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn begin(&self) -> Result<()> {
+        self.write()
     }
 
     /// There is a record of what an earlier process used. Without one, sender numbers of an
@@ -182,6 +189,7 @@ mod tests {
         assert_eq!((more.first, more.limit), (1 + BLOCK, 1 + 2 * BLOCK));
         drop(leases);
         let mut leases = Leases::open(run.path()).unwrap();
+        assert!(leases.continue_earlier());
         assert_eq!(leases.take(3, 7, &[4, 5]).unwrap().unwrap().first, 1 + 2 * BLOCK);
         leases.keep(&[8]);
         assert_eq!(leases.extend(7, 4).unwrap(), None);
@@ -212,7 +220,6 @@ mod tests {
     fn what_cannot_be_stored_is_not_leased() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        fs::remove_file(run.path().join("sequences")).unwrap();
         fs::create_dir(run.path().join("sequences")).unwrap();
         assert!(leases.take(0, 7, &[4]).is_err());
         assert_eq!(leases.ceilings.get(&(7, 4)), Some(&1));

@@ -81,7 +81,7 @@ impl Control {
         let now = boottime::now();
         let data = Data::new(&config);
         let leases = Leases::open(&folders.run)?;
-        let remembers = leases.continue_earlier();
+        let saved = memory::resume(&folders, &leases)?;
         let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let waker = Arc::clone(&wake);
         let waker = Box::new(move || {
@@ -90,13 +90,9 @@ impl Control {
         });
         let shared = Arc::new(Shared::new(data.workers(), leases, waker));
         let mut gateway = Gateway::new(about(&config, &folders, &data)?, random_number(), now);
-        match memory::recall(&folders) {
-            Some(saved) if remembers => {
-                log::info!("going on with the keys of before the restart");
-                gateway.restore(saved, now);
-            }
-            // Without the file of sequence numbers nobody knows what was used.
-            Some(_) | None => memory::keep(&folders, None)?,
+        if let Some(saved) = saved {
+            log::info!("going on with the keys of before the restart");
+            gateway.restore(saved, now);
         }
         let active = config.enabled && !config.servers.is_empty();
         let link = match (active, config.server_key) {

@@ -3,6 +3,7 @@
 
 use crate::folders::Folders;
 use crate::identity::{Replace, write_secret_file};
+use crate::pipeline::Leases;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::io::ErrorKind;
@@ -32,9 +33,21 @@ pub(super) fn keep(folders: &Folders, saved: Option<&Saved>) -> Result<()> {
     }
 }
 
+/// What there is to go on from, and the record for the next process. Without a record of the
+/// sequence numbers nobody knows which were used: then the keys must go, and go first, or a crash
+/// in between would leave them with a record that knows nothing.
+pub(super) fn resume(folders: &Folders, leases: &Leases) -> Result<Option<Saved>> {
+    let saved = if leases.continue_earlier() { recall(folders) } else { None };
+    if saved.is_none() {
+        keep(folders, None)?;
+    }
+    leases.begin()?;
+    Ok(saved)
+}
+
 /// What an earlier process of this boot kept. A file that cannot be read is no reason not to
 /// start: the gateway registers anew.
-pub(super) fn recall(folders: &Folders) -> Option<Saved> {
+fn recall(folders: &Folders) -> Option<Saved> {
     let path = state_file(folders);
     let bytes = Zeroizing::new(fs::read(&path).ok()?);
     match decode(&bytes, LONGEST) {
@@ -75,5 +88,27 @@ pub(super) fn recall_policy(folders: &Folders) -> Option<PolicyVersion> {
             log::warn!("{}: {error}; `fail` decides until the server answers", path.display());
             None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_go_before_a_new_record_begins() {
+        let run = tempfile::tempdir().unwrap();
+        let folders = Folders { run: run.path().to_owned(), ..Folders::default() };
+        let leases = Leases::open(run.path()).unwrap();
+        // A folder cannot be deleted as a file is.
+        fs::create_dir(state_file(&folders)).unwrap();
+        assert!(resume(&folders, &leases).is_err());
+        assert!(!run.path().join("sequences").exists());
+        fs::remove_dir(state_file(&folders)).unwrap();
+        fs::write(state_file(&folders), b"keys of an earlier process").unwrap();
+        assert!(resume(&folders, &leases).unwrap().is_none());
+        assert!(!state_file(&folders).exists());
+        drop(leases);
+        assert!(Leases::open(run.path()).unwrap().continue_earlier());
     }
 }
