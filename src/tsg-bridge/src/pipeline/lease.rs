@@ -1,18 +1,19 @@
 //! Sequence numbers, leased ahead of use: DESIGN section 4.
 //!
 //! A worker seals only below a ceiling that is in a file first, so that the next process of the
-//! same boot starts above everything this one can have used. The file lies in RAM; `flock` on it
-//! makes sure that there is one process only. After a boot the file is gone, and with it the
-//! sender numbers: the key server gives new ones.
+//! same boot starts above everything this one can have used; `flock` beside it makes sure that
+//! there is one process only. After a boot the file does not count, and with it go the keys: the
+//! key server gives new sender numbers.
+
+mod record;
 
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
-use serde::{Deserialize, Serialize};
+use record::{Ceilings, Record};
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 
 /// How many numbers are leased at once.
@@ -29,26 +30,19 @@ pub(super) struct Lease {
 /// All leases of this gateway.
 #[derive(Debug)]
 pub struct Leases {
-    path: PathBuf,
+    record: Record,
     /// Holding it means to be the only process.
     _lock: Flock<File>,
-    ceilings: BTreeMap<(u64, u32), u64>,
+    ceilings: Ceilings,
     holders: BTreeMap<(u64, u32), usize>,
     continues: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Line {
-    epoch: u64,
-    sender: u32,
-    ceiling: u64,
 }
 
 impl Leases {
     /// Reads what an earlier process of this boot leased, and keeps out a second one.
     ///
     /// # Errors
-    /// Another process runs; the file cannot be read, or is not what was written.
+    /// Another process runs.
     pub fn open(run: &Path) -> Result<Self> {
         let lock_path = run.join("lock");
         let file = OpenOptions::new()
@@ -69,10 +63,15 @@ impl Leases {
                 return Err(error).with_context(|| format!("{}: flock", lock_path.display()));
             }
         };
-        let path = run.join("sequences");
-        let continues = path.exists();
-        let ceilings = read(&path)?;
-        Ok(Self { path, _lock: lock, ceilings, holders: BTreeMap::new(), continues })
+        let record = Record::new(run)?;
+        let earlier = record.read();
+        Ok(Self {
+            record,
+            _lock: lock,
+            continues: earlier.is_some(),
+            ceilings: earlier.unwrap_or_default(),
+            holders: BTreeMap::new(),
+        })
     }
 
     /// Makes the record: from now on the next process may go on with the keys of this one. Keys of
@@ -81,7 +80,7 @@ impl Leases {
     /// # Errors
     /// The file cannot be written.
     pub fn begin(&self) -> Result<()> {
-        self.write()
+        self.record.write(&self.ceilings)
     }
 
     /// There is a record of what an earlier process used. Without one, sender numbers of an
@@ -129,53 +128,18 @@ impl Leases {
             return Ok(None);
         }
         self.ceilings.insert((epoch, sender), limit);
-        if let Err(error) = self.write() {
+        if let Err(error) = self.record.write(&self.ceilings) {
             self.ceilings.insert((epoch, sender), first);
             return Err(error);
         }
         Ok(Some(Lease { sender, first, limit }))
     }
-
-    fn write(&self) -> Result<()> {
-        let line =
-            |(&(epoch, sender), &ceiling): (&(u64, u32), &u64)| Line { epoch, sender, ceiling };
-        let lines: Vec<Line> = self.ceilings.iter().map(line).collect();
-        let text = serde_json::to_vec(&lines)?;
-        let new = self.path.with_extension("new");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&new)
-            .with_context(|| format!("{}: cannot be written", new.display()))?;
-        file.write_all(&text).with_context(|| format!("{}: cannot be written", new.display()))?;
-        fs::rename(&new, &self.path)
-            .with_context(|| format!("{}: cannot be replaced", self.path.display()))
-    }
-}
-
-fn read(path: &Path) -> Result<BTreeMap<(u64, u32), u64>> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(error) => {
-            return Err(error).with_context(|| format!("{}: cannot be read", path.display()));
-        }
-    };
-    let lines: Vec<Line> = serde_json::from_slice(&text).with_context(|| {
-        format!(
-            "{}: not what tsg wrote; delete it together with the file `state` beside it, and the \
-             gateway registers anew",
-            path.display()
-        )
-    })?;
-    Ok(lines.into_iter().map(|line| ((line.epoch, line.sender), line.ceiling)).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     #[test]
     fn a_restart_goes_on_above_what_was_leased() {
@@ -223,13 +187,5 @@ mod tests {
         fs::create_dir(run.path().join("sequences")).unwrap();
         assert!(leases.take(0, 7, &[4]).is_err());
         assert_eq!(leases.ceilings.get(&(7, 4)), Some(&1));
-    }
-
-    #[test]
-    fn a_torn_file_is_an_error_that_says_what_to_do() {
-        let run = tempfile::tempdir().unwrap();
-        fs::write(run.path().join("sequences"), b"[{\"epoch\":7,").unwrap();
-        let error = Leases::open(run.path()).unwrap_err().to_string();
-        assert!(error.contains("sequences") && error.contains("delete it"), "{error}");
     }
 }

@@ -1,0 +1,117 @@
+//! The file of ceilings. It counts only in the boot that it was written in: a file system that
+//! outlives a power cut may bring back an old one.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where the kernel names the boot.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+/// Ceilings by epoch and sender number.
+pub(super) type Ceilings = BTreeMap<(u64, u32), u64>;
+
+/// The file, and the boot that it is for.
+#[derive(Debug)]
+pub(super) struct Record {
+    path: PathBuf,
+    boot: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Written {
+    boot: String,
+    ceilings: Vec<Line>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Line {
+    epoch: u64,
+    sender: u32,
+    ceiling: u64,
+}
+
+impl Record {
+    /// In this folder, for this boot.
+    ///
+    /// # Errors
+    /// The kernel does not say which boot it is.
+    pub(super) fn new(run: &Path) -> Result<Self> {
+        let boot = fs::read_to_string(BOOT)
+            .with_context(|| format!("{BOOT}: cannot be read; is /proc mounted?"))?;
+        Ok(Self { path: run.join("sequences"), boot: boot.trim_end().to_owned() })
+    }
+
+    /// What an earlier process of this boot wrote. `None` if it wrote nothing that can be read:
+    /// then nothing of it may be used, and the gateway registers anew.
+    pub(super) fn read(&self) -> Option<Ceilings> {
+        let text = match fs::read(&self.path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return None,
+            Err(error) => {
+                log::warn!("{}: {error}; starting without it", self.path.display());
+                return None;
+            }
+        };
+        match serde_json::from_slice::<Written>(&text) {
+            Ok(written) if written.boot == self.boot => {
+                let line = |line: Line| ((line.epoch, line.sender), line.ceiling);
+                Some(written.ceilings.into_iter().map(line).collect())
+            }
+            Ok(_) => {
+                log::info!("{}: of an earlier boot; starting without it", self.path.display());
+                None
+            }
+            Err(error) => {
+                log::warn!("{}: {error}; starting without it", self.path.display());
+                None
+            }
+        }
+    }
+
+    /// Puts these in place of what is there, as a whole.
+    pub(super) fn write(&self, ceilings: &Ceilings) -> Result<()> {
+        let line =
+            |(&(epoch, sender), &ceiling): (&(u64, u32), &u64)| Line { epoch, sender, ceiling };
+        let written =
+            Written { boot: self.boot.clone(), ceilings: ceilings.iter().map(line).collect() };
+        let text = serde_json::to_vec(&written)?;
+        let new = self.path.with_extension("new");
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&new)
+            .with_context(|| format!("{}: cannot be written", new.display()))?;
+        file.write_all(&text).with_context(|| format!("{}: cannot be written", new.display()))?;
+        fs::rename(&new, &self.path)
+            .with_context(|| format!("{}: cannot be replaced", self.path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_boot_or_a_torn_file_is_nothing_to_go_on_from() {
+        let run = tempfile::tempdir().unwrap();
+        let record = Record::new(run.path()).unwrap();
+        assert_eq!(record.read(), None);
+        let ceilings = Ceilings::from([((7, 4), 1 << 20)]);
+        record.write(&ceilings).unwrap();
+        assert_eq!(record.read(), Some(ceilings));
+        let later = Record { boot: "another".to_owned(), path: record.path.clone() };
+        assert_eq!(later.read(), None);
+        let whole = fs::read(&record.path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&record.path, &whole[..length]).unwrap();
+            assert_eq!(record.read(), None, "{length} bytes");
+        }
+    }
+}
