@@ -7,7 +7,7 @@ use crate::pipeline::Leases;
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tsg_control::gateway::Saved;
 use tsg_control::message::{PolicyVersion, decode, encode};
 use zeroize::Zeroizing;
@@ -23,13 +23,26 @@ fn state_file(folders: &Folders) -> PathBuf {
 pub(super) fn keep(folders: &Folders, saved: Option<&Saved>) -> Result<()> {
     let path = state_file(folders);
     match saved {
-        Some(saved) => write_secret_file(&path, &encode(saved), Replace::Allow),
-        None => match fs::remove_file(&path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(error).with_context(|| format!("{}: cannot be deleted", path.display()))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        },
+        Some(saved) => replace(&path, &encode(saved)),
+        None => delete(&path),
+    }
+}
+
+/// What is out of date must not stay: it may name epochs and sender numbers that are used up.
+fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    write_secret_file(path, content, Replace::Allow).inspect_err(|_| {
+        if let Err(error) = delete(path) {
+            log::error!("{error:#}");
+        }
+    })
+}
+
+fn delete(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("{}: cannot be deleted", path.display()))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
@@ -94,6 +107,16 @@ pub(super) fn recall_policy(folders: &Folders) -> Option<PolicyVersion> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_state_that_cannot_be_replaced_goes() {
+        let run = tempfile::tempdir().unwrap();
+        // Long enough that there is no room for the name of the new file beside it.
+        let path = run.path().join("s".repeat(250));
+        fs::write(&path, b"old").unwrap();
+        assert!(replace(&path, b"new").is_err());
+        assert!(!path.exists());
+    }
 
     #[test]
     fn keys_go_before_a_new_record_begins() {
