@@ -101,7 +101,7 @@ impl Worker {
         let receivers = &self.shared.receivers;
         let opened = receivers.open(epoch, header, packet, outline, now, view.window)?;
         if epoch.prepared {
-            self.shared.notes.put(Note::Authentic { epoch: epoch.id });
+            self.shared.notes.put(Note::Authentic { epoch: epoch.tag.id });
         }
         let subject = Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
         if opened.outline.source_route || !view.wants_sealed(&subject.flow) {

@@ -7,6 +7,7 @@
 
 mod record;
 
+use super::EpochTag;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use record::{Ceilings, Record};
@@ -34,7 +35,7 @@ pub struct Leases {
     /// Holding it means to be the only process.
     _lock: Flock<File>,
     ceilings: Ceilings,
-    holders: BTreeMap<(u64, u32), usize>,
+    holders: BTreeMap<(EpochTag, u32), usize>,
     continues: bool,
 }
 
@@ -90,7 +91,7 @@ impl Leases {
     }
 
     /// Forgets epochs that are gone.
-    pub fn keep(&mut self, epochs: &[u64]) {
+    pub fn keep(&mut self, epochs: &[EpochTag]) {
         self.ceilings.retain(|(epoch, _), _| epochs.contains(epoch));
         self.holders.retain(|(epoch, _), _| epochs.contains(epoch));
     }
@@ -99,7 +100,7 @@ impl Leases {
     pub(super) fn take(
         &mut self,
         worker: usize,
-        epoch: u64,
+        epoch: EpochTag,
         senders: &[u32],
     ) -> Result<Option<Lease>> {
         let holder = |sender: &&u32| self.holders.get(&(epoch, **sender));
@@ -115,14 +116,14 @@ impl Leases {
     }
 
     /// The next block of a number that a worker has.
-    pub(super) fn extend(&mut self, epoch: u64, sender: u32) -> Result<Option<Lease>> {
+    pub(super) fn extend(&mut self, epoch: EpochTag, sender: u32) -> Result<Option<Lease>> {
         match self.ceilings.get(&(epoch, sender)).copied() {
             Some(first) if first < SEQUENCE_END => self.raise(epoch, sender, first),
             Some(_) | None => Ok(None),
         }
     }
 
-    fn raise(&mut self, epoch: u64, sender: u32, first: u64) -> Result<Option<Lease>> {
+    fn raise(&mut self, epoch: EpochTag, sender: u32, first: u64) -> Result<Option<Lease>> {
         let limit = (first + BLOCK).min(SEQUENCE_END);
         if first >= limit {
             return Ok(None);
@@ -141,35 +142,37 @@ mod tests {
     use super::*;
     use std::fs;
 
+    const EPOCH: EpochTag = EpochTag { id: 7, check: [1; 8] };
+
     #[test]
     fn a_restart_goes_on_above_what_was_leased() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        let first = leases.take(0, 7, &[4, 5]).unwrap().unwrap();
+        let first = leases.take(0, EPOCH, &[4, 5]).unwrap().unwrap();
         assert_eq!(first, Lease { sender: 4, first: 1, limit: 1 + BLOCK });
-        assert_eq!(leases.take(1, 7, &[4, 5]).unwrap().unwrap().sender, 5);
-        assert_eq!(leases.take(2, 7, &[4, 5]).unwrap(), None);
-        let more = leases.extend(7, 4).unwrap().unwrap();
+        assert_eq!(leases.take(1, EPOCH, &[4, 5]).unwrap().unwrap().sender, 5);
+        assert_eq!(leases.take(2, EPOCH, &[4, 5]).unwrap(), None);
+        let more = leases.extend(EPOCH, 4).unwrap().unwrap();
         assert_eq!((more.first, more.limit), (1 + BLOCK, 1 + 2 * BLOCK));
         drop(leases);
         let mut leases = Leases::open(run.path()).unwrap();
         assert!(leases.continue_earlier());
-        assert_eq!(leases.take(3, 7, &[4, 5]).unwrap().unwrap().first, 1 + 2 * BLOCK);
-        leases.keep(&[8]);
-        assert_eq!(leases.extend(7, 4).unwrap(), None);
+        assert_eq!(leases.take(3, EPOCH, &[4, 5]).unwrap().unwrap().first, 1 + 2 * BLOCK);
+        leases.keep(&[]);
+        assert_eq!(leases.extend(EPOCH, 4).unwrap(), None);
     }
 
     #[test]
     fn the_end_of_the_numbers_is_the_end() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        leases.take(0, 7, &[4]).unwrap();
-        leases.ceilings.insert((7, 4), SEQUENCE_END - 5);
-        assert_eq!(leases.extend(7, 4).unwrap().unwrap().limit, SEQUENCE_END);
-        assert_eq!(leases.extend(7, 4).unwrap(), None);
+        leases.take(0, EPOCH, &[4]).unwrap();
+        leases.ceilings.insert((EPOCH, 4), SEQUENCE_END - 5);
+        assert_eq!(leases.extend(EPOCH, 4).unwrap().unwrap().limit, SEQUENCE_END);
+        assert_eq!(leases.extend(EPOCH, 4).unwrap(), None);
         // One that is almost used up is not given to a worker anew.
         leases.holders.clear();
-        assert_eq!(leases.take(0, 7, &[4]).unwrap(), None);
+        assert_eq!(leases.take(0, EPOCH, &[4]).unwrap(), None);
     }
 
     #[test]
@@ -185,7 +188,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
         fs::create_dir(run.path().join("sequences")).unwrap();
-        assert!(leases.take(0, 7, &[4]).is_err());
-        assert_eq!(leases.ceilings.get(&(7, 4)), Some(&1));
+        assert!(leases.take(0, EPOCH, &[4]).is_err());
+        assert_eq!(leases.ceilings.get(&(EPOCH, 4)), Some(&1));
     }
 }

@@ -21,7 +21,7 @@ mod view;
 pub use counters::{Counters, Reason};
 pub use lease::Leases;
 pub use notes::Note;
-pub use view::{EpochView, Judgement, View};
+pub use view::{EpochTag, EpochView, Judgement, View};
 
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
@@ -75,7 +75,7 @@ impl Shared {
 
     /// From now on the workers see this. `held` are all epochs that the gateway holds, also those
     /// that cannot be used now: what was leased in them is not forgotten.
-    pub fn publish(&self, view: View, held: &[u64]) {
+    pub fn publish(&self, view: View, held: &[EpochTag]) {
         lock(&self.leases).keep(held);
         *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
         self.generation.fetch_add(1, Ordering::Release);
@@ -170,7 +170,7 @@ impl Worker {
         if generation != self.generation {
             self.generation = generation;
             self.view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-            let sealing = self.view.sealing().map(|epoch| epoch.id);
+            let sealing = self.view.sealing().map(|epoch| epoch.tag);
             if self.sender.as_ref().is_some_and(|sender| Some(sender.epoch) != sealing) {
                 self.sender = None;
             }

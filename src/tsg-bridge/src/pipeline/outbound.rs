@@ -1,6 +1,6 @@
 //! From the LAN to the WAN: seal what a rule wants sealed, and see that it fits.
 
-use super::{Judgement, Note, Reason, Subject, View, Worker, lock};
+use super::{EpochTag, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
 use std::net::IpAddr;
@@ -21,7 +21,7 @@ const MOST_SEEN: usize = 1_024;
 
 /// The sender number that a worker seals with.
 pub(super) struct Sealing {
-    pub(super) epoch: u64,
+    pub(super) epoch: EpochTag,
     number: u32,
     sender: Sender<AnyCipher>,
 }
@@ -154,7 +154,7 @@ impl Worker {
         if self.sender.is_none() {
             let epoch = view.sealing().ok_or(Reason::NoKey)?;
             let mut leases = lock(&self.shared.leases);
-            let lease = match leases.take(self.number, epoch.id, &epoch.senders) {
+            let lease = match leases.take(self.number, epoch.tag, &epoch.senders) {
                 Ok(lease) => lease,
                 Err(_) => {
                     self.shared.notes.put(Note::LeaseFailed);
@@ -163,11 +163,11 @@ impl Worker {
             };
             drop(leases);
             let lease = lease.ok_or(Reason::NoKey)?;
-            let spi = Spi::new(epoch.id, lease.sender).ok_or(Reason::NoKey)?;
+            let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
             let key = Sodium::derive(&epoch.tek, spi);
             let cipher = AnyCipher::new(epoch.suite, &key).map_err(|_| Reason::NoKey)?;
             let sender = Sender::new(spi, cipher, key.salt, lease.first, lease.limit);
-            self.sender = Some(Sealing { epoch: epoch.id, number: lease.sender, sender });
+            self.sender = Some(Sealing { epoch: epoch.tag, number: lease.sender, sender });
         }
         self.sender.as_mut().ok_or(Reason::NoKey)
     }
@@ -180,11 +180,11 @@ impl Worker {
             Ok(Some(lease)) => {
                 sealing.sender.extend(lease.limit);
                 if lease.first >= SPARE_FROM {
-                    self.shared.notes.put(Note::Exhausted { epoch, sender });
+                    self.shared.notes.put(Note::Exhausted { epoch: epoch.id, sender });
                 }
             }
             Ok(None) => {
-                self.shared.notes.put(Note::Exhausted { epoch, sender });
+                self.shared.notes.put(Note::Exhausted { epoch: epoch.id, sender });
                 self.sender = None;
             }
             Err(_) => self.shared.notes.put(Note::LeaseFailed),

@@ -1,6 +1,6 @@
 //! The senders that were heard: a key and a window each, shared by all workers.
 
-use super::view::EpochView;
+use super::view::{EpochTag, EpochView};
 use super::{Reason, lock};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -32,10 +32,10 @@ struct Association {
 /// All that were heard, by epoch and SPI.
 #[derive(Default)]
 pub(super) struct Receivers {
-    table: RwLock<HashMap<(u64, u32), Arc<Association>>>,
+    table: RwLock<HashMap<(EpochTag, u32), Arc<Association>>>,
     /// Newest pseudo-time among the senders of an epoch that were forgotten: what is older could
     /// be a replay of theirs.
-    floors: RwLock<HashMap<u64, u32>>,
+    floors: RwLock<HashMap<EpochTag, u32>>,
     budget: Mutex<Budget>,
 }
 
@@ -57,7 +57,7 @@ impl Receivers {
     }
 
     /// Forgets epochs that are gone.
-    pub(super) fn keep(&self, epochs: &[u64]) {
+    pub(super) fn keep(&self, epochs: &[EpochTag]) {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.retain(|(epoch, _), _| epochs.contains(epoch));
         drop(table);
@@ -76,7 +76,7 @@ impl Receivers {
         now: u64,
         window: u32,
     ) -> Result<Opened, Reason> {
-        let key = (epoch.id, header.spi.value());
+        let key = (epoch.tag, header.spi.value());
         let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = &known {
             lock(&known.window).check(header.sequence)?;
@@ -114,7 +114,7 @@ impl Receivers {
             return Err(DropReason::UnknownSender.into());
         }
         let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
-        if floors.get(&epoch.id).is_some_and(|&floor| !after(header.time, floor)) {
+        if floors.get(&epoch.tag).is_some_and(|&floor| !after(header.time, floor)) {
             return Err(DropReason::Stale.into());
         }
         drop(floors);
@@ -131,7 +131,7 @@ impl Receivers {
     }
 
     /// The association under this key: the one that another worker has put in meanwhile, or ours.
-    fn remember(&self, key: (u64, u32), ours: Arc<Association>) -> Arc<Association> {
+    fn remember(&self, key: (EpochTag, u32), ours: Arc<Association>) -> Arc<Association> {
         let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return known;
@@ -143,7 +143,7 @@ impl Receivers {
         table.entry(key).or_insert(ours).clone()
     }
 
-    fn evict(&self, table: &mut HashMap<(u64, u32), Arc<Association>>) {
+    fn evict(&self, table: &mut HashMap<(EpochTag, u32), Arc<Association>>) {
         let silent = table.iter().min_by_key(|(_, known)| known.heard.load(Ordering::Relaxed));
         let Some((key, newest)) =
             silent.map(|(&key, known)| (key, known.newest.load(Ordering::Relaxed)))

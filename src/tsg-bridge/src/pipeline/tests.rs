@@ -37,7 +37,7 @@ impl Gateway {
         let run = tempfile::tempdir().unwrap();
         let leases = Leases::open(run.path()).unwrap();
         let shared = Arc::new(Shared::new(1, leases, Box::new(|| {})));
-        shared.publish(view, &[1]);
+        publish(&shared, view);
         Self { worker: Worker::new(0, shared), out: Outbox::new(), _run: run }
     }
 
@@ -63,6 +63,11 @@ impl Gateway {
     fn notes(&self) -> Vec<Note> {
         self.worker.shared.take_notes()
     }
+}
+
+fn publish(shared: &Shared, view: View) {
+    let held: Vec<EpochTag> = view.epochs.iter().map(|epoch| epoch.tag).collect();
+    shared.publish(view, &held);
 }
 
 fn key(sender: u32) -> KeyView {
@@ -322,9 +327,30 @@ fn what_is_for_another_gateway_is_left_sealed() {
 }
 
 #[test]
+fn the_same_number_in_another_group_is_another_epoch() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    let plain = tcp(40_000, 502, 100);
+    let sealed = a.handle(Side::Lan, &plain).packet;
+    assert_eq!(b.handle(Side::Wan, &sealed).verdict, Verdict::Send);
+    let moved = |sender| {
+        let key = KeyView { tek: Tek::new([8; 32]), ..key(sender) };
+        let epochs = EpochView::new(key).into_iter().collect();
+        View { epochs, ..view(sender, Mode::Enforce, &[MODBUS]) }
+    };
+    let (mut new_a, mut new_b) = (Gateway::new(moved(1)), Gateway::new(moved(2)));
+    publish(&a.worker.shared, moved(1));
+    publish(&b.worker.shared, moved(2));
+    let by_moved = a.handle(Side::Lan, &plain).packet;
+    assert_eq!(new_b.handle(Side::Wan, &by_moved).packet, plain);
+    let for_moved = new_a.handle(Side::Lan, &plain).packet;
+    assert_eq!(b.handle(Side::Wan, &for_moved).packet, plain);
+    assert_eq!(b.handle(Side::Wan, &sealed).verdict, Verdict::Drop);
+}
+
+#[test]
 fn an_unknown_epoch_makes_it_ask() {
     let (mut a, mut b) = pair(&[MODBUS]);
-    b.worker.shared.publish(View { epochs: Vec::new(), ..view(2, Mode::Enforce, &[MODBUS]) }, &[]);
+    publish(&b.worker.shared, View { epochs: Vec::new(), ..view(2, Mode::Enforce, &[MODBUS]) });
     let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10));
     assert_eq!(b.handle(Side::Wan, &sealed.packet).verdict, Verdict::Drop);
     assert_eq!(b.notes(), [Note::UnknownEpoch]);

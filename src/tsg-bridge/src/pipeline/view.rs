@@ -2,10 +2,12 @@
 //! replaced.
 
 use crate::config::Oversize;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_control::group::{Carriage, Fail, Mode};
+use tsg_control::keys::tek_check;
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Flow, Policy};
 use tsg_control::timeline::Stage;
@@ -56,11 +58,27 @@ impl Default for View {
     }
 }
 
+/// Tells an epoch from all others. Its number alone does not: every group counts from 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EpochTag {
+    /// Its number in the group.
+    pub id: u64,
+    /// What its TEK is recognised by.
+    pub check: [u8; 8],
+}
+
+impl EpochTag {
+    /// Of this epoch.
+    pub fn of(key: &KeyView) -> Self {
+        Self { id: key.id, check: tek_check(&key.tek) }
+    }
+}
+
 /// An epoch as the data path uses it.
 #[derive(Debug)]
 pub struct EpochView {
-    /// Its number.
-    pub id: u64,
+    /// Its number and its TEK's mark.
+    pub tag: EpochTag,
     /// What its SPIs begin with.
     pub byte: u8,
     /// Its TEK.
@@ -87,7 +105,7 @@ impl EpochView {
     /// `None` while the key server's time is not known: nothing can be done with the epoch.
     pub fn new(key: KeyView) -> Option<Self> {
         Some(Self {
-            id: key.id,
+            tag: EpochTag::of(&key),
             byte: Spi::byte_of(key.id),
             form: Form { encap: encap(key.carriage), aad: Aad::WithAddresses },
             suite: key.suite,

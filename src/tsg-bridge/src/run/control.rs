@@ -10,7 +10,7 @@ use crate::config::{Config, Endpoint};
 use crate::enrolment;
 use crate::folders::Folders;
 use crate::identity::Identity;
-use crate::pipeline::{EpochView, Leases, Note, Shared, View};
+use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
 use crate::server::Link;
 use anyhow::{Context as _, Result};
@@ -288,7 +288,7 @@ impl Control {
         }
         self.stale_view = false;
         self.view_at = now;
-        let held: Vec<u64> = self.gateway.keys(now).iter().map(|key| key.id).collect();
+        let held: Vec<EpochTag> = self.gateway.keys(now).iter().map(EpochTag::of).collect();
         self.shared.publish(self.view(now), &held);
         let plan = self.new_plan();
         if self.plan.as_ref() != Some(&plan) {

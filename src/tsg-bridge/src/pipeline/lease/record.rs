@@ -1,6 +1,7 @@
 //! The file of ceilings. It counts only in the boot that it was written in: a file system that
 //! outlives a power cut may bring back an old one.
 
+use crate::pipeline::EpochTag;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
 /// Ceilings by epoch and sender number.
-pub(super) type Ceilings = BTreeMap<(u64, u32), u64>;
+pub(super) type Ceilings = BTreeMap<(EpochTag, u32), u64>;
 
 /// The file, and the boot that it is for.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ struct Written {
 
 #[derive(Serialize, Deserialize)]
 struct Line {
-    epoch: u64,
+    epoch: EpochTag,
     sender: u32,
     ceiling: u64,
 }
@@ -75,8 +76,11 @@ impl Record {
 
     /// Puts these in place of what is there, as a whole.
     pub(super) fn write(&self, ceilings: &Ceilings) -> Result<()> {
-        let line =
-            |(&(epoch, sender), &ceiling): (&(u64, u32), &u64)| Line { epoch, sender, ceiling };
+        let line = |(&(epoch, sender), &ceiling): (&(EpochTag, u32), &u64)| Line {
+            epoch,
+            sender,
+            ceiling,
+        };
         let written =
             Written { boot: self.boot.clone(), ceilings: ceilings.iter().map(line).collect() };
         let text = serde_json::to_vec(&written)?;
@@ -103,7 +107,7 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let record = Record::new(run.path()).unwrap();
         assert_eq!(record.read(), None);
-        let ceilings = Ceilings::from([((7, 4), 1 << 20)]);
+        let ceilings = Ceilings::from([((EpochTag { id: 7, check: [1; 8] }, 4), 1 << 20)]);
         record.write(&ceilings).unwrap();
         assert_eq!(record.read(), Some(ceilings));
         let later = Record { boot: "another".to_owned(), path: record.path.clone() };
