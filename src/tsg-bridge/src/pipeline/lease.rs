@@ -11,7 +11,7 @@ use super::EpochTag;
 use anyhow::{Context as _, Result, bail};
 use nix::fcntl::{Flock, FlockArg};
 use record::{Ceilings, Record};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
@@ -19,6 +19,10 @@ use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 
 /// How many numbers are leased at once.
 const BLOCK: u64 = 1 << 20;
+
+/// Epochs that are gone are remembered up to this many: the key server may list one anew, with
+/// the same sender numbers, as long as it lives there.
+const MOST_GONE: usize = 32;
 
 /// What a worker may use: numbers from `first` up to, not including, `limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Leases {
     /// Holding it means to be the only process.
     _lock: Flock<File>,
     ceilings: Ceilings,
+    /// Epochs with ceilings that are not held any more, the longest gone first.
+    gone: VecDeque<EpochTag>,
     holders: BTreeMap<(EpochTag, u32), usize>,
     continues: bool,
 }
@@ -71,6 +77,7 @@ impl Leases {
             _lock: lock,
             continues: earlier.is_some(),
             ceilings: earlier.unwrap_or_default(),
+            gone: VecDeque::new(),
             holders: BTreeMap::new(),
         })
     }
@@ -90,10 +97,18 @@ impl Leases {
         self.continues
     }
 
-    /// Forgets epochs that are gone.
-    pub fn keep(&mut self, epochs: &[EpochTag]) {
-        self.ceilings.retain(|(epoch, _), _| epochs.contains(epoch));
-        self.holders.retain(|(epoch, _), _| epochs.contains(epoch));
+    /// These are the epochs that are held.
+    pub fn keep(&mut self, held: &[EpochTag]) {
+        self.holders.retain(|(epoch, _), _| held.contains(epoch));
+        self.gone.retain(|epoch| !held.contains(epoch));
+        let known: BTreeSet<EpochTag> = self.ceilings.keys().map(|&(epoch, _)| epoch).collect();
+        let gone = |epoch: &EpochTag| !held.contains(epoch) && !self.gone.contains(epoch);
+        let gone: Vec<EpochTag> = known.into_iter().filter(gone).collect();
+        self.gone.extend(gone);
+        while self.gone.len() > MOST_GONE {
+            let forgotten = self.gone.pop_front();
+            self.ceilings.retain(|&(epoch, _), _| Some(epoch) != forgotten);
+        }
     }
 
     /// A number for worker `worker`, out of `senders`.
@@ -158,8 +173,35 @@ mod tests {
         let mut leases = Leases::open(run.path()).unwrap();
         assert!(leases.continue_earlier());
         assert_eq!(leases.take(3, EPOCH, &[4, 5]).unwrap().unwrap().first, 1 + 2 * BLOCK);
+    }
+
+    #[test]
+    fn an_epoch_that_comes_back_goes_on_above_what_was_leased() {
+        let run = tempfile::tempdir().unwrap();
+        let mut leases = Leases::open(run.path()).unwrap();
+        leases.take(0, EPOCH, &[4]).unwrap();
         leases.keep(&[]);
-        assert_eq!(leases.extend(EPOCH, 4).unwrap(), None);
+        leases.keep(&[EPOCH]);
+        assert_eq!(leases.take(1, EPOCH, &[4]).unwrap().unwrap().first, 1 + BLOCK);
+        leases.keep(&[]);
+        leases.begin().unwrap();
+        drop(leases);
+        let mut leases = Leases::open(run.path()).unwrap();
+        leases.keep(&[]);
+        leases.keep(&[EPOCH]);
+        assert_eq!(leases.take(0, EPOCH, &[4]).unwrap().unwrap().first, 1 + 2 * BLOCK);
+    }
+
+    #[test]
+    fn epochs_that_are_gone_do_not_pile_up() {
+        let run = tempfile::tempdir().unwrap();
+        let mut leases = Leases::open(run.path()).unwrap();
+        for id in 1..=100 {
+            let epoch = EpochTag { id, check: [1; 8] };
+            leases.keep(&[epoch]);
+            leases.take(0, epoch, &[4]).unwrap();
+        }
+        assert_eq!((leases.gone.len(), leases.ceilings.len()), (MOST_GONE, MOST_GONE + 1));
     }
 
     #[test]
