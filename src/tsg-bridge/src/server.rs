@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{self, MAX_FRAME, ToGateway, ToServer};
 
-/// Where libzmq tells of connections made and lost.
+/// Where libzmq tells of connections made; each socket has an address of its own.
 const MONITOR: &str = "inproc://tsg-monitor";
 
 /// No sign of life from the server's side of the connection for this long: it is made anew.
@@ -31,6 +31,8 @@ pub struct Link {
     servers: Vec<Endpoint>,
     at: usize,
     server_key: PublicKey,
+    /// How many connections were begun.
+    begun: u32,
     socket: zmq::Socket,
     monitor: zmq::Socket,
 }
@@ -60,8 +62,8 @@ impl Link {
         );
         let context = zmq::Context::new();
         let first = servers.first().context("no key server is set: uci set tsg.main.server=…")?;
-        let (socket, monitor) = connect(&context, first, &server_key, identity)?;
-        Ok(Self { at: 0, server_key, socket, monitor, context, servers })
+        let (socket, monitor) = connect(&context, 0, first, &server_key, identity)?;
+        Ok(Self { at: 0, server_key, begun: 1, socket, monitor, context, servers })
     }
 
     /// The server that it talks to.
@@ -69,23 +71,21 @@ impl Link {
         self.servers.get(self.at)
     }
 
-    /// Turns to the next server of the list, if there is another.
-    ///
-    /// # Errors
-    /// libzmq does not take its address.
-    pub fn next_server(&mut self, identity: &Identity) -> Result<bool> {
-        if self.servers.len() < 2 {
-            return Ok(false);
+    /// Turns to the next server of the list, if there is another whose address libzmq takes.
+    pub fn next_server(&mut self, identity: &Identity) -> bool {
+        let others: Vec<usize> = (self.at + 1..self.servers.len()).chain(0..self.at).collect();
+        for at in others {
+            let Some(server) = self.servers.get(at) else { continue };
+            self.begun = self.begun.wrapping_add(1);
+            match connect(&self.context, self.begun, server, &self.server_key, identity) {
+                Ok((socket, monitor)) => {
+                    (self.socket, self.monitor, self.at) = (socket, monitor, at);
+                    return true;
+                }
+                Err(error) => log::error!("{error:#}"),
+            }
         }
-        self.at = (self.at + 1) % self.servers.len();
-        let Some(server) = self.servers.get(self.at) else { return Ok(false) };
-        // Two monitors cannot have one address: the old sockets go first.
-        self.socket.monitor("", 0).ok();
-        let _ = self.monitor.disconnect(MONITOR);
-        let (socket, monitor) = connect(&self.context, server, &self.server_key, identity)?;
-        self.socket = socket;
-        self.monitor = monitor;
-        Ok(true)
+        false
     }
 
     /// Sends a message, if there is a connection.
@@ -141,6 +141,7 @@ impl Link {
 
 fn connect(
     context: &zmq::Context,
+    number: u32,
     server: &Endpoint,
     server_key: &PublicKey,
     identity: &Identity,
@@ -165,11 +166,75 @@ fn connect(
     };
     set().context("libzmq refuses an option; it must be 4.2 or newer")?;
     let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32;
-    socket.monitor(MONITOR, events).context("a ZeroMQ monitor")?;
+    let address = format!("{MONITOR}-{number}");
+    socket.monitor(&address, events).context("a ZeroMQ monitor")?;
     let monitor = context.socket(zmq::PAIR).context("a ZeroMQ socket")?;
-    monitor.connect(MONITOR).context("a ZeroMQ monitor")?;
+    monitor.connect(&address).context("a ZeroMQ monitor")?;
     socket
         .connect(&server.to_string())
         .with_context(|| format!("option server '{server}': libzmq cannot connect to it"))?;
     Ok((socket, monitor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+    use tsg_control::message::Done;
+
+    /// A key server that answers nothing, and where it listens.
+    fn server(context: &zmq::Context, identity: &Identity) -> (zmq::Socket, Endpoint) {
+        let socket = context.socket(zmq::ROUTER).unwrap();
+        socket.set_curve_server(true).unwrap();
+        socket.set_curve_secretkey(identity.secret().bytes()).unwrap();
+        socket.bind("tcp://127.0.0.1:*").unwrap();
+        let address = socket.get_last_endpoint().unwrap().unwrap();
+        (socket, address.parse().unwrap())
+    }
+
+    /// Waits until the handshake is done.
+    fn connects(link: &Link) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            zmq::poll(&mut link.poll_items(), 1_000).unwrap();
+            if link.receive().connected {
+                return true;
+            }
+        }
+        false
+    }
+
+    #[test]
+    fn it_goes_round_the_servers() {
+        tsg_sodium::init().unwrap();
+        let (gateway, key) = (Identity::generate().unwrap(), Identity::generate().unwrap());
+        let context = zmq::Context::new();
+        // It takes connections, and says nothing.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent: Endpoint = silent.local_addr().unwrap().to_string().parse().unwrap();
+        let (one, first) = server(&context, &key);
+        let (two, second) = server(&context, &key);
+        let servers = vec![silent, first.clone(), second.clone()];
+        let mut link = Link::open(servers, *key.public(), &gateway).unwrap();
+        for (socket, endpoint) in [(&one, &first), (&two, &second)] {
+            assert!(link.next_server(&gateway));
+            assert_eq!(link.server(), Some(endpoint));
+            assert!(connects(&link), "{endpoint}");
+            link.send(&ToServer::Done(Done { command: 1, ok: true, text: String::new() }));
+            socket.set_rcvtimeo(10_000).unwrap();
+            assert_eq!(socket.recv_multipart(0).unwrap().len(), 2, "{endpoint}");
+        }
+        assert!(link.next_server(&gateway) && link.next_server(&gateway));
+        assert!(connects(&link), "the first that answers, again");
+    }
+
+    #[test]
+    fn one_server_alone_stays() {
+        tsg_sodium::init().unwrap();
+        let identity = Identity::generate().unwrap();
+        let server: Endpoint = "tcp://127.0.0.1:1".parse().unwrap();
+        let mut link = Link::open(vec![server], *identity.public(), &identity).unwrap();
+        assert!(!link.next_server(&identity));
+    }
 }

@@ -360,15 +360,11 @@ impl Control {
             return;
         }
         self.turned_at = now;
-        if let Some(link) = &mut self.link {
-            match link.next_server(&self.identity) {
-                Ok(true) => log::warn!(
-                    "no answer; trying {}",
-                    link.server().map(ToString::to_string).unwrap_or_default()
-                ),
-                Ok(false) => {}
-                Err(error) => log::error!("{error:#}"),
-            }
+        if let Some(link) = &mut self.link
+            && link.next_server(&self.identity)
+        {
+            let server = link.server().map(ToString::to_string).unwrap_or_default();
+            log::warn!("no answer; trying {server}");
         }
     }
 
