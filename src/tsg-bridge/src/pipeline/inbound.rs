@@ -1,5 +1,6 @@
 //! From the WAN to the LAN: open what is sealed, refuse in clear what must come sealed.
 
+use super::places::Place;
 use super::{Note, Reason, Subject, View, Worker, copy_into};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use std::net::IpAddr;
@@ -48,14 +49,14 @@ impl Worker {
 
     fn whose(&self, dst: IpAddr, view: &View) -> For {
         if dst.is_multicast() {
-            return if self.shared.downstream.is_empty() { For::Us } else { For::Both };
+            return if self.shared.places.any_behind() { For::Both } else { For::Us };
         }
-        if self.shared.downstream.contains(dst) || view.is_elsewhere(dst) {
-            return For::Another;
-        }
-        match view.is_contested(dst) && !self.shared.direct.contains(dst) {
-            true => For::Both,
-            false => For::Us,
+        match self.shared.places.of(dst) {
+            Some(Place::Behind) => For::Another,
+            Some(Place::Direct) => For::Us,
+            None if view.is_elsewhere(dst) => For::Another,
+            None if view.is_contested(dst) => For::Both,
+            None => For::Us,
         }
     }
 
@@ -142,7 +143,7 @@ impl Worker {
         }
     }
 
-    /// Is this sealed packet from the LAN really one of the group's?
+    /// Is this sealed packet from the LAN really one of another gateway of the group?
     pub(super) fn is_of_group(
         &mut self,
         frame: &Frame<'_>,
@@ -154,6 +155,10 @@ impl Worker {
         let bytes = frame.packet.bytes();
         let Ok(header) = Header::parse(bytes, outline, form) else { return false };
         let Some(epoch) = view.epoch(header.spi.epoch_byte()) else { return false };
+        // One of our own that came back, by a loop or by somebody's hand, says nothing.
+        if epoch.senders.contains(&header.spi.sender()) {
+            return false;
+        }
         let Some(mut copy) = copy_into(&mut self.scratch, bytes) else { return false };
         self.shared.receivers.is_authentic(epoch, header, &mut copy, outline, now, view.window)
     }

@@ -13,6 +13,7 @@ mod inbound;
 mod lease;
 mod notes;
 mod outbound;
+mod places;
 mod receivers;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ pub use view::{EpochTag, EpochView, Judgement, View};
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
 use notes::Notes;
+use places::Places;
 use receivers::Receivers;
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -38,9 +40,6 @@ use tsg_esp::ip::{Outline, protocol};
 /// The largest packet that a kernel hands over.
 const LARGEST: usize = 65_535;
 
-/// More machines behind other gateways on the LAN side than this are not told apart.
-const MOST_IN_SERIES: usize = 1_024;
-
 /// What the workers of one gateway have in common.
 #[derive(Debug)]
 pub struct Shared {
@@ -51,11 +50,7 @@ pub struct Shared {
     leases: Mutex<Leases>,
     notes: Notes,
     counters: Vec<Mutex<Counters>>,
-    /// Machines on the LAN side whose own gateway seals for them (gateways in series).
-    downstream: Machines,
-    /// Machines that another gateway claims too, but that sent here what is for sealing, in clear:
-    /// no gateway is between them and this one.
-    direct: Machines,
+    places: Places,
 }
 
 impl Shared {
@@ -68,8 +63,7 @@ impl Shared {
             leases: Mutex::new(leases),
             notes: Notes::new(wake),
             counters: (0..workers).map(|_| Mutex::default()).collect(),
-            downstream: Machines::default(),
-            direct: Machines::default(),
+            places: Places::default(),
         }
     }
 
@@ -101,33 +95,10 @@ impl Shared {
         self.receivers.len()
     }
 
-    /// Machines on the LAN side that another gateway behind this one seals for.
-    pub fn downstream(&self) -> Vec<IpAddr> {
-        self.downstream.all()
-    }
-}
-
-/// A bounded set of machines.
-#[derive(Debug, Default)]
-struct Machines(RwLock<HashSet<IpAddr>>);
-
-impl Machines {
-    fn contains(&self, machine: IpAddr) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&machine)
-    }
-
-    /// Gives whether it is new.
-    fn insert(&self, machine: IpAddr) -> bool {
-        let mut set = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        set.len() < MOST_IN_SERIES && set.insert(machine)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).is_empty()
-    }
-
-    fn all(&self) -> Vec<IpAddr> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
+    /// Machines on the LAN side that another gateway behind this one seals for. To be asked now and
+    /// then: machines that fell silent are forgotten by it.
+    pub fn downstream(&self, now: u64) -> Vec<IpAddr> {
+        self.places.behind(now)
     }
 }
 

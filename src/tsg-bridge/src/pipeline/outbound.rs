@@ -1,5 +1,6 @@
 //! From the LAN to the WAN: seal what a rule wants sealed, and see that it fits.
 
+use super::places::Place;
 use super::{EpochTag, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
@@ -60,9 +61,7 @@ impl Worker {
             }
             Judgement::Seal => {}
         }
-        if view.is_contested(outline.src) {
-            self.shared.direct.insert(outline.src);
-        }
+        self.place_sender(outline.src, &view, now);
         self.seal_or_answer(frame, outline, out, &view, now)
     }
 
@@ -74,14 +73,25 @@ impl Worker {
         form: &Form,
         now: u64,
     ) -> Verdict {
-        if !self.shared.downstream.contains(outline.src)
+        if !self.shared.places.is_certain(outline.src, Place::Behind, now)
             && self.is_of_group(frame, outline, form, now)
-            && self.shared.downstream.insert(outline.src)
+            && self.shared.places.put(outline.src, Place::Behind, now)
         {
             self.shared.notes.put(Note::Downstream(outline.src));
         }
         self.counters.in_series += 1;
         Verdict::Pass
+    }
+
+    /// What is for sealing comes in clear from this machine: if there was or may be another gateway
+    /// in front of it, there is none any more.
+    fn place_sender(&self, machine: IpAddr, view: &View, now: u64) {
+        let places = &self.shared.places;
+        if (view.is_contested(machine) || places.of(machine) == Some(Place::Behind))
+            && places.put(machine, Place::Direct, now)
+        {
+            self.shared.notes.put(Note::Machine(machine));
+        }
     }
 
     fn see(&mut self, machine: IpAddr) {

@@ -290,7 +290,33 @@ fn a_gateway_in_series_lets_sealed_packets_through() {
     let mut forged = inner.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
     forged[12..16].copy_from_slice(&[192, 0, 2, 99]);
     outer.handle(Side::Lan, &forged);
-    assert!(!outer.worker.shared.downstream.contains(IpAddr::from([192, 0, 2, 99])));
+    assert!(outer.worker.shared.places.of(IpAddr::from([192, 0, 2, 99])).is_none());
+}
+
+#[test]
+fn a_gateway_in_series_can_be_taken_away() {
+    let (mut inner, mut outer) = pair(&[MODBUS]);
+    let plain = tcp(40_000, 502, 10);
+    let sealed = inner.handle(Side::Lan, &plain);
+    outer.handle(Side::Lan, &sealed.packet);
+    let mut peer = Gateway::new(view(1, Mode::Enforce, &[MODBUS]));
+    let mut back = plain.clone();
+    back[12..16].copy_from_slice(&HMI);
+    back[16..20].copy_from_slice(&PLC);
+    let back = peer.handle(Side::Lan, &back).packet;
+    assert_eq!(outer.handle(Side::Wan, &back).verdict, Verdict::Pass);
+    outer.notes();
+    assert_eq!(outer.handle(Side::Lan, &plain).verdict, Verdict::Send);
+    assert!(outer.notes().contains(&Note::Machine(IpAddr::from(PLC))));
+    assert_eq!(outer.handle(Side::Wan, &back).verdict, Verdict::Send);
+}
+
+#[test]
+fn an_own_packet_that_comes_back_moves_nobody() {
+    let (mut gateway, _) = pair(&[MODBUS]);
+    let sealed = gateway.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+    assert_eq!(gateway.handle(Side::Lan, &sealed).verdict, Verdict::Pass);
+    assert_eq!(gateway.worker.shared.places.of(IpAddr::from(PLC)), None);
 }
 
 #[test]

@@ -340,7 +340,7 @@ impl Control {
         for address in self.data.machines() {
             self.hear(address, now);
         }
-        let downstream = self.shared.downstream();
+        let downstream = self.shared.downstream(now);
         self.machines
             .retain(|address, at| now < *at + FORGET_MACHINE && !downstream.contains(address));
         let others = &self.gateway.map().others;
