@@ -8,6 +8,7 @@
 //! Not here: how packets come and go ([`crate::attach`]), what the epochs are
 //! ([`tsg_control::gateway`]), the bytes of a sealed packet ([`tsg_esp`]).
 
+mod budget;
 mod counters;
 mod inbound;
 mod lease;

@@ -1,7 +1,9 @@
 //! The senders that were heard: a key and a window each, shared by all workers.
 
+use super::budget::Budget;
 use super::view::{EpochTag, EpochView};
 use super::{Reason, lock};
+use crate::attach::Side;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -16,12 +18,17 @@ use tsg_sodium::{AnyCipher, Sodium};
 /// More senders than this are not remembered at once: the one that was silent longest goes.
 const MOST: usize = 4_096;
 
-/// Keys for senders that were not heard before, per second: what a flood of forged SPIs may cost.
-const BUDGET: u32 = 500;
+/// Keys for senders that were not heard before, per second and side of the bridge: what a flood of
+/// forged SPIs may cost, and what a rekey of a large group needs.
+const DERIVED: u32 = 2_000;
+
+/// Keys of senders that did not prove themselves yet are kept in so many places, each for the
+/// sender numbers with one remainder. In a group with fewer numbers a flood costs nobody his key.
+const UNPROVEN: usize = 512;
 
 /// One sender's security association in one epoch.
 struct Association {
-    receiver: Receiver<AnyCipher>,
+    receiver: Derived,
     window: Mutex<Window>,
     /// Newest pseudo-time of an authentic packet.
     newest: AtomicU32,
@@ -29,20 +36,33 @@ struct Association {
     heard: AtomicU32,
 }
 
+/// A sender in an epoch.
+type Key = (EpochTag, u32);
+
+/// A sender's key, before and after it has proved itself.
+type Derived = Arc<Receiver<AnyCipher>>;
+
 /// All that were heard, by epoch and SPI.
-#[derive(Default)]
 pub(super) struct Receivers {
-    table: RwLock<HashMap<(EpochTag, u32), Arc<Association>>>,
+    table: RwLock<HashMap<Key, Arc<Association>>>,
     /// Newest pseudo-time among the senders of an epoch that were forgotten: what is older could
     /// be a replay of theirs.
     floors: RwLock<HashMap<EpochTag, u32>>,
-    budget: Mutex<Budget>,
+    /// Keys without an authentic packet so far.
+    unproven: Mutex<Vec<Option<(Key, Derived)>>>,
+    /// One for each side: who floods the WAN does not hinder gateways in series.
+    budgets: [Mutex<Budget>; 2],
 }
 
-#[derive(Default)]
-struct Budget {
-    second: u64,
-    used: u32,
+impl Default for Receivers {
+    fn default() -> Self {
+        Self {
+            table: RwLock::default(),
+            floors: RwLock::default(),
+            unproven: Mutex::new(vec![None; UNPROVEN]),
+            budgets: [Budget::new(DERIVED), Budget::new(DERIVED)].map(Mutex::new),
+        }
+    }
 }
 
 impl core::fmt::Debug for Receivers {
@@ -63,6 +83,10 @@ impl Receivers {
         drop(table);
         let mut floors = self.floors.write().unwrap_or_else(PoisonError::into_inner);
         floors.retain(|epoch, _| epochs.contains(epoch));
+        drop(floors);
+        for place in lock(&self.unproven).iter_mut() {
+            place.take_if(|((epoch, _), _)| !epochs.contains(epoch));
+        }
     }
 
     /// Opens `packet`, in the order of tsg-esp's front page. A sender that was not heard before is
@@ -82,18 +106,21 @@ impl Receivers {
             lock(&known.window).check(header.sequence)?;
         }
         epoch.check_time(header.time, now, window)?;
+        let receiver = match &known {
+            Some(known) => Arc::clone(&known.receiver),
+            None => self.derive(epoch, header, Side::Wan, now)?,
+        };
+        let opened = receiver.open(packet, outline, &epoch.form)?;
         let association = match known {
             Some(known) => known,
-            None => Arc::new(self.derive(epoch, header, now)?),
+            None => self.remember(key, Association::new(receiver, opened.time)),
         };
-        let opened = association.receiver.open(packet, outline, &epoch.form)?;
-        let association = self.remember(key, association);
         lock(&association.window).mark(opened.sequence)?;
         association.heard(opened.time, now);
         Ok(opened)
     }
 
-    /// Is this packet authentic? Changes nothing but the packet: for a look at a copy.
+    /// Is this packet from the LAN authentic? Changes nothing but the packet: for a look at a copy.
     pub(super) fn is_authentic(
         &self,
         epoch: &EpochView,
@@ -104,12 +131,19 @@ impl Receivers {
         window: u32,
     ) -> bool {
         epoch.check_time(header.time, now, window).is_ok()
-            && self.derive(epoch, header, now).is_ok_and(|association| {
-                association.receiver.open(packet, outline, &epoch.form).is_ok()
-            })
+            && self
+                .derive(epoch, header, Side::Lan, now)
+                .is_ok_and(|receiver| receiver.open(packet, outline, &epoch.form).is_ok())
     }
 
-    fn derive(&self, epoch: &EpochView, header: Header, now: u64) -> Result<Association, Reason> {
+    /// The key of a sender that was not heard before.
+    fn derive(
+        &self,
+        epoch: &EpochView,
+        header: Header,
+        from: Side,
+        now: u64,
+    ) -> Result<Derived, Reason> {
         if header.spi.sender() > epoch.highest_sender {
             return Err(DropReason::UnknownSender.into());
         }
@@ -118,20 +152,30 @@ impl Receivers {
             return Err(DropReason::Stale.into());
         }
         drop(floors);
-        if !lock(&self.budget).take(now / 1000) {
+        let key = (epoch.tag, header.spi.value());
+        let at = header.spi.sender() as usize % UNPROVEN;
+        if let Some(Some((known, receiver))) = lock(&self.unproven).get(at)
+            && *known == key
+        {
+            return Ok(Arc::clone(receiver));
+        }
+        let [lan, wan] = &self.budgets;
+        let budget = match from {
+            Side::Lan => lan,
+            Side::Wan => wan,
+        };
+        if !lock(budget).take(now) {
             return Err(Reason::Budget);
         }
-        let receiver = receiver(epoch, header.spi)?;
-        Ok(Association {
-            receiver,
-            window: Mutex::new(Window::new()),
-            newest: AtomicU32::new(header.time),
-            heard: AtomicU32::new(0),
-        })
+        let receiver = Arc::new(receiver(epoch, header.spi)?);
+        if let Some(place) = lock(&self.unproven).get_mut(at) {
+            *place = Some((key, Arc::clone(&receiver)));
+        }
+        Ok(receiver)
     }
 
     /// The association under this key: the one that another worker has put in meanwhile, or ours.
-    fn remember(&self, key: (EpochTag, u32), ours: Arc<Association>) -> Arc<Association> {
+    fn remember(&self, key: Key, ours: Association) -> Arc<Association> {
         let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return known;
@@ -140,10 +184,10 @@ impl Receivers {
         if table.len() >= MOST {
             self.evict(&mut table);
         }
-        table.entry(key).or_insert(ours).clone()
+        table.entry(key).or_insert_with(|| Arc::new(ours)).clone()
     }
 
-    fn evict(&self, table: &mut HashMap<(EpochTag, u32), Arc<Association>>) {
+    fn evict(&self, table: &mut HashMap<Key, Arc<Association>>) {
         let silent = table.iter().min_by_key(|(_, known)| known.heard.load(Ordering::Relaxed));
         let Some((key, newest)) =
             silent.map(|(&key, known)| (key, known.newest.load(Ordering::Relaxed)))
@@ -160,6 +204,15 @@ impl Receivers {
 }
 
 impl Association {
+    fn new(receiver: Derived, time: u32) -> Self {
+        Self {
+            receiver,
+            window: Mutex::new(Window::new()),
+            newest: AtomicU32::new(time),
+            heard: AtomicU32::new(0),
+        }
+    }
+
     fn heard(&self, time: u32, now: u64) {
         self.heard.store((now / 1000) as u32, Ordering::Relaxed);
         if after(time, self.newest.load(Ordering::Relaxed)) {
@@ -179,14 +232,4 @@ fn receiver(epoch: &EpochView, spi: Spi) -> Result<Receiver<AnyCipher>, Reason> 
 /// RFC 1982: is `a` later than `b`?
 const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
-}
-
-impl Budget {
-    fn take(&mut self, second: u64) -> bool {
-        if self.second != second {
-            *self = Self { second, used: 0 };
-        }
-        self.used = self.used.saturating_add(1);
-        self.used <= BUDGET
-    }
 }

@@ -423,3 +423,39 @@ fn garbage_is_dropped_and_counted() {
     assert!(cases > 500);
     assert_eq!(b.handle(Side::Wan, &sealed).verdict, Verdict::Send);
 }
+
+/// The packet as if another sender had sealed it.
+fn forged(sealed: &[u8], sender: u32) -> Vec<u8> {
+    let mut forged = sealed.to_vec();
+    forged[21..24].copy_from_slice(&sender.to_be_bytes()[1..]);
+    forged
+}
+
+#[test]
+fn a_flood_of_forged_senders_keeps_out_nobody_in_a_small_group() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+    for at in 0..5_000 {
+        let sender = 2 + at % 255;
+        assert_eq!(b.handle(Side::Wan, &forged(&sealed, sender)).verdict, Verdict::Drop);
+    }
+    assert_eq!(b.dropped(Reason::Packet(DropReason::Unauthentic)), 5_000);
+    assert_eq!(b.handle(Side::Wan, &sealed).verdict, Verdict::Send);
+}
+
+#[test]
+fn a_flood_from_the_wan_does_not_hide_a_gateway_in_series() {
+    let (mut inner, _) = pair(&[MODBUS]);
+    let large = KeyView { highest_sender: 1 << 20, ..key(2) };
+    let epochs = EpochView::new(large).into_iter().collect();
+    let mut outer = Gateway::new(View { epochs, ..view(2, Mode::Enforce, &[MODBUS]) });
+    let sealed = inner.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+    let mut sender = 1_000;
+    while outer.dropped(Reason::Budget) == 0 {
+        sender += 1;
+        outer.handle(Side::Wan, &forged(&sealed, sender));
+        assert!(sender < 1 << 20, "no limit");
+    }
+    assert_eq!(outer.handle(Side::Lan, &sealed).verdict, Verdict::Pass);
+    assert!(outer.notes().contains(&Note::Downstream(IpAddr::from(PLC))));
+}
