@@ -4,6 +4,7 @@ use super::data::Data;
 use super::policy::{self, Policies};
 use super::status::Overview;
 use super::status_socket::StatusSocket;
+use super::wake::Wake;
 use super::{memory, status};
 use crate::boottime;
 use crate::config::{Config, Endpoint};
@@ -13,8 +14,7 @@ use crate::identity::Identity;
 use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
 use crate::server::Link;
-use anyhow::{Context as _, Result};
-use nix::sys::eventfd::{EfdFlags, EventFd};
+use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub(super) struct Control {
     looked_at: u64,
     turned_at: u64,
     signals: SignalFd,
-    wake: Arc<EventFd>,
+    wake: Wake,
     socket: StatusSocket,
     running: bool,
 }
@@ -82,13 +82,8 @@ impl Control {
         let data = Data::new(&config);
         let leases = Leases::open(&folders.run)?;
         let saved = memory::resume(&folders, &leases)?;
-        let wake = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
-        let waker = Arc::clone(&wake);
-        let waker = Box::new(move || {
-            // Full means that it is awake already.
-            let _ = waker.write(1);
-        });
-        let shared = Arc::new(Shared::new(data.workers(), leases, waker));
+        let wake = Wake::new()?;
+        let shared = Arc::new(Shared::new(data.workers(), leases, wake.bell()));
         let mut gateway = Gateway::new(about(&config, &folders, &data)?, random_number(), now);
         if let Some(saved) = saved {
             log::info!("going on with the keys of before the restart");
@@ -143,7 +138,7 @@ impl Control {
             self.take_events(now);
             self.renew(now);
             self.look_after(now);
-            self.answer();
+            self.answer(now);
             self.send();
         }
         self.stop();
@@ -158,12 +153,14 @@ impl Control {
     fn wait(&self) -> Result<()> {
         let now = boottime::now();
         let asked = self.gateway.poll_timeout().filter(|_| self.is_active());
-        let next = [Some(self.looked_at + LOOK_AFTER), asked];
-        let next = next.into_iter().flatten().min().unwrap_or(now);
+        let next = [Some(self.looked_at + LOOK_AFTER), asked, self.wake.pause(now)];
+        let next = next.into_iter().flatten().min().filter(|_| !self.socket.is_asked());
+        let next = next.unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
-        let descriptors = [self.signals.as_raw_fd(), self.wake.as_raw_fd()]
+        let descriptors = [self.signals.as_raw_fd()]
             .into_iter()
-            .chain(self.socket.descriptors());
+            .chain(self.wake.descriptor(now))
+            .chain(self.socket.descriptors(now));
         let mut items: Vec<zmq::PollItem<'_>> =
             descriptors.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
         if let Some(link) = &self.link {
@@ -185,7 +182,9 @@ impl Control {
     }
 
     fn take_notes(&mut self, now: u64) {
-        let _ = self.wake.read();
+        if !self.wake.take(now) {
+            return;
+        }
         for note in self.shared.take_notes() {
             match note {
                 Note::UnknownEpoch => self.gateway.handle_unknown_epoch(now),
@@ -373,14 +372,15 @@ impl Control {
         status::overview(self, unreached, self.lease_failed, now)
     }
 
-    fn answer(&mut self) {
-        let now = boottime::now();
-        let overview = self.overview(now);
-        self.socket.serve(|method, _| match method {
-            "status" => Ok(overview.json.clone()),
-            "counters" => Ok(serde_json::to_value(&overview.counters)?),
-            _ => anyhow::bail!("there is no method {method:?}; there are status and counters"),
-        });
+    fn answer(&mut self, now: u64) {
+        for question in self.socket.questions(now) {
+            let answer = question.method().and_then(|method| match method {
+                "status" => Ok(self.overview(now).json),
+                "counters" => Ok(serde_json::to_value(self.overview(now).counters)?),
+                _ => bail!("there is no method {method:?}; there are status and counters"),
+            });
+            self.socket.answer(question, answer);
+        }
     }
 
     fn send(&mut self) {

@@ -10,6 +10,7 @@ mod policy;
 mod status;
 mod status_socket;
 mod sys;
+mod wake;
 
 use crate::cli::Options;
 use crate::config::{Config, Problem};
