@@ -20,6 +20,9 @@ use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 /// How many numbers are leased at once.
 const BLOCK: u64 = 1 << 20;
 
+/// After a failure the record is not tried again for this long, in milliseconds.
+const RETRY: u64 = 1_000;
+
 /// Epochs that are gone are remembered up to this many: the key server may list one anew, with
 /// the same sender numbers, as long as it lives there.
 const MOST_GONE: usize = 32;
@@ -43,7 +46,13 @@ pub struct Leases {
     gone: VecDeque<EpochTag>,
     holders: BTreeMap<(EpochTag, u32), usize>,
     continues: bool,
+    /// When the record could not be written the last time, and why.
+    failed: Option<(u64, String)>,
 }
+
+/// The record cannot be written, so there is no lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NotStored;
 
 impl Leases {
     /// Reads what an earlier process of this boot leased, and keeps out a second one.
@@ -76,6 +85,7 @@ impl Leases {
             record,
             _lock: lock,
             continues: earlier.is_some(),
+            failed: None,
             ceilings: earlier.unwrap_or_default(),
             gone: VecDeque::new(),
             holders: BTreeMap::new(),
@@ -117,7 +127,8 @@ impl Leases {
         worker: usize,
         epoch: EpochTag,
         senders: &[u32],
-    ) -> Result<Option<Lease>> {
+        now: u64,
+    ) -> Result<Option<Lease>, NotStored> {
         let holder = |sender: &&u32| self.holders.get(&(epoch, **sender));
         let own = senders.iter().find(|sender| holder(sender) == Some(&worker));
         let free = senders.iter().find(|sender| {
@@ -127,28 +138,61 @@ impl Leases {
         let Some(&sender) = own.or(free) else { return Ok(None) };
         let first = self.ceilings.get(&(epoch, sender)).copied().unwrap_or(1);
         self.holders.insert((epoch, sender), worker);
-        self.raise(epoch, sender, first)
+        self.raise(epoch, sender, first, now)
     }
 
     /// The next block of a number that a worker has.
-    pub(super) fn extend(&mut self, epoch: EpochTag, sender: u32) -> Result<Option<Lease>> {
+    pub(super) fn extend(
+        &mut self,
+        epoch: EpochTag,
+        sender: u32,
+        now: u64,
+    ) -> Result<Option<Lease>, NotStored> {
         match self.ceilings.get(&(epoch, sender)).copied() {
-            Some(first) if first < SEQUENCE_END => self.raise(epoch, sender, first),
+            Some(first) if first < SEQUENCE_END => self.raise(epoch, sender, first, now),
             Some(_) | None => Ok(None),
         }
     }
 
-    fn raise(&mut self, epoch: EpochTag, sender: u32, first: u64) -> Result<Option<Lease>> {
+    /// Why the record cannot be written, if that is so; tries again.
+    pub(super) fn trouble(&mut self, now: u64) -> Option<String> {
+        if self.failed.is_some() {
+            // Whether it worked is what is looked at next.
+            let _ = self.store(now);
+        }
+        self.failed.as_ref().map(|(_, why)| why.clone())
+    }
+
+    fn raise(
+        &mut self,
+        epoch: EpochTag,
+        sender: u32,
+        first: u64,
+        now: u64,
+    ) -> Result<Option<Lease>, NotStored> {
         let limit = (first + BLOCK).min(SEQUENCE_END);
         if first >= limit {
             return Ok(None);
         }
         self.ceilings.insert((epoch, sender), limit);
-        if let Err(error) = self.record.write(&self.ceilings) {
+        if let Err(error) = self.store(now) {
             self.ceilings.insert((epoch, sender), first);
             return Err(error);
         }
         Ok(Some(Lease { sender, first, limit }))
+    }
+
+    /// Writes the record; a packet that comes soon after a failure does not wait for another.
+    fn store(&mut self, now: u64) -> Result<(), NotStored> {
+        if self.failed.as_ref().is_some_and(|&(at, _)| now < at + RETRY) {
+            return Err(NotStored);
+        }
+        let written = self.record.write(&self.ceilings);
+        self.failed = written.err().map(|error| (now, format!("{error:#}")));
+        match self.failed {
+            Some(_) => Err(NotStored),
+            None => Ok(()),
+        }
     }
 }
 
@@ -163,33 +207,33 @@ mod tests {
     fn a_restart_goes_on_above_what_was_leased() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        let first = leases.take(0, EPOCH, &[4, 5]).unwrap().unwrap();
+        let first = leases.take(0, EPOCH, &[4, 5], 0).unwrap().unwrap();
         assert_eq!(first, Lease { sender: 4, first: 1, limit: 1 + BLOCK });
-        assert_eq!(leases.take(1, EPOCH, &[4, 5]).unwrap().unwrap().sender, 5);
-        assert_eq!(leases.take(2, EPOCH, &[4, 5]).unwrap(), None);
-        let more = leases.extend(EPOCH, 4).unwrap().unwrap();
+        assert_eq!(leases.take(1, EPOCH, &[4, 5], 0).unwrap().unwrap().sender, 5);
+        assert_eq!(leases.take(2, EPOCH, &[4, 5], 0).unwrap(), None);
+        let more = leases.extend(EPOCH, 4, 0).unwrap().unwrap();
         assert_eq!((more.first, more.limit), (1 + BLOCK, 1 + 2 * BLOCK));
         drop(leases);
         let mut leases = Leases::open(run.path()).unwrap();
         assert!(leases.continue_earlier());
-        assert_eq!(leases.take(3, EPOCH, &[4, 5]).unwrap().unwrap().first, 1 + 2 * BLOCK);
+        assert_eq!(leases.take(3, EPOCH, &[4, 5], 0).unwrap().unwrap().first, 1 + 2 * BLOCK);
     }
 
     #[test]
     fn an_epoch_that_comes_back_goes_on_above_what_was_leased() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        leases.take(0, EPOCH, &[4]).unwrap();
+        leases.take(0, EPOCH, &[4], 0).unwrap();
         leases.keep(&[]);
         leases.keep(&[EPOCH]);
-        assert_eq!(leases.take(1, EPOCH, &[4]).unwrap().unwrap().first, 1 + BLOCK);
+        assert_eq!(leases.take(1, EPOCH, &[4], 0).unwrap().unwrap().first, 1 + BLOCK);
         leases.keep(&[]);
         leases.begin().unwrap();
         drop(leases);
         let mut leases = Leases::open(run.path()).unwrap();
         leases.keep(&[]);
         leases.keep(&[EPOCH]);
-        assert_eq!(leases.take(0, EPOCH, &[4]).unwrap().unwrap().first, 1 + 2 * BLOCK);
+        assert_eq!(leases.take(0, EPOCH, &[4], 0).unwrap().unwrap().first, 1 + 2 * BLOCK);
     }
 
     #[test]
@@ -199,7 +243,7 @@ mod tests {
         for id in 1..=100 {
             let epoch = EpochTag { id, check: [1; 8] };
             leases.keep(&[epoch]);
-            leases.take(0, epoch, &[4]).unwrap();
+            leases.take(0, epoch, &[4], 0).unwrap();
         }
         assert_eq!((leases.gone.len(), leases.ceilings.len()), (MOST_GONE, MOST_GONE + 1));
     }
@@ -208,13 +252,13 @@ mod tests {
     fn the_end_of_the_numbers_is_the_end() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        leases.take(0, EPOCH, &[4]).unwrap();
+        leases.take(0, EPOCH, &[4], 0).unwrap();
         leases.ceilings.insert((EPOCH, 4), SEQUENCE_END - 5);
-        assert_eq!(leases.extend(EPOCH, 4).unwrap().unwrap().limit, SEQUENCE_END);
-        assert_eq!(leases.extend(EPOCH, 4).unwrap(), None);
+        assert_eq!(leases.extend(EPOCH, 4, 0).unwrap().unwrap().limit, SEQUENCE_END);
+        assert_eq!(leases.extend(EPOCH, 4, 0).unwrap(), None);
         // One that is almost used up is not given to a worker anew.
         leases.holders.clear();
-        assert_eq!(leases.take(0, EPOCH, &[4]).unwrap(), None);
+        assert_eq!(leases.take(0, EPOCH, &[4], 0).unwrap(), None);
     }
 
     #[test]
@@ -226,11 +270,19 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_stored_is_not_leased() {
+    fn what_cannot_be_stored_is_not_leased_nor_tried_at_every_packet() {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
-        fs::create_dir(run.path().join("sequences")).unwrap();
-        assert!(leases.take(0, EPOCH, &[4]).is_err());
+        let in_the_way = run.path().join("sequences");
+        fs::create_dir(&in_the_way).unwrap();
+        assert_eq!(leases.trouble(0), None);
+        assert_eq!(leases.take(0, EPOCH, &[4], 5_000), Err(NotStored));
         assert_eq!(leases.ceilings.get(&(EPOCH, 4)), Some(&1));
+        assert!(leases.trouble(5_001).unwrap().contains("sequences"));
+        fs::remove_dir(&in_the_way).unwrap();
+        assert_eq!(leases.take(0, EPOCH, &[4], 5_000 + RETRY - 1), Err(NotStored));
+        assert!(!in_the_way.exists());
+        assert_eq!(leases.trouble(5_000 + RETRY), None);
+        assert_eq!(leases.take(0, EPOCH, &[4], 5_000 + RETRY).unwrap().unwrap().first, 1);
     }
 }

@@ -96,6 +96,12 @@ impl Shared {
         self.receivers.len()
     }
 
+    /// Why sequence numbers cannot be stored, if that is so: then nothing more is sealed. To be asked
+    /// now and then: it tries again.
+    pub fn lease_trouble(&self, now: u64) -> Option<String> {
+        lock(&self.leases).trouble(now)
+    }
+
     /// Machines on the LAN side that another gateway behind this one seals for. To be asked now and
     /// then: machines that fell silent are forgotten by it.
     pub fn downstream(&self, now: u64) -> Vec<IpAddr> {

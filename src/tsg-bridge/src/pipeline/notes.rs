@@ -31,8 +31,6 @@ pub enum Note {
     Downstream(IpAddr),
     /// Something was sealed for a machine that no gateway reports.
     Unreached(IpAddr),
-    /// The file of sequence numbers cannot be written: nothing can be sealed.
-    LeaseFailed,
 }
 
 /// The notes that wait, each with how often it was made.

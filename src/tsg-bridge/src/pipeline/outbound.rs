@@ -1,5 +1,6 @@
 //! From the LAN to the WAN: seal what a rule wants sealed, and see that it fits.
 
+use super::lease::NotStored;
 use super::places::Place;
 use super::{EpochTag, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
@@ -146,13 +147,13 @@ impl Worker {
         let (form, time) = (epoch.form, epoch.time(now));
         // A number that has just come to its end is replaced once; then the packet waits no more.
         for _ in 0..2 {
-            let sealing = self.sender(view)?;
+            let sealing = self.sender(view, now)?;
             match sealing.sender.seal(packet, outline, time, &form) {
                 Ok(()) => {
                     self.counters.sealed += 1;
                     return Ok(());
                 }
-                Err(SealError::Exhausted) => self.renew(),
+                Err(SealError::Exhausted) => self.renew(now),
                 Err(error) => return Err(error.reason().into()),
             }
         }
@@ -160,19 +161,11 @@ impl Worker {
     }
 
     /// The sender number of this worker in the epoch in force, taken when first needed.
-    fn sender(&mut self, view: &View) -> Result<&mut Sealing, Reason> {
+    fn sender(&mut self, view: &View, now: u64) -> Result<&mut Sealing, Reason> {
         if self.sender.is_none() {
             let epoch = view.sealing().ok_or(Reason::NoKey)?;
-            let mut leases = lock(&self.shared.leases);
-            let lease = match leases.take(self.number, epoch.tag, &epoch.senders) {
-                Ok(lease) => lease,
-                Err(_) => {
-                    self.shared.notes.put(Note::LeaseFailed);
-                    return Err(Reason::NoKey);
-                }
-            };
-            drop(leases);
-            let lease = lease.ok_or(Reason::NoKey)?;
+            let lease = lock(&self.shared.leases).take(self.number, epoch.tag, &epoch.senders, now);
+            let lease = lease.ok().flatten().ok_or(Reason::NoKey)?;
             let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
             let key = Sodium::derive(&epoch.tek, spi);
             let cipher = AnyCipher::new(epoch.suite, &key).map_err(|_| Reason::NoKey)?;
@@ -183,10 +176,10 @@ impl Worker {
     }
 
     /// The leased numbers are used up: the next block, or another sender number.
-    fn renew(&mut self) {
+    fn renew(&mut self, now: u64) {
         let Some(sealing) = &mut self.sender else { return };
         let (epoch, sender) = (sealing.epoch, sealing.number);
-        match lock(&self.shared.leases).extend(epoch, sender) {
+        match lock(&self.shared.leases).extend(epoch, sender, now) {
             Ok(Some(lease)) => {
                 sealing.sender.extend(lease.limit);
                 if lease.first >= SPARE_FROM {
@@ -197,7 +190,7 @@ impl Worker {
                 self.shared.notes.put(Note::Exhausted { epoch: epoch.id, sender });
                 self.sender = None;
             }
-            Err(_) => self.shared.notes.put(Note::LeaseFailed),
+            Err(NotStored) => {}
         }
     }
 

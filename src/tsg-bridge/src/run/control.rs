@@ -60,7 +60,7 @@ pub(super) struct Control {
     servers: Vec<SocketAddr>,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
-    lease_failed: bool,
+    lease_trouble: Option<String>,
     stale_view: bool,
     view_at: u64,
     looked_at: u64,
@@ -112,7 +112,7 @@ impl Control {
             plan: None,
             machines: BTreeMap::new(),
             unreached: BTreeMap::new(),
-            lease_failed: false,
+            lease_trouble: None,
             stale_view: true,
             view_at: now,
             looked_at: 0,
@@ -203,16 +203,6 @@ impl Control {
                     {
                         self.unreached.insert(address, now);
                     }
-                }
-                Note::LeaseFailed => {
-                    if !self.lease_failed {
-                        log::error!(
-                            "{}: the sequence numbers cannot be stored, so nothing is sealed; is \
-                             the file system full or read-only?",
-                            self.folders.run.display()
-                        );
-                    }
-                    self.lease_failed = true;
                 }
             }
         }
@@ -336,6 +326,7 @@ impl Control {
         if let Some(plan) = &self.plan {
             self.data.verify(plan, &self.shared);
         }
+        self.look_after_leases(now);
         for address in self.data.machines() {
             self.hear(address, now);
         }
@@ -349,6 +340,20 @@ impl Control {
         let overview = self.overview(now);
         self.gateway.handle_counters(overview.counters, overview.alarms);
         self.turn_to_next_server(now);
+    }
+
+    fn look_after_leases(&mut self, now: u64) {
+        let trouble = self.shared.lease_trouble(now);
+        if trouble.is_some() != self.lease_trouble.is_some() {
+            match &trouble {
+                Some(why) => log::error!(
+                    "{why}; the sequence numbers cannot be stored, so nothing is sealed; is the \
+                     file system full or read-only?"
+                ),
+                None => log::info!("the sequence numbers are stored again"),
+            }
+        }
+        self.lease_trouble = trouble;
     }
 
     fn turn_to_next_server(&mut self, now: u64) {
@@ -369,7 +374,7 @@ impl Control {
 
     fn overview(&self, now: u64) -> Overview {
         let unreached = self.unreached.keys().copied().collect();
-        status::overview(self, unreached, self.lease_failed, now)
+        status::overview(self, unreached, self.lease_trouble.is_some(), now)
     }
 
     fn answer(&mut self, now: u64) {
