@@ -2,12 +2,13 @@
 
 use super::data::Data;
 use super::policy::{self, Policies};
+use super::servers::Servers;
 use super::status::Overview;
 use super::status_socket::StatusSocket;
 use super::wake::Wake;
 use super::{memory, status};
 use crate::boottime;
-use crate::config::{Config, Endpoint};
+use crate::config::Config;
 use crate::enrolment;
 use crate::folders::Folders;
 use crate::identity::Identity;
@@ -18,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
@@ -57,7 +58,7 @@ pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     policies: Policies,
     plan: Option<Plan>,
-    servers: Vec<SocketAddr>,
+    servers: Servers,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
     lease_trouble: Option<String>,
@@ -101,7 +102,7 @@ impl Control {
             log::warn!("option cache_keys: this version keeps no keys over a power cut");
         }
         Ok(Self {
-            servers: config.servers.iter().flat_map(addresses).collect(),
+            servers: Servers::find(if active { &config.servers } else { &[] })?,
             policies: Policies::recall(&folders),
             socket: StatusSocket::open(&folders.socket())?,
             signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
@@ -304,7 +305,7 @@ impl Control {
     fn new_plan(&self) -> Plan {
         let keys = self.gateway.keys(boottime::now());
         let carriages = keys.into_iter().map(|key| key.carriage).collect();
-        policy::plan(&self.live_policies(), carriages, self.servers.clone(), &self.config)
+        policy::plan(&self.live_policies(), carriages, self.servers.addresses(), &self.config)
     }
 
     /// The policies that hold, with the local bypass rules in front if the group allows these.
@@ -324,6 +325,7 @@ impl Control {
             return;
         }
         if let Some(plan) = &self.plan {
+            self.stale_view |= plan.servers != self.servers.addresses();
             self.data.verify(plan, &self.shared);
         }
         self.look_after_leases(now);
@@ -482,17 +484,6 @@ fn random_number() -> u64 {
     let mut bytes = [0; 8];
     tsg_sodium::random(&mut bytes);
     u64::from_le_bytes(bytes)
-}
-
-/// The addresses of a key server, for the rules: its connections always pass.
-fn addresses(server: &Endpoint) -> Vec<SocketAddr> {
-    match (server.host(), server.port()).to_socket_addrs() {
-        Ok(addresses) => addresses.collect(),
-        Err(error) => {
-            log::warn!("option server '{server}': {error}");
-            Vec::new()
-        }
-    }
 }
 
 fn report(done: Result<()>, what: &str) {

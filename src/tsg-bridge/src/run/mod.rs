@@ -7,6 +7,7 @@ mod control;
 mod data;
 mod memory;
 mod policy;
+mod servers;
 mod status;
 mod status_socket;
 mod sys;
