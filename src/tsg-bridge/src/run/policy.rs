@@ -62,14 +62,20 @@ pub(super) fn plan(
     config: &Config,
 ) -> Plan {
     let unknown = Plan { servers, local: stricter_rules(config), ..Plan::unknown(config.fail) };
-    let Some(newest) = policies.last() else { return unknown };
+    let all = policies.iter().map(|version| version.policy.clone()).collect();
+    let carriages = if carriages.is_empty() { unknown.carriages } else { distinct(carriages) };
+    // What is only prepared may be judged by already, but weakens nothing.
+    let Some(newest) = in_force(policies) else {
+        return Plan { policies: all, carriages, ..unknown };
+    };
+    let told = policies.iter().filter(|version| version.stage != Stage::Prepared);
     Plan {
         // While the mode changes, the laxer one must still get through.
-        mode: policies.iter().map(|version| version.mode).min().unwrap_or(unknown.mode),
+        mode: told.map(|version| version.mode).min().unwrap_or(newest.mode),
         fail: newest.fail,
         non_ip: newest.non_ip.clone(),
-        policies: policies.iter().map(|version| version.policy.clone()).collect(),
-        carriages: if carriages.is_empty() { unknown.carriages } else { distinct(carriages) },
+        policies: all,
+        carriages,
         ..unknown
     }
 }
@@ -120,6 +126,33 @@ mod tests {
         policies.follow(&folders, &[]);
         assert_eq!(policies.live(&[], &[]), known[1..2]);
         assert_eq!(Policies::recall(&folders).live(&[], &[]), known[1..2]);
+    }
+
+    #[test]
+    fn what_is_only_prepared_weakens_nothing() {
+        let config = Config::default();
+        let lax = |number, stage| PolicyVersion {
+            mode: Mode::Learn,
+            fail: Fail::Open,
+            ..version(number, stage, &["bypass"])
+        };
+        let strict = |number, stage| PolicyVersion {
+            non_ip: NonIp::Drop,
+            ..version(number, stage, &["encrypt"])
+        };
+        let shown = |policies: &[PolicyVersion]| {
+            let plan = plan(policies, Vec::new(), Vec::new(), &config);
+            assert_eq!(plan.policies.len(), policies.len());
+            (plan.mode, plan.fail, plan.non_ip)
+        };
+        let held = (Mode::Enforce, Fail::Closed, NonIp::Drop);
+        assert_eq!(shown(&[strict(1, Stage::Active), lax(2, Stage::Prepared)]), held);
+        let lowered = (Mode::Learn, Fail::Open, NonIp::Pass);
+        assert_eq!(shown(&[strict(1, Stage::Retiring), lax(2, Stage::Active)]), lowered);
+        let raised = (Mode::Learn, Fail::Closed, NonIp::Drop);
+        assert_eq!(shown(&[lax(1, Stage::Retiring), strict(2, Stage::Active)]), raised);
+        let unknown = (Mode::Enforce, config.fail, NonIp::Pass);
+        assert_eq!(shown(&[lax(1, Stage::Prepared)]), unknown);
     }
 
     #[test]
