@@ -41,7 +41,7 @@ const ASK_AGAIN: u64 = 5_000;
 const REPORT: (u64, u64) = (200, 60_000);
 
 /// Reports keep this distance, however often the list changes.
-const REPORT_AGAIN: u64 = 2_000;
+pub(crate) const REPORT_AGAIN: u64 = 2_000;
 
 /// More machines than this on the LAN side are not reported.
 pub const MOST_MACHINES: usize = 512;

@@ -13,6 +13,7 @@ mod advance;
 mod anew;
 mod group;
 mod limits;
+mod machines;
 mod orders;
 mod record;
 mod session;
@@ -31,8 +32,8 @@ pub use view::{
 use crate::gateway::SILENCE;
 use crate::keys::PublicKey;
 use crate::message::{
-    Announcement, Heartbeat, Pending, Pulse, Reading, Refused, Register, Report, ToGateway,
-    ToServer, Unknown,
+    Announcement, Heartbeat, Pending, Pulse, Reading, Refused, Register, ToGateway, ToServer,
+    Unknown,
 };
 use group::{Group, Want};
 use limits::{Belief, Bucket};
@@ -109,6 +110,10 @@ struct Gateway {
     record: GatewayRecord,
     session: Option<Session>,
     belief: Belief,
+    reports: Bucket,
+    /// What it reported is not stored yet; and when that was last done.
+    unkept: bool,
+    kept: Option<u64>,
     /// How many sender numbers all its processes were given, by epoch.
     given: BTreeMap<u64, u32>,
     /// It has confirmed a state of its group. Before that it may speak of the group that it was in.
@@ -323,6 +328,7 @@ impl Server {
         let newest = self.groups.get(&name).map_or(0, |group| group.revision);
         let confirms = session.beat(&heartbeat, self.instance, newest, now);
         gateway.settled |= session.acked > 0;
+        self.keep_machines(from, now);
         self.notice_held(from, &heartbeat.holds, now);
         if self.refill(from, now) {
             self.want_epoch(&name, Want::Routine);
@@ -333,27 +339,6 @@ impl Server {
         }
         let map_due = self.groups.get(&name).is_some_and(|group| group.map_due.is_none());
         self.send_lacking(from, map_due, now);
-    }
-
-    fn report(&mut self, from: PublicKey, report: Report, now: u64) {
-        let Some(gateway) = self.gateways.get_mut(&from) else { return };
-        let Some(session) =
-            gateway.session.as_mut().filter(|session| session.process == report.process)
-        else {
-            return;
-        };
-        session.heard = now;
-        session.counters = session::shown_counters(report.counters);
-        let mut machines = report.machines;
-        machines.truncate(crate::gateway::MOST_MACHINES);
-        machines.sort_unstable();
-        machines.dedup();
-        if gateway.record.revoked.is_none() && gateway.record.machines != machines {
-            gateway.record.machines = machines;
-            self.records.push_back(Record::Gateway(gateway.record.clone()));
-            let group = gateway.record.group.clone();
-            self.map_changed(&group, now);
-        }
     }
 
     fn members<'a>(&'a self, group: &str) -> impl Iterator<Item = &'a Gateway> {
@@ -386,6 +371,10 @@ impl Gateway {
             record,
             session: None,
             belief: Belief::default(),
+            // As often as it may report, and a few that were delayed.
+            reports: Bucket::new(4, crate::gateway::REPORT_AGAIN, 0),
+            unkept: false,
+            kept: None,
             given: BTreeMap::new(),
             settled: true,
         }

@@ -42,6 +42,8 @@ pub(super) struct Group {
     pub(super) map_revision: u64,
     pub(super) map_due: Option<u64>,
     pub(super) map_told: u64,
+    /// There are more machines than a map can name.
+    pub(super) map_is_cut: bool,
     pub(super) leapt: Option<u64>,
 }
 
@@ -82,6 +84,7 @@ impl Group {
             map_revision: 1,
             map_due: None,
             map_told: 0,
+            map_is_cut: false,
             leapt: None,
             record,
         };

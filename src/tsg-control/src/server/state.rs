@@ -1,16 +1,15 @@
-//! What the key server sends its members: the state that each shall be in, and the map.
+//! What the key server sends its members: the state that each shall be in.
 
-use super::group::{Group, MadeEpoch};
+use super::group::MadeEpoch;
 use super::record::PolicyRecord;
 use super::session::Session;
 use super::{Gateway, Server};
 use crate::keys::PublicKey;
 use crate::message::{
-    Epoch, EpochKeys, GroupSettings, Map, PolicyVersion, Reading, State, TekField, ToGateway,
+    Epoch, EpochKeys, GroupSettings, PolicyVersion, Reading, State, TekField, ToGateway,
 };
 use crate::timeline::Stage;
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::collections::BTreeSet;
 use tsg_esp::crypto::Suite;
 use tsg_esp::spi::Spi;
 
@@ -20,15 +19,6 @@ const MOST_GRANTED: usize = 256;
 /// All processes of a gateway together get at most this many and a few: what one gateway can take,
 /// the others lack.
 const MOST_GIVEN: u32 = 4_096;
-
-/// The map is sent at most this often, in milliseconds…
-const MAP_AGAIN: u64 = 200;
-
-/// …and less often in a large group: it goes to every member and names the machines of all.
-const MAP_AGAIN_SQUARE: u64 = 1_000;
-
-/// A map names at most this many machines: so it fits into a frame.
-const MOST_MAPPED: usize = 6_000;
 
 impl Server {
     /// Sends the state to every member that is online and was not sent the newest, and the map.
@@ -156,70 +146,12 @@ impl Server {
         self.send_state(to, 0, now);
         false
     }
-
-    fn send_map(&mut self, to: PublicKey) {
-        let Some(name) = self.gateways.get(&to).map(|gateway| gateway.record.group.clone()) else {
-            return;
-        };
-        self.gather_map(&name);
-        let Some(gateway) = self.gateways.get_mut(&to) else { return };
-        let Some(group) = self.groups.get(&name) else { return };
-        let mine: BTreeSet<_> = gateway.behind().collect();
-        let elsewhere =
-            |machine: &IpAddr, members: u32| members > u32::from(mine.contains(machine));
-        let others = group.map.iter().filter(|(machine, members)| elsewhere(machine, **members));
-        let others: Vec<_> = others.map(|(machine, _)| *machine).take(MOST_MAPPED).collect();
-        let map = Map {
-            instance: self.instance,
-            revision: group.map_revision,
-            mine: mine.into_iter().collect(),
-            others,
-        };
-        if let Some(session) = gateway.session.as_mut() {
-            session.map_sent = group.map_revision;
-        }
-        self.transmits.push_back((to, ToGateway::Map(map)));
-    }
-
-    /// Who is behind how many members, once for all to whom it is sent.
-    fn gather_map(&mut self, name: &str) {
-        let gathered = |group: &Group| group.map_gathered == group.map_revision;
-        if self.groups.get(name).is_none_or(gathered) {
-            return;
-        }
-        let mut map = BTreeMap::new();
-        for gateway in self.members(name) {
-            for machine in gateway.behind().collect::<BTreeSet<_>>() {
-                *map.entry(machine).or_default() += 1;
-            }
-        }
-        if let Some(group) = self.groups.get_mut(name) {
-            group.map = map;
-            group.map_gathered = group.map_revision;
-        }
-    }
-
-    /// Who is behind whom has changed.
-    pub(super) fn map_changed(&mut self, name: &str, now: u64) {
-        if let Some(group) = self.groups.get_mut(name) {
-            group.map_revision += 1;
-            let members = group.members.len() as u64;
-            let pause = MAP_AGAIN.max(members.saturating_mul(members) / MAP_AGAIN_SQUARE);
-            let soon = now.max(group.map_told.saturating_add(pause));
-            group.map_due.get_or_insert(soon);
-        }
-    }
 }
 
 impl Gateway {
     /// It has had so many sender numbers in an epoch that it gets no more.
     pub(super) fn is_greedy(&self) -> bool {
         self.given.values().any(|&given| given >= MOST_GIVEN)
-    }
-
-    /// The machines behind it, as it reports them and as operators say.
-    fn behind(&self) -> impl Iterator<Item = IpAddr> {
-        self.record.machines.iter().chain(&self.record.pinned).copied()
     }
 }
 
