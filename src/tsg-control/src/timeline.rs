@@ -45,17 +45,6 @@ pub struct Entry<T> {
     pub due: u64,
 }
 
-/// What members have confirmed, asked for one revision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Confirmed {
-    /// Some member that is online has not.
-    No,
-    /// All that are online have; some member is away.
-    Online,
-    /// Every member has.
-    All,
-}
-
 /// What a step of the timeline did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -162,19 +151,21 @@ impl<T> Timeline<T> {
         self.entries.push(Entry { item, stage, revision, since: now, deadline, due });
     }
 
-    /// Moves on what may move on. `confirmed` has an answer for each entry of [`Timeline::live`].
+    /// Moves on what may move on. `confirmed` says of each entry of [`Timeline::live`] whether those who
+    /// are waited for have confirmed its stage: members that are online for what is prepared, all for
+    /// what is retiring.
     /// A new stage is announced with `revision`; what is retiring then stays until every member
     /// has confirmed that, or until `deadline` says (of what retires and what takes its place).
     pub fn step(
         &mut self,
         now: u64,
         revision: u64,
-        confirmed: &[Confirmed],
+        confirmed: &[bool],
         deadline: impl Fn(&T, &T) -> u64,
     ) -> Option<Step> {
-        let answer = |at: usize| confirmed.get(at).copied().unwrap_or(Confirmed::No);
+        let confirmed = |at: usize| confirmed.get(at).copied().unwrap_or(false);
         if let Some(at) = self.entries.iter().position(|entry| entry.stage == Stage::Prepared)
-            && (now >= self.entries[at].deadline || answer(at) != Confirmed::No)
+            && (now >= self.entries[at].deadline || confirmed(at))
         {
             let (older, newer) = self.entries.split_at_mut(at);
             let next = newer.first_mut()?;
@@ -197,7 +188,7 @@ impl<T> Timeline<T> {
         let before = self.entries.len();
         let mut at = 0;
         self.entries.retain(|entry| {
-            let all = answer(at) == Confirmed::All;
+            let all = confirmed(at);
             at += 1;
             entry.stage != Stage::Retiring
                 || now < entry.since + LINGER
@@ -227,7 +218,6 @@ impl<T> Timeline<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Confirmed::{All, No, Online};
 
     fn timeline(stages: &[Stage]) -> Timeline<u32> {
         let mut timeline = Timeline::default();
@@ -243,13 +233,12 @@ mod tests {
 
     #[test]
     fn a_change_waits_for_those_who_are_online_or_its_deadline() {
-        for (now, answer, moves) in
-            [(14_999, No, false), (15_000, No, true), (0, Online, true), (0, All, true)]
+        for (now, answer, moves) in [(14_999, false, false), (15_000, false, true), (0, true, true)]
         {
             let mut timeline = timeline(&[Stage::Active]);
             timeline.prepare(2, 7, 0, 15_000);
-            let step = timeline.step(now, 8, &[No, answer], |_, _| 100_000);
-            assert_eq!(step, moves.then_some(Step::Activated), "{now} {answer:?}");
+            let step = timeline.step(now, 8, &[false, answer], |_, _| 100_000);
+            assert_eq!(step, moves.then_some(Step::Activated), "{now} {answer}");
             if moves {
                 assert_eq!(ids(&timeline), [(1, Stage::Retiring), (2, Stage::Active)]);
                 assert!(timeline.live().iter().all(|entry| entry.revision == 8));
@@ -261,14 +250,14 @@ mod tests {
     fn what_retires_lingers_until_all_know() {
         let mut timeline = timeline(&[Stage::Active]);
         timeline.prepare(2, 7, 0, 15_000);
-        timeline.step(1_000, 8, &[All, All], |_, _| 60_000);
+        timeline.step(1_000, 8, &[true, true], |_, _| 60_000);
         assert_eq!(timeline.deadline(1_000), Some(1_000 + LINGER));
-        assert_eq!(timeline.step(999 + LINGER, 9, &[All, All], |_, _| 0), None);
-        assert_eq!(timeline.step(1_000 + LINGER, 9, &[Online, All], |_, _| 0), None);
+        assert_eq!(timeline.step(999 + LINGER, 9, &[true, true], |_, _| 0), None);
+        assert_eq!(timeline.step(1_000 + LINGER, 9, &[false, true], |_, _| 0), None);
         assert_eq!(timeline.deadline(1_000 + LINGER), Some(60_000));
         let mut other = timeline.clone();
-        assert_eq!(other.step(1_000 + LINGER, 9, &[All, All], |_, _| 0), Some(Step::Retired));
-        assert_eq!(timeline.step(60_000, 9, &[No, All], |_, _| 0), Some(Step::Retired));
+        assert_eq!(other.step(1_000 + LINGER, 9, &[true, true], |_, _| 0), Some(Step::Retired));
+        assert_eq!(timeline.step(60_000, 9, &[false, true], |_, _| 0), Some(Step::Retired));
         assert_eq!(ids(&timeline), [(2, Stage::Active)]);
         assert_eq!(timeline.deadline(60_000), None);
     }
@@ -277,10 +266,10 @@ mod tests {
     fn a_hard_end_holds_for_what_was_retiring_before() {
         let mut timeline = timeline(&[Stage::Retiring, Stage::Active]);
         timeline.prepare(3, 7, 0, 15_000);
-        timeline.step(20_000, 8, &[No, No, No], |_, _| 20_000);
-        assert_eq!(timeline.step(20_000, 9, &[No, No, No], |_, _| 0), Some(Step::Retired));
+        timeline.step(20_000, 8, &[false, false, false], |_, _| 20_000);
+        assert_eq!(timeline.step(20_000, 9, &[false, false, false], |_, _| 0), Some(Step::Retired));
         assert_eq!(ids(&timeline), [(2, Stage::Retiring), (3, Stage::Active)]);
-        assert_eq!(timeline.step(25_000, 9, &[No, No], |_, _| 0), Some(Step::Retired));
+        assert_eq!(timeline.step(25_000, 9, &[false, false], |_, _| 0), Some(Step::Retired));
         assert_eq!(ids(&timeline), [(3, Stage::Active)]);
     }
 
@@ -305,7 +294,7 @@ mod tests {
                 if now % pace == 0 {
                     timeline.prepare(2, 7, now, now + 15_000);
                 }
-                timeline.step(now, 8, &[No, No], |_, _| 100_000) == Some(Step::Activated)
+                timeline.step(now, 8, &[false, false], |_, _| 100_000) == Some(Step::Activated)
             });
             let activated = activated.unwrap();
             assert!((15_000..=15_000 + LINGER).contains(&activated), "every {pace}: {activated}");
@@ -341,7 +330,7 @@ mod tests {
             timeline.prepare(id, 7, 0, 15_000);
             assert!(timeline.live().len() <= MOST_LIVE);
             if id % 3 > 0 {
-                timeline.step(0, 8, &[All; 3], |_, _| 100_000);
+                timeline.step(0, 8, &[true; 3], |_, _| 100_000);
             }
             let active = timeline.live().iter().filter(|entry| entry.stage == Stage::Active);
             assert_eq!(active.count(), 1, "{:?}", ids(&timeline));

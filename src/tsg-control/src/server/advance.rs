@@ -1,14 +1,15 @@
 //! How the key server brings new epochs and policy versions into force (DESIGN section 5).
 
 use super::group::{Group, LiveEpoch, MadeEpoch, POLICY_LINGER, Want};
-use super::record::Record;
+use super::record::{PolicyRecord, Record};
+use super::session::Session;
 use super::{Gateway, Server};
 use crate::gateway::SILENCE;
 use crate::group::Cipher;
 use crate::keys::{PublicKey, tek_check};
 use crate::message::{Announcement, Held};
-use crate::timeline::{Confirmed, LINGER, MOST_LIVE, Stage, Step};
-use std::collections::BTreeSet;
+use crate::timeline::{LINGER, MOST_LIVE, Stage, Step};
+use std::collections::{BTreeMap, BTreeSet};
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::spi::Spi;
 use zeroize::Zeroizing;
@@ -101,31 +102,40 @@ impl Server {
             return false;
         }
         let grace = self.started.saturating_add(group.delay(false));
-        let members = || self.members(name);
-        let epochs = group.epochs.live().iter().map(|entry| {
-            let needed = entry.item.made.as_ref().filter(|_| entry.stage == Stage::Prepared);
-            let needed = needed.map(|made| (entry.item.id, made));
-            match entry.stage {
-                Stage::Active => Confirmed::No,
-                Stage::Prepared | Stage::Retiring => {
-                    confirmed(members(), entry.revision, needed, now, grace)
-                }
-            }
-        });
-        let epochs: Vec<_> = epochs.collect();
-        let policies = group.policies.live().iter();
-        let policies = policies.map(|entry| match entry.stage {
-            Stage::Active => Confirmed::No,
-            Stage::Prepared | Stage::Retiring => {
-                confirmed(members(), entry.revision, None, now, grace)
-            }
-        });
-        let policies: Vec<_> = policies.collect();
+        let ask = |stage, revision, epoch| Question { stage, revision, epoch, now, grace };
+        let epochs: Vec<_> = group
+            .epochs
+            .live()
+            .iter()
+            .map(|entry| {
+                let needed = entry.item.made.as_ref().filter(|_| entry.stage == Stage::Prepared);
+                let question =
+                    ask(entry.stage, entry.revision, needed.map(|made| (entry.item.id, made)));
+                (
+                    entry.item.id,
+                    self.who_lacks(group, group.awaited_epochs.get(&entry.item.id), &question),
+                )
+            })
+            .collect();
+        let policies: Vec<_> = group
+            .policies
+            .live()
+            .iter()
+            .map(|entry| {
+                let question = ask(entry.stage, entry.revision, None);
+                let version = entry.item.version;
+                (version, self.who_lacks(group, group.awaited_policies.get(&version), &question))
+            })
+            .collect();
         let Some(group) = self.groups.get_mut(name) else { return false };
+        let (confirmed_epochs, awaited) = answers(&epochs);
+        group.awaited_epochs = awaited;
+        let (confirmed_policies, awaited) = answers(&policies);
+        group.awaited_policies = awaited;
         let end = |old: &LiveEpoch, new: &LiveEpoch| if new.revokes { now } else { old.ends };
-        let epoch = group.epochs.step(now, group.revision + 1, &epochs, end);
-        let policy =
-            group.policies.step(now, group.revision + 1, &policies, |_, _| now + POLICY_LINGER);
+        let epoch = group.epochs.step(now, group.revision + 1, &confirmed_epochs, end);
+        let linger = |_: &PolicyRecord, _: &PolicyRecord| now + POLICY_LINGER;
+        let policy = group.policies.step(now, group.revision + 1, &confirmed_policies, linger);
         if epoch.is_none() && policy.is_none() {
             return false;
         }
@@ -228,28 +238,59 @@ impl Group {
     }
 }
 
-/// What the members have confirmed of a revision; an epoch that is `needed` they must hold, too.
-fn confirmed<'a>(
-    members: impl Iterator<Item = &'a Gateway>,
+/// What members are asked before something moves on.
+struct Question<'a> {
+    stage: Stage,
+    /// The revision that they must be in.
     revision: u64,
-    needed: Option<(u64, &MadeEpoch)>,
+    /// The epoch that they must hold, too.
+    epoch: Option<(u64, &'a MadeEpoch)>,
     now: u64,
+    /// Until then members that were not heard may still come.
     grace: u64,
-) -> Confirmed {
-    let mut answer = Confirmed::All;
-    for gateway in members {
-        let held = |session: &super::Session| {
-            needed.is_none_or(|(id, made)| {
+}
+
+impl Question<'_> {
+    /// This member is waited for.
+    fn lacks(&self, gateway: &Gateway) -> bool {
+        let held = |session: &Session| {
+            self.epoch.is_none_or(|(id, made)| {
                 session.holds(id, made.check)
                     || (made.suite == Suite::Aes256Gcm && !gateway.record.aes)
             })
         };
+        // Who is away may still use what retires.
+        let all = self.stage == Stage::Retiring;
         match &gateway.session {
-            Some(session) if session.acked >= revision && held(session) => {}
-            Some(session) if now < session.heard + SILENCE => return Confirmed::No,
-            None if now < grace => return Confirmed::No,
-            Some(_) | None => answer = Confirmed::Online,
+            Some(session) if session.acked >= self.revision && held(session) => false,
+            Some(session) => all || self.now < session.heard + SILENCE,
+            None => all || self.now < self.grace,
         }
     }
-    answer
+}
+
+impl Server {
+    /// A member that is waited for, if there is one. As long as it is the one from `before`, nobody
+    /// else is looked at: this is asked whenever a member confirms something.
+    fn who_lacks(
+        &self,
+        group: &Group,
+        before: Option<&PublicKey>,
+        question: &Question<'_>,
+    ) -> Option<PublicKey> {
+        if question.stage == Stage::Active {
+            return None;
+        }
+        let members = &group.members;
+        let first = before.or_else(|| members.first())?;
+        let mut in_turn = members.range(first..).chain(members.range(..first));
+        let lacks = |key: &&PublicKey| self.gateways.get(key).is_some_and(|g| question.lacks(g));
+        in_turn.find(lacks).copied()
+    }
+}
+
+/// For each change whether it is confirmed, and who is waited for.
+fn answers(lacking: &[(u64, Option<PublicKey>)]) -> (Vec<bool>, BTreeMap<u64, PublicKey>) {
+    let confirmed = lacking.iter().map(|(_, who)| who.is_none()).collect();
+    (confirmed, lacking.iter().filter_map(|(what, who)| Some((*what, (*who)?))).collect())
 }

@@ -33,6 +33,9 @@ pub(super) struct Group {
     pub(super) revision: u64,
     /// The revision that all members who were online were sent.
     pub(super) told: u64,
+    /// A member that each epoch and policy version waits for before it moves on.
+    pub(super) awaited_epochs: BTreeMap<u64, PublicKey>,
+    pub(super) awaited_policies: BTreeMap<u64, PublicKey>,
     pub(super) wanted: Option<Want>,
     /// When the revocation that `wanted` carries on must be in force.
     pub(super) promised: Option<u64>,
@@ -77,6 +80,8 @@ impl Group {
             policies: Timeline::default(),
             revision: 1,
             told: 0,
+            awaited_epochs: BTreeMap::new(),
+            awaited_policies: BTreeMap::new(),
             wanted: closing.then_some(Want::Leaving),
             promised: None,
             map: BTreeMap::new(),

@@ -146,3 +146,53 @@ fn a_gateway_that_starts_again_and_again_does_not_use_up_the_numbers_of_all() {
     assert_eq!(warnings, 1);
     assert_eq!(senders(&register(&mut server, key(1), 11, NOW)).len(), 2, "others get theirs");
 }
+
+/// All take over what they were sent, and say so, until there is nothing new.
+fn confirm_all(server: &mut Server, now: u64) {
+    loop {
+        let said = said(server);
+        let states =
+            said.into_iter().filter_map(|(to, message)| Some((to, last_state(vec![message])?)));
+        let mut newest = std::collections::BTreeMap::new();
+        newest.extend(states);
+        if newest.is_empty() {
+            return;
+        }
+        for (to, state) in newest {
+            server.handle_message(to, beat(1, &state, 2), now);
+        }
+    }
+}
+
+/// How long a thousand signs of life take in a group of this size, one of whom is away while an
+/// epoch retires: each says that the member holds something else.
+#[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures")]
+fn a_thousand_changes(members: u16) -> std::time::Duration {
+    let mut server = server();
+    for number in 0..=members {
+        server.approve(key(number), "plant", 0, NOW).unwrap();
+    }
+    let now = NOW + 20_000;
+    for number in 0..members {
+        server.handle_message(key(number), ToServer::Register(registration(1)), now);
+    }
+    confirm_all(&mut server, now);
+    server.rekey("plant", now).unwrap();
+    confirm_all(&mut server, now);
+    let epochs: Vec<_> = server.groups(now)[0].epochs.iter().map(|epoch| epoch.stage).collect();
+    assert_eq!(epochs, [Stage::Retiring, Stage::Active]);
+    let state = register(&mut server, key(0), 1, now);
+    let start = std::time::Instant::now();
+    for change in 0..1_000 {
+        server.handle_message(key(0), beat(1, &state, (change % 2) as u8 + 1), now);
+        said(&mut server);
+    }
+    start.elapsed()
+}
+
+#[test]
+fn signs_of_life_do_not_cost_more_in_a_large_group() {
+    let (few, many) = (a_thousand_changes(20), a_thousand_changes(2_000));
+    println!("{few:?} in a group of 20, {many:?} in one of 2,000");
+    assert!(many < few * 20, "{few:?} in a group of 20, {many:?} in one of 2,000");
+}
