@@ -5,6 +5,7 @@
 use super::record::{EpochRecord, GroupRecord, PolicyRecord};
 use crate::group::Carriage;
 use crate::keys::PublicKey;
+use crate::message::{self, MAX_POLICY};
 use crate::timeline::{Stage, Timeline};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -109,7 +110,10 @@ impl Group {
     fn restore_policies(&mut self, now: u64) {
         let (newest, revision) = (self.record.policy.clone(), self.revision);
         let patience = now + self.delay(false);
-        match self.record.previous.clone() {
+        // Who stored them may have known no limit: one that may be too long goes alone.
+        let fits = |policy: &PolicyRecord| message::encoded_len(&policy.policy) <= MAX_POLICY;
+        let previous = self.record.previous.clone();
+        match previous.filter(|previous| fits(previous) && fits(&newest)) {
             None => self.policies.restore(newest, Stage::Active, revision, now, 0),
             Some(previous) if previous.retiring => {
                 let end = now + POLICY_LINGER;

@@ -6,7 +6,8 @@ use super::session::Session;
 use super::{Gateway, Server};
 use crate::keys::PublicKey;
 use crate::message::{
-    Epoch, EpochKeys, GroupSettings, PolicyVersion, Reading, State, TekField, ToGateway,
+    self, Epoch, EpochKeys, GroupSettings, MAX_FRAME, PolicyVersion, Reading, State, TekField,
+    ToGateway,
 };
 use crate::timeline::Stage;
 use std::collections::BTreeSet;
@@ -113,7 +114,9 @@ impl Server {
         session.granted.retain(|epoch, _| live.contains(epoch));
         gateway.given.retain(|epoch, _| live.contains(epoch));
         let name = greedy.then(|| gateway.record.name.clone());
-        self.transmits.push_back((to, ToGateway::State(Box::new(state))));
+        let state = ToGateway::State(Box::new(state));
+        debug_assert!(message::encoded_len(&state) <= MAX_FRAME, "no gateway would read it");
+        self.transmits.push_back((to, state));
         if let Some(name) = name {
             self.warn(format!(
                 "{name} has taken {MOST_GIVEN} sender numbers and gets no more in this epoch: does \

@@ -1,6 +1,6 @@
 //! What operators order is refused where it could not be carried out.
 
-use super::{NOW, key, register, server};
+use super::{Counting, NOW, key, register, server, stored};
 use tsg_control::message::{self, MAX_FRAME, MAX_POLICY, ToGateway};
 use tsg_control::policy::{Policy, Rule};
 use tsg_control::server::Server;
@@ -59,4 +59,19 @@ fn an_epoch_cannot_end_while_the_next_one_still_waits() {
     set(&mut server, &[("activation_delay", "900"), ("key_lifetime", "3600")]).unwrap();
     assert!(set(&mut server, &[("key_lifetime", "3599")]).is_err());
     assert_eq!(server.groups(NOW)[0].settings.key_lifetime, 3_600);
+}
+
+#[test]
+fn an_older_version_that_is_too_long_does_not_survive_a_restart() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    register(&mut server, key(1), 10, NOW);
+    server.set_policy("plant", policy(1, 1), NOW).unwrap();
+    let mut stored = stored(std::iter::from_fn(|| server.poll_record()));
+    let previous = stored.groups[0].previous.as_mut().unwrap();
+    previous.policy = policy(600, 64);
+    assert!(message::encoded_len(&previous.policy) > MAX_FRAME);
+    let mut server = Server::new(stored, Box::new(Counting(99)), NOW);
+    let state = register(&mut server, key(1), 10, NOW);
+    assert!(message::encoded_len(&ToGateway::State(Box::new(state))) < MAX_FRAME);
 }
