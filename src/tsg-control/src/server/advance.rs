@@ -166,13 +166,11 @@ impl Server {
         let Some(group) = self.groups.get_mut(&gateway.record.group) else { return };
         let last = group.record.last_epoch;
         let foreign = |held: &&Held| {
-            let leap = held.epoch.saturating_sub(last);
             let other = |entry: &LiveEpoch| {
                 let made = entry.made.as_ref();
                 entry.id == held.epoch && made.is_some_and(|made| made.check != held.check)
             };
-            (1..=LONGEST_LEAP).contains(&leap)
-                || group.epochs.live().iter().any(|entry| other(&entry.item))
+            held.epoch > last || group.epochs.live().iter().any(|entry| other(&entry.item))
         };
         let holds = holds.iter().take(MOST_LIVE + 1);
         let Some(highest) = holds.filter(foreign).map(|held| held.epoch).max() else { return };
@@ -181,7 +179,9 @@ impl Server {
             return;
         }
         group.leapt = Some(now);
-        group.record.last_epoch = last.max(highest) + LEAP_OVER;
+        // One that is further ahead, after many lies and an old backup, is reached in several leaps.
+        let reached = highest.clamp(last, last.saturating_add(LONGEST_LEAP));
+        group.record.last_epoch = reached.saturating_add(LEAP_OVER);
         group.want(Want::AtOnce);
         let text = format!(
             "{}: {} holds epoch {highest}, which this server did not make: counting on from there",

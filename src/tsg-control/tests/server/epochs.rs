@@ -90,6 +90,22 @@ fn a_restored_backup_counts_on_from_what_members_hold() {
 }
 
 #[test]
+fn members_that_are_far_ahead_of_an_old_backup_are_reached() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let mut ahead = register(&mut server, key(1), 10, NOW);
+    ahead.epochs[0].id = 5 << 32;
+    let newest = |server: &Server| server.groups(NOW)[0].epochs.last().unwrap().id;
+    let mut seconds = 0;
+    while newest(&server) <= ahead.epochs[0].id {
+        seconds += 10;
+        assert!(seconds < 900, "{} is not reached", ahead.epochs[0].id);
+        server.handle_timeout(NOW + seconds * 1_000);
+        say(&mut server, key(1), beat(10, &ahead, 2), NOW + seconds * 1_000);
+    }
+}
+
+#[test]
 fn rekeys_are_not_held_up_by_a_member_that_is_away() {
     let mut server = server();
     server.approve(key(1), "plant", 0, NOW).unwrap();
