@@ -175,6 +175,24 @@ fn an_authentic_packet_brings_a_prepared_epoch_into_force() {
 }
 
 #[test]
+fn of_two_epochs_that_look_the_same_on_the_wire_the_one_in_force_stays() {
+    let mut this = Box::member(1_000);
+    let newer = this.state(0, 2, vec![epoch(256, Stage::Active)]);
+    this.hear(ToGateway::State(newer.into()));
+    assert_eq!(this.sealing(), Some(256));
+    // The server is back from a backup of 255 epochs ago.
+    let mut again = epoch(1, Stage::Prepared);
+    again.keys.as_mut().unwrap().tek = TekField(Tek::new([99; 32]));
+    let state = this.state(0, 3, vec![again.clone()]);
+    this.hear(ToGateway::State(state.into()));
+    assert_eq!((this.ids(), this.sealing()), (vec![256], Some(256)));
+    // It counts on from what this one holds.
+    let state = this.state(0, 4, vec![again, epoch(273, Stage::Active)]);
+    this.hear(ToGateway::State(state.into()));
+    assert_eq!((this.ids(), this.sealing()), (vec![1, 273], Some(273)));
+}
+
+#[test]
 fn a_revocation_closes_what_was_before_after_a_second() {
     let mut this = Box::member(1_000);
     let mut next = epoch(2, Stage::Prepared);

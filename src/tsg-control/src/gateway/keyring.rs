@@ -7,6 +7,7 @@ use crate::message::{Epoch, EpochKeys, Held};
 use crate::timeline::{MOST_LIVE, Stage};
 use std::collections::{BTreeSet, VecDeque};
 use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::spi::Spi;
 
 /// When an epoch that revokes comes into force, those before it are closed this much later, in
 /// milliseconds.
@@ -69,6 +70,10 @@ pub(super) struct Keyring {
 }
 
 impl Key {
+    fn byte(&self) -> u8 {
+        Spi::byte_of(self.id)
+    }
+
     fn check(&self) -> [u8; 8] {
         tek_check(&self.keys.tek.0)
     }
@@ -152,7 +157,10 @@ impl Keyring {
         // backup, does not know of it yet, and is about to count on from there.
         let newest = keys.iter().map(|key| key.id).max().unwrap_or(u64::MAX);
         let unknown = self.keys.drain(..).filter(|key| key.id > newest);
-        keys.extend(unknown.filter(|key| key.stage != Stage::Prepared));
+        let unknown: Vec<_> = unknown.filter(|key| key.stage != Stage::Prepared).collect();
+        // On the wire two epochs with the same byte could not be told apart.
+        keys.retain(|key| unknown.iter().all(|other| other.byte() != key.byte()));
+        keys.extend(unknown);
         keys.sort_by_key(|key| key.id);
         let surplus = keys.len().saturating_sub(MOST_LIVE);
         keys.drain(..surplus);
