@@ -38,7 +38,9 @@ impl Gateway {
         let leases = Leases::open(&folder).unwrap();
         let shared = Arc::new(Shared::new(1, leases, Box::new(|| {})));
         std::fs::remove_dir_all(&folder).unwrap();
-        shared.publish(view(sender), &[1]);
+        let view = view(sender);
+        let held: Vec<_> = view.epochs.iter().map(|epoch| epoch.tag).collect();
+        shared.publish(view, &held);
         Self { worker: Worker::new(0, shared), out: Outbox::new(), buffer: Vec::new() }
     }
 
