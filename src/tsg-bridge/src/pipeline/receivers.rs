@@ -26,6 +26,10 @@ const DERIVED: u32 = 2_000;
 /// sender numbers with one remainder. In a group with fewer numbers a flood costs nobody his key.
 const UNPROVEN: usize = 512;
 
+/// Pseudo-times are compared by serial arithmetic, which reaches 24 days. What is older than this,
+/// in seconds, cannot be fresh, and is not compared.
+const COMPARED: u32 = 86_400;
+
 /// One sender's security association in one epoch.
 struct Association {
     receiver: Derived,
@@ -34,6 +38,15 @@ struct Association {
     newest: AtomicU32,
     /// Local time in seconds when it was last heard.
     heard: AtomicU32,
+}
+
+/// What a sender leaves behind that had to be forgotten.
+#[derive(Clone, Copy)]
+struct Floor {
+    /// Newest pseudo-time of an authentic packet.
+    time: u32,
+    /// Local time in seconds when it was last heard.
+    heard: u32,
 }
 
 /// A sender in an epoch.
@@ -45,9 +58,8 @@ type Derived = Arc<Receiver<AnyCipher>>;
 /// All that were heard, by epoch and SPI.
 pub(super) struct Receivers {
     table: RwLock<HashMap<Key, Arc<Association>>>,
-    /// Newest pseudo-time among the senders of an epoch that were forgotten: what is older could
-    /// be a replay of theirs.
-    floors: RwLock<HashMap<EpochTag, u32>>,
+    /// The newest of an epoch's senders that were forgotten: what is older could be a replay.
+    floors: RwLock<HashMap<EpochTag, Floor>>,
     /// Keys without an authentic packet so far.
     unproven: Mutex<Vec<Option<(Key, Derived)>>>,
     /// One for each side: who floods the WAN does not hinder gateways in series.
@@ -113,7 +125,7 @@ impl Receivers {
         let opened = receiver.open(packet, outline, &epoch.form)?;
         let association = match known {
             Some(known) => known,
-            None => self.remember(key, Association::new(receiver, opened.time)),
+            None => self.remember(key, Association::new(receiver, opened.time, now), now),
         };
         lock(&association.window).mark(opened.sequence)?;
         association.heard(opened.time, now);
@@ -148,7 +160,7 @@ impl Receivers {
             return Err(DropReason::UnknownSender.into());
         }
         let floors = self.floors.read().unwrap_or_else(PoisonError::into_inner);
-        if floors.get(&epoch.tag).is_some_and(|&floor| !after(header.time, floor)) {
+        if floors.get(&epoch.tag).is_some_and(|floor| floor.covers(header.time, now)) {
             return Err(DropReason::Stale.into());
         }
         drop(floors);
@@ -175,48 +187,63 @@ impl Receivers {
     }
 
     /// The association under this key: the one that another worker has put in meanwhile, or ours.
-    fn remember(&self, key: Key, ours: Association) -> Arc<Association> {
+    fn remember(&self, key: Key, ours: Association, now: u64) -> Arc<Association> {
         let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
         if let Some(known) = known {
             return known;
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         if table.len() >= MOST {
-            self.evict(&mut table);
+            self.evict(&mut table, now);
         }
         table.entry(key).or_insert_with(|| Arc::new(ours)).clone()
     }
 
-    fn evict(&self, table: &mut HashMap<Key, Arc<Association>>) {
+    fn evict(&self, table: &mut HashMap<Key, Arc<Association>>, now: u64) {
         let silent = table.iter().min_by_key(|(_, known)| known.heard.load(Ordering::Relaxed));
-        let Some((key, newest)) =
-            silent.map(|(&key, known)| (key, known.newest.load(Ordering::Relaxed)))
-        else {
-            return;
-        };
+        let Some((key, floor)) = silent.map(|(&key, known)| (key, known.floor())) else { return };
         table.remove(&key);
         let mut floors = self.floors.write().unwrap_or_else(PoisonError::into_inner);
-        let floor = floors.entry(key.0).or_insert(newest);
-        if after(newest, *floor) {
-            *floor = newest;
+        let higher = floors.get(&key.0).is_some_and(|known| known.covers(floor.time, now));
+        if floor.counts(now) && !higher {
+            floors.insert(key.0, floor);
         }
     }
 }
 
+impl Floor {
+    /// It is not so long ago that nothing of then could be fresh.
+    const fn counts(&self, now: u64) -> bool {
+        seconds(now).wrapping_sub(self.heard) < COMPARED
+    }
+
+    /// Could what was sealed at `time` be a replay of what was forgotten?
+    const fn covers(&self, time: u32, now: u64) -> bool {
+        self.counts(now) && !after(time, self.time)
+    }
+}
+
 impl Association {
-    fn new(receiver: Derived, time: u32) -> Self {
+    fn new(receiver: Derived, time: u32, now: u64) -> Self {
         Self {
             receiver,
             window: Mutex::new(Window::new()),
             newest: AtomicU32::new(time),
-            heard: AtomicU32::new(0),
+            heard: AtomicU32::new(seconds(now)),
         }
     }
 
     fn heard(&self, time: u32, now: u64) {
-        self.heard.store((now / 1000) as u32, Ordering::Relaxed);
-        if after(time, self.newest.load(Ordering::Relaxed)) {
+        if !self.floor().covers(time, now) {
             self.newest.store(time, Ordering::Relaxed);
+        }
+        self.heard.store(seconds(now), Ordering::Relaxed);
+    }
+
+    fn floor(&self) -> Floor {
+        Floor {
+            time: self.newest.load(Ordering::Relaxed),
+            heard: self.heard.load(Ordering::Relaxed),
         }
     }
 }
@@ -229,7 +256,89 @@ fn receiver(epoch: &EpochView, spi: Spi) -> Result<Receiver<AnyCipher>, Reason> 
     }
 }
 
+/// Of local time in milliseconds.
+const fn seconds(now: u64) -> u32 {
+    (now / 1_000) as u32
+}
+
 /// RFC 1982: is `a` later than `b`?
 const fn after(a: u32, b: u32) -> bool {
     (a.wrapping_sub(b) as i32) > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pipeline::tests::key;
+
+    const DAY: u64 = 86_400_000;
+
+    /// In an epoch whose pseudo-time is local time.
+    struct Bench {
+        receivers: Receivers,
+        epoch: EpochView,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            tsg_sodium::init().unwrap();
+            Self { receivers: Receivers::default(), epoch: EpochView::new(key(1)).unwrap() }
+        }
+
+        fn derive(&self, sender: u32, at: u64, now: u64) -> Result<Derived, Reason> {
+            let spi = Spi::new(1, sender).unwrap();
+            let header = Header { spi, sequence: 1, time: at as u32 };
+            self.receivers.derive(&self.epoch, header, Side::Wan, now)
+        }
+
+        /// A packet of this sender is heard.
+        fn hear(&self, sender: u32, now: u64) {
+            let receiver = self.derive(sender, now, now).unwrap();
+            let ours = Association::new(receiver, now as u32, now);
+            self.receivers.remember((self.epoch.tag, sender), ours, now).heard(now as u32, now);
+        }
+
+        /// The sender that was silent longest is forgotten.
+        fn evict(&self, now: u64) {
+            let mut table = self.receivers.table.write().unwrap();
+            self.receivers.evict(&mut table, now);
+        }
+
+        fn is_stale(&self, at: u64, now: u64) -> bool {
+            self.derive(9, at, now).is_err_and(|reason| reason == DropReason::Stale.into())
+        }
+    }
+
+    #[test]
+    fn what_a_forgotten_sender_sealed_is_not_opened_again() {
+        let bench = Bench::new();
+        bench.hear(1, 50_000);
+        bench.hear(2, 60_000);
+        bench.evict(61_000);
+        assert!(bench.is_stale(50_000, 61_000) && !bench.is_stale(50_001, 61_000));
+        bench.evict(61_000);
+        assert!(bench.is_stale(60_000, 61_000) && !bench.is_stale(60_001, 61_000));
+    }
+
+    #[test]
+    fn in_a_long_epoch_a_floor_of_long_ago_keeps_out_nobody() {
+        let bench = Bench::new();
+        bench.hear(1, 50_000);
+        bench.evict(60_000);
+        let mut cases = 0;
+        for day in 1..60 {
+            assert!(!bench.is_stale(60_000 + day * DAY, 60_000 + day * DAY), "day {day}");
+            cases += 1;
+        }
+        assert_eq!(cases, 59);
+        // Silent for 30 days, and forgotten only then.
+        bench.hear(2, 61 * DAY);
+        bench.evict(91 * DAY);
+        assert!(!bench.is_stale(91 * DAY, 91 * DAY));
+        // Silent for 30 days, and heard again.
+        bench.hear(3, 92 * DAY);
+        bench.hear(3, 122 * DAY);
+        bench.evict(122 * DAY);
+        assert!(bench.is_stale(122 * DAY, 122 * DAY) && !bench.is_stale(122 * DAY + 1, 122 * DAY));
+    }
 }

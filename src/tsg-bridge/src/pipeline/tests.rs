@@ -70,7 +70,7 @@ fn publish(shared: &Shared, view: View) {
     shared.publish(view, &held);
 }
 
-fn key(sender: u32) -> KeyView {
+pub(super) fn key(sender: u32) -> KeyView {
     KeyView {
         id: 1,
         tek: Tek::new([7; 32]),
