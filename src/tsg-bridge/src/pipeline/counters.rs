@@ -24,7 +24,7 @@ pub enum Reason {
     BadQuote,
     /// It does not fit once sealed, and its sender was told so.
     TooBig,
-    /// It does not fit once sealed, and could neither be cut nor answered.
+    /// It does not fit once sealed, and could neither be cut nor answered, or was answered enough.
     TooBigSilent,
     /// There were more pieces than could be sent at once.
     OutboxFull,

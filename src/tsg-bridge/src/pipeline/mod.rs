@@ -27,6 +27,7 @@ pub use view::{EpochTag, EpochView, Judgement, View};
 
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
+use budget::Budget;
 use notes::Notes;
 use places::Places;
 use receivers::Receivers;
@@ -40,6 +41,9 @@ use tsg_esp::ip::{Outline, protocol};
 
 /// The largest packet that a kernel hands over.
 const LARGEST: usize = 65_535;
+
+/// Answers to packets that are too big, per second and worker. A host that heeds them needs one.
+const TOO_BIG: u32 = 100;
 
 /// What the workers of one gateway have in common.
 #[derive(Debug)]
@@ -125,6 +129,7 @@ pub struct Worker {
     scratch: Vec<u8>,
     seen: HashSet<IpAddr>,
     spare_id: u32,
+    too_big: Budget,
 }
 
 impl Worker {
@@ -139,6 +144,7 @@ impl Worker {
             scratch: vec![0; HEAD_ROOM + LARGEST + TAIL_ROOM],
             seen: HashSet::new(),
             spare_id: 0,
+            too_big: Budget::new(TOO_BIG),
             shared,
         }
     }

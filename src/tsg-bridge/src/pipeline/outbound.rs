@@ -242,7 +242,7 @@ impl Worker {
         result
     }
 
-    /// Tells the sender what fits. An IPv6 host does not believe in less than 1,280 bytes: for a path
+    /// Tells the sender what fits, not too often. An IPv6 host does not believe in less than 1,280 bytes: for a path
     /// that narrow its packets are cut.
     fn answer_too_big(
         &mut self,
@@ -260,7 +260,9 @@ impl Worker {
             return self.refuse(Reason::TooBigSilent);
         };
         match too_big::answer(frame.packet.bytes(), outline, mtu, &mut answer) {
-            Ok(()) if out.push(Side::Lan, answer.bytes()).is_ok() => self.refuse(Reason::TooBig),
+            Ok(()) if self.too_big.take(now) && out.push(Side::Lan, answer.bytes()).is_ok() => {
+                self.refuse(Reason::TooBig)
+            }
             Err(Unanswerable::MtuTooSmall) => {
                 self.seal_pieces(frame, outline, form, out, view, now)
             }

@@ -215,6 +215,19 @@ fn a_large_packet_is_cut_or_answered() {
 }
 
 #[test]
+fn answers_to_large_packets_are_limited() {
+    let (mut a, _) = pair(&["encrypt proto=udp dest_port=5000"]);
+    let large = udp(5_000, 1_472, true);
+    let start = boottime::now();
+    let answered = (0..2_000).filter(|_| !a.handle(Side::Lan, &large).extra.is_empty()).count();
+    let earned = (boottime::now() - start) * u64::from(TOO_BIG) / 1_000;
+    assert!(answered >= TOO_BIG as usize, "{answered}");
+    assert!(answered as u64 <= u64::from(TOO_BIG) + earned + 1, "{answered}, {earned} earned");
+    assert_eq!(a.dropped(Reason::TooBig), answered as u64);
+    assert_eq!(a.dropped(Reason::TooBigSilent), 2_000 - answered as u64);
+}
+
+#[test]
 fn a_narrow_path_cuts_ipv6_that_could_not_be_told() {
     let mut a =
         Gateway::new(View { path_mtu: 1_300, ..view(1, Mode::Enforce, &["encrypt proto=udp"]) });
