@@ -101,32 +101,7 @@ impl Server {
         if !group.moves() {
             return false;
         }
-        let grace = self.started.saturating_add(group.delay(false));
-        let ask = |stage, revision, epoch| Question { stage, revision, epoch, now, grace };
-        let epochs: Vec<_> = group
-            .epochs
-            .live()
-            .iter()
-            .map(|entry| {
-                let needed = entry.item.made.as_ref().filter(|_| entry.stage == Stage::Prepared);
-                let question =
-                    ask(entry.stage, entry.revision, needed.map(|made| (entry.item.id, made)));
-                (
-                    entry.item.id,
-                    self.who_lacks(group, group.awaited_epochs.get(&entry.item.id), &question),
-                )
-            })
-            .collect();
-        let policies: Vec<_> = group
-            .policies
-            .live()
-            .iter()
-            .map(|entry| {
-                let question = ask(entry.stage, entry.revision, None);
-                let version = entry.item.version;
-                (version, self.who_lacks(group, group.awaited_policies.get(&version), &question))
-            })
-            .collect();
+        let [epochs, policies] = self.awaited(group, now);
         let Some(group) = self.groups.get_mut(name) else { return false };
         let (confirmed_epochs, awaited) = answers(&epochs);
         group.awaited_epochs = awaited;
@@ -269,7 +244,28 @@ impl Question<'_> {
     }
 }
 
+/// Epochs or policy versions by number, each with a member that it waits for.
+type Awaited = Vec<(u64, Option<PublicKey>)>;
+
 impl Server {
+    /// Whom the epochs and the policy versions of a group wait for.
+    fn awaited(&self, group: &Group, now: u64) -> [Awaited; 2] {
+        let grace = self.started.saturating_add(group.delay(false));
+        let ask = |stage, revision, epoch| Question { stage, revision, epoch, now, grace };
+        let epochs = group.epochs.live().iter().map(|entry| {
+            let (id, made) = (entry.item.id, entry.item.made.as_ref());
+            let needed = made.filter(|_| entry.stage == Stage::Prepared).map(|made| (id, made));
+            let question = ask(entry.stage, entry.revision, needed);
+            (id, self.who_lacks(group, group.awaited_epochs.get(&id), &question))
+        });
+        let policies = group.policies.live().iter().map(|entry| {
+            let version = entry.item.version;
+            let question = ask(entry.stage, entry.revision, None);
+            (version, self.who_lacks(group, group.awaited_policies.get(&version), &question))
+        });
+        [epochs.collect(), policies.collect()]
+    }
+
     /// A member that is waited for, if there is one. As long as it is the one from `before`, nobody
     /// else is looked at: this is asked whenever a member confirms something.
     fn who_lacks(
@@ -290,7 +286,7 @@ impl Server {
 }
 
 /// For each change whether it is confirmed, and who is waited for.
-fn answers(lacking: &[(u64, Option<PublicKey>)]) -> (Vec<bool>, BTreeMap<u64, PublicKey>) {
-    let confirmed = lacking.iter().map(|(_, who)| who.is_none()).collect();
-    (confirmed, lacking.iter().filter_map(|(what, who)| Some((*what, (*who)?))).collect())
+fn answers(awaited: &Awaited) -> (Vec<bool>, BTreeMap<u64, PublicKey>) {
+    let confirmed = awaited.iter().map(|(_, who)| who.is_none()).collect();
+    (confirmed, awaited.iter().filter_map(|(what, who)| Some((*what, (*who)?))).collect())
 }

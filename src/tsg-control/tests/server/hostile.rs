@@ -164,10 +164,10 @@ fn confirm_all(server: &mut Server, now: u64) {
     }
 }
 
-/// How long a thousand signs of life take in a group of this size, one of whom is away while an
+/// How long fifty signs of life take in a group of this size, one of whom is away while an
 /// epoch retires: each says that the member holds something else.
 #[allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "it measures")]
-fn a_thousand_changes(members: u16) -> std::time::Duration {
+fn fifty_changes(members: u16) -> std::time::Duration {
     let mut server = server();
     for number in 0..=members {
         server.approve(key(number), "plant", 0, NOW).unwrap();
@@ -182,17 +182,21 @@ fn a_thousand_changes(members: u16) -> std::time::Duration {
     let epochs: Vec<_> = server.groups(now)[0].epochs.iter().map(|epoch| epoch.stage).collect();
     assert_eq!(epochs, [Stage::Retiring, Stage::Active]);
     let state = register(&mut server, key(0), 1, now);
-    let start = std::time::Instant::now();
-    for change in 0..1_000 {
-        server.handle_message(key(0), beat(1, &state, (change % 2) as u8 + 1), now);
-        said(&mut server);
-    }
-    start.elapsed()
+    let batch = |_| {
+        let start = std::time::Instant::now();
+        for change in 0..50 {
+            server.handle_message(key(0), beat(1, &state, change % 2 + 1), now);
+            said(&mut server);
+        }
+        start.elapsed()
+    };
+    // The least is what it takes when nothing else runs on the machine.
+    (0..20).map(batch).min().unwrap()
 }
 
 #[test]
 fn signs_of_life_do_not_cost_more_in_a_large_group() {
-    let (few, many) = (a_thousand_changes(20), a_thousand_changes(2_000));
+    let (few, many) = (fifty_changes(20), fifty_changes(2_000));
     println!("{few:?} in a group of 20, {many:?} in one of 2,000");
     assert!(many < few * 20, "{few:?} in a group of 20, {many:?} in one of 2,000");
 }
