@@ -423,13 +423,15 @@ impl Gateway {
         let request = self.question(now);
         let (instance, revision) =
             self.state.as_ref().map_or((0, 0), |state| (state.instance, state.revision));
+        let sealing = self.keyring.sealing(&self.clocks);
         self.transmits.push_back(ToServer::Heartbeat(Heartbeat {
             request,
             process: self.process,
             instance,
             revision,
             map: if self.map.instance == instance { self.map.revision } else { 0 },
-            sealing: self.keyring.sealing(&self.clocks).unwrap_or(0),
+            sealing: sealing.unwrap_or(0),
+            sender: sealing.map_or(0, |epoch| self.keyring.highest_sender(epoch)),
             holds: self.keyring.usable(&self.clocks),
             ask: std::mem::take(&mut self.ask),
             alarms: self.alarms.clone(),

@@ -125,6 +125,9 @@ pub struct Heartbeat {
     /// The epoch that it seals in, 0 for none.
     #[serde(default)]
     pub sealing: u64,
+    /// The highest sender number that it was given in that epoch, 0 for none.
+    #[serde(default)]
+    pub sender: u32,
     /// Epochs that it holds and can use: it knows the time by their clock.
     #[serde(default)]
     pub holds: Vec<Held>,

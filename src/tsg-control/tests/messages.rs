@@ -25,8 +25,8 @@ fn to_server() -> impl Strategy<Value = ToServer> {
         ToServer::Register(Register { request, process, name, version, token, aes, senders, holds })
     });
     let heartbeat =
-        (any::<[u64; 6]>(), vec(held(), 0..5), any::<bool>(), vec(any::<String>(), 0..4));
-    let heartbeat = heartbeat.prop_map(|(n, holds, ask, alarms)| {
+        (any::<([u64; 6], u32)>(), vec(held(), 0..5), any::<bool>(), vec(any::<String>(), 0..4));
+    let heartbeat = heartbeat.prop_map(|((n, sender), holds, ask, alarms)| {
         let [request, process, instance, revision, map, sealing] = n;
         ToServer::Heartbeat(Heartbeat {
             request,
@@ -35,6 +35,7 @@ fn to_server() -> impl Strategy<Value = ToServer> {
             revision,
             map,
             sealing,
+            sender,
             holds,
             ask,
             alarms,

@@ -232,6 +232,12 @@ impl Keyring {
         usable.next().map(|key| key.id)
     }
 
+    /// The highest sender number that it was given in an epoch, used up or not.
+    pub(super) fn highest_sender(&self, epoch: u64) -> u32 {
+        let given = self.keys.iter().filter(|key| key.id == epoch);
+        given.flat_map(|key| key.keys.senders.iter().copied()).max().unwrap_or(0)
+    }
+
     /// It holds an epoch whose time it does not know.
     pub(super) fn lacks_time(&self, clocks: &[Estimate]) -> bool {
         !self.keys.iter().all(|key| key.has_time(clocks))

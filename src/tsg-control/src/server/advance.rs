@@ -154,9 +154,7 @@ impl Server {
             return;
         }
         group.leapt = Some(now);
-        // One that is further ahead, after many lies and an old backup, is reached in several leaps.
-        let reached = highest.clamp(last, last.saturating_add(LONGEST_LEAP));
-        group.record.last_epoch = reached.saturating_add(LEAP_OVER);
+        group.count_on_from(highest);
         group.want(Want::AtOnce);
         let text = format!(
             "{}: {} holds epoch {highest}, which this server did not make: counting on from there",
@@ -177,6 +175,14 @@ impl Server {
 }
 
 impl Group {
+    /// Members hold epochs up to this one: what comes next has a higher number. One that is further
+    /// ahead, after many lies and an old backup, is reached in several leaps.
+    pub(super) fn count_on_from(&mut self, highest: u64) {
+        let last = self.record.last_epoch;
+        let reached = highest.clamp(last, last.saturating_add(LONGEST_LEAP));
+        self.record.last_epoch = reached.saturating_add(LEAP_OVER);
+    }
+
     /// Prepares a new epoch; gives its number.
     fn begin_epoch(&mut self, want: Want, tek: Tek, clock: u64, all_aes: bool, now: u64) -> u64 {
         self.wanted = None;

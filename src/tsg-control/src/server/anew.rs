@@ -1,8 +1,10 @@
 //! What makes a server begin anew while it runs: its clock or its memory is not what it was.
 
+use super::group::Group;
 use super::{Random, Server, strangers, wrong_tokens};
 use crate::keys::PublicKey;
-use crate::message::Heartbeat;
+use crate::message::{Heartbeat, Held};
+use crate::timeline::MOST_LIVE;
 
 /// The server takes at most one member's word in this many milliseconds that its memory is of
 /// yesterday.
@@ -21,10 +23,10 @@ impl Server {
         self.begin_anew(now);
     }
 
-    /// A member is in a newer state of this very process than this process knows: its machine was
-    /// resumed from a snapshot. What it handed out since then it would hand out again, and members
-    /// would ignore what it sends as old. So it goes on as if it had just been started. Gives
-    /// whether it did.
+    /// A member is in a newer state of this very process than this process knows, or has sender
+    /// numbers that come next: the server's machine was resumed from a snapshot. What it handed out
+    /// since then it would hand out again, and members would ignore what it sends as old. So it goes
+    /// on as if it had just been started. Gives whether it did.
     pub(super) fn notice_rollback(
         &mut self,
         from: PublicKey,
@@ -32,15 +34,20 @@ impl Server {
         now: u64,
     ) -> bool {
         let Some(gateway) = self.gateways.get_mut(&from) else { return false };
-        let Some(group) = self.groups.get(&gateway.record.group) else { return false };
-        let ahead = heartbeat.revision > group.revision;
-        let soon = self.rolled_back.is_some_and(|at| now < at.saturating_add(ROLLBACK_AGAIN));
+        let Some(group) = self.groups.get_mut(&gateway.record.group) else { return false };
         let ours = heartbeat.instance == self.instance;
-        if !(ours && ahead && gateway.settled) || soon || !gateway.belief.take(now) {
+        let ahead = ours && gateway.settled && heartbeat.revision > group.revision;
+        let soon = self.rolled_back.is_some_and(|at| now < at.saturating_add(ROLLBACK_AGAIN));
+        if !(ahead || has_more_than_was_given(group, heartbeat)) || soon {
             return false;
         }
+        if !gateway.belief.take(now) {
+            return false;
+        }
+        let holds = heartbeat.holds.iter().take(MOST_LIVE + 1);
+        group.count_on_from(holds.map(|held| held.epoch).max().unwrap_or(0));
         let text = format!(
-            "{} is in a newer state than this server has made: was its machine resumed from a \
+            "{} has what this server has not made yet: was the server's machine resumed from a \
              snapshot? Every group gets a new epoch",
             gateway.record.name
         );
@@ -72,6 +79,18 @@ impl Server {
         self.latest = now;
         self.advance(now);
     }
+}
+
+/// It seals under a number that this process has not handed out yet, in an epoch that it made.
+fn has_more_than_was_given(group: &Group, heartbeat: &Heartbeat) -> bool {
+    let sealing = |held: &&Held| held.epoch == heartbeat.sealing;
+    let Some(held) = heartbeat.holds.iter().find(sealing) else { return false };
+    group
+        .epochs
+        .live()
+        .iter()
+        .filter_map(|entry| entry.item.made.as_ref())
+        .any(|made| made.check == held.check && heartbeat.sender >= made.next_sender)
 }
 
 /// A random number that is not 0.

@@ -103,6 +103,7 @@ fn hostile_members_break_nothing() {
         revision: u64::MAX,
         map: u64::MAX,
         sealing: u64::MAX,
+        sender: u32::MAX,
         holds: all.collect(),
         ask: true,
         alarms: vec!["\x1b]0;x\x07\n".repeat(1_000); 500],

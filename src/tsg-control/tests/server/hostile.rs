@@ -109,6 +109,27 @@ fn a_server_that_was_resumed_from_a_snapshot_begins_anew() {
 }
 
 #[test]
+fn sender_numbers_of_a_future_that_was_forgotten_are_noticed() {
+    // Handing out numbers changes nobody's state.
+    let (mut ahead, first) = snapshot();
+    let given = register(&mut ahead, key(2), 20, NOW + 2_000);
+    assert_eq!((given.revision, senders(&given)), (first.revision, vec![3, 4]));
+
+    let (mut server, _) = snapshot();
+    register(&mut server, key(2), 20, NOW + 3_000);
+    let beat = |sender| {
+        let ToServer::Heartbeat(beat) = beat(20, &given, 2) else { panic!("no heartbeat") };
+        ToServer::Heartbeat(Heartbeat { sealing: given.epochs[0].id, sender, ..beat })
+    };
+    let answer = say(&mut server, key(2), beat(4), NOW + 3_000);
+    assert!(matches!(answer[0], ToGateway::Pulse(_)), "these are its own: {answer:?}");
+    let answer = say(&mut server, key(2), beat(5), NOW + 3_000);
+    assert!(matches!(answer[..], [ToGateway::Unknown(_)]), "{answer:?}");
+    let new = register(&mut server, key(1), 11, NOW + 3_000);
+    assert_ne!(held(&new, 0)[0].check, held(&given, 0)[0].check);
+}
+
+#[test]
 fn who_comes_from_another_group_is_no_sign_of_a_rollback_and_confirms_nothing() {
     let (mut server, _) = snapshot();
     for number in 0..5 {
