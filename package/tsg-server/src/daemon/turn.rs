@@ -18,8 +18,8 @@ const MOST_MESSAGES: usize = 512;
 /// Orders that are taken in before the next transaction.
 const MOST_ORDERS: usize = 16;
 
-/// Lines of the state machine that are logged in a second.
-const MOST_LINES: u32 = 100;
+/// Lines of the state machine that are logged in a second, of each level.
+const MOST_LINES: u32 = 50;
 
 /// An answer that waits until it is true.
 pub(super) struct Pending {
@@ -27,12 +27,36 @@ pub(super) struct Pending {
     reply: SyncSender<Result<Answer, Refusal>>,
 }
 
-/// How much was logged in this second: a peer cannot fill the disk with lines.
+/// How much was logged in this second: a peer cannot fill the disk with lines, and what is only good
+/// to know does not keep warnings out.
 #[derive(Default)]
 pub(super) struct Talk {
     second: u64,
-    lines: u32,
+    warnings: u32,
+    infos: u32,
     unsaid: u64,
+}
+
+impl Talk {
+    /// May one more line of this level be logged?
+    fn may_say(&mut self, level: Level) -> bool {
+        let lines = match level {
+            Level::Warning => &mut self.warnings,
+            Level::Info => &mut self.infos,
+        };
+        let may = *lines < MOST_LINES;
+        *lines += u32::from(may);
+        self.unsaid += u64::from(!may);
+        may
+    }
+
+    /// Time has passed. Gives how many lines of the second before were too many.
+    fn begin(&mut self, second: u64) -> u64 {
+        if self.second == second {
+            return 0;
+        }
+        std::mem::replace(self, Self { second, ..Self::default() }).unsaid
+    }
 }
 
 impl Daemon {
@@ -96,10 +120,12 @@ impl Daemon {
                     // Not before it was received: the answer tells a gateway what time it was
                     // after it had asked.
                     let now = self.now()?;
-                    if let ToServer::Done(done) = &message {
-                        self.outcomes.note(from, done);
+                    // Only who was asked to do something has done it.
+                    let unasked = matches!(&message, ToServer::Done(done)
+                        if !self.outcomes.note(from, done));
+                    if !unasked {
+                        self.server.handle_message(from, message, now);
                     }
-                    self.server.handle_message(from, message, now);
                 }
                 Received::Dropped => {}
                 Received::Nothing => break,
@@ -193,22 +219,35 @@ impl Daemon {
     }
 
     fn log_events(&mut self, now: u64) {
-        if self.talk.second != now / 1000 {
-            if self.talk.unsaid > 0 {
-                log::warn!("{} lines were too many for the log", self.talk.unsaid);
-            }
-            self.talk = Talk { second: now / 1000, ..Talk::default() };
+        let unsaid = self.talk.begin(now / 1000);
+        if unsaid > 0 {
+            log::warn!("{unsaid} lines were too many for the log");
         }
         while let Some(event) = self.server.poll_event() {
-            if self.talk.lines >= MOST_LINES {
-                self.talk.unsaid += 1;
+            if !self.talk.may_say(event.level) {
                 continue;
             }
-            self.talk.lines += 1;
             match event.level {
                 Level::Warning => log::warn!("{}", event.text),
                 Level::Info => log::info!("{}", event.text),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chatter_does_not_keep_warnings_out() {
+        let mut talk = Talk::default();
+        let said = (0..1_000).filter(|_| talk.may_say(Level::Info)).count();
+        assert_eq!(said as u64, u64::from(MOST_LINES));
+        assert!(talk.may_say(Level::Warning));
+        assert_eq!(talk.begin(0), 0);
+        assert_eq!(talk.begin(1), 1_000 - u64::from(MOST_LINES));
+        assert_eq!(talk.begin(2), 0);
+        assert!(talk.may_say(Level::Info));
     }
 }

@@ -32,13 +32,13 @@ impl Outcomes {
         }
     }
 
-    /// A gateway answers; only the one that was asked counts, and only once.
-    pub(crate) fn note(&mut self, from: PublicKey, done: &Done) {
-        if let Some((asked, outcome @ None)) = self.0.get_mut(&done.command)
-            && *asked == from
-        {
-            *outcome = Some(done.clone());
-        }
+    /// A gateway answers; only the one that was asked counts, and only once. Gives whether it
+    /// does.
+    pub(crate) fn note(&mut self, from: PublicKey, done: &Done) -> bool {
+        let waiting = self.0.get_mut(&done.command).filter(|(asked, _)| *asked == from);
+        let Some((_, outcome @ None)) = waiting else { return false };
+        *outcome = Some(done.clone());
+        true
     }
 
     pub(super) fn answer(&self, command: u64) -> Result<Answer, Refusal> {
@@ -73,13 +73,13 @@ mod tests {
         let (asked, other) = (PublicKey([1; 32]), PublicKey([2; 32]));
         let done = |text: &str| Done { command: 7, ok: true, text: text.to_owned() };
         let mut outcomes = Outcomes::default();
-        outcomes.note(asked, &done("before"));
+        assert!(!outcomes.note(asked, &done("before")));
         assert!(outcomes.answer(7).is_err());
         outcomes.expect(7, asked);
-        outcomes.note(other, &done("forged"));
+        assert!(!outcomes.note(other, &done("forged")));
         assert!(!outcome(&outcomes, 7).answered);
-        outcomes.note(asked, &done("true\u{1b}[2J\nand more"));
-        outcomes.note(asked, &done("again"));
+        assert!(outcomes.note(asked, &done("true\u{1b}[2J\nand more")));
+        assert!(!outcomes.note(asked, &done("again")));
         let outcome = outcome(&outcomes, 7);
         assert_eq!((outcome.ok, outcome.text.as_str()), (true, "true[2J\nand more"));
     }
