@@ -2,7 +2,7 @@
 //!
 //! A gateway that waits chooses its own name, and its fingerprint's first digits can be aimed at.
 //! So every gateway that a text could mean counts, and when there are several the operator is
-//! asked for the whole fingerprint.
+//! asked for the whole fingerprint: that one means its owner, whatever others call themselves.
 
 use super::{Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,10 @@ impl fmt::Display for GatewayName {
 impl GatewayName {
     /// The one gateway that is meant.
     pub(super) fn find(&self, gateways: &[GatewayView]) -> Result<GatewayView, Refusal> {
+        let mut owner = gateways.iter().filter(|g| fingerprint_is(&g.fingerprint, &self.0));
+        if let Some(owner) = owner.next() {
+            return Ok(owner.clone());
+        }
         let meant: Vec<_> = gateways.iter().filter(|gateway| self.names(gateway)).collect();
         match meant.as_slice() {
             [one] => Ok((*one).clone()),
@@ -141,6 +145,17 @@ mod tests {
         assert!(error.contains(&namesake.fingerprint) && error.contains("pending"), "{error}");
         let error = found(&pump.fingerprint[..4], &[pump.clone(), print_taker]).unwrap_err();
         assert!(error.contains("2 gateways"), "{error}");
+    }
+
+    #[test]
+    fn a_whole_fingerprint_means_its_owner() {
+        let pump = gateway(1, "pump", GatewayState::Online);
+        let taker = gateway(2, &pump.fingerprint, GatewayState::Pending);
+        let bare = pump.fingerprint.replace('-', "");
+        let bare_taker = gateway(3, &bare, GatewayState::Pending);
+        let all = [taker, bare_taker, pump.clone()];
+        assert_eq!(found(&pump.fingerprint, &all), Ok(pump.key));
+        assert_eq!(found(&bare, &all), Ok(pump.key));
     }
 
     #[test]

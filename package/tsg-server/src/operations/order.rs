@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Action, Policy, Rule};
-use tsg_control::server::{GatewayState, OrderError};
+use tsg_control::server::{GatewayState, GatewayView, OrderError};
 use tsg_control::token::Token;
 
 /// Tokens are good for at most this long, in seconds.
@@ -71,20 +71,31 @@ fn to_approve(desk: &Desk<'_>, name: &GatewayName) -> Result<PublicKey, Refusal>
     }
 }
 
+/// A gateway of any kind.
 fn find(desk: &Desk<'_>, gateway: &GatewayName) -> Result<(PublicKey, String), Refusal> {
-    let found = gateway.find(&desk.server.gateways(desk.now))?;
+    Ok(named(gateway.find(&desk.server.gateways(desk.now))?))
+}
+
+/// A gateway that was let in once: what one that waits calls itself is no obstacle.
+fn find_known(desk: &Desk<'_>, gateway: &GatewayName) -> Result<(PublicKey, String), Refusal> {
+    let mut known = desk.server.gateways(desk.now);
+    known.retain(|gateway| gateway.state != GatewayState::Pending);
+    Ok(named(gateway.find(&known)?))
+}
+
+fn named(found: GatewayView) -> (PublicKey, String) {
     let name = if found.name.is_empty() { found.fingerprint } else { found.name };
-    Ok((found.key, name))
+    (found.key, name)
 }
 
 pub(super) fn revoke(desk: &mut Desk<'_>, gateway: &GatewayName, reason: &str) -> Ordered {
-    let (key, name) = find(desk, gateway)?;
+    let (key, name) = find_known(desk, gateway)?;
     desk.server.revoke(key, reason, desk.now)?;
     done(format!("{name} is revoked, its group is given new keys"))
 }
 
 pub(super) fn rename(desk: &mut Desk<'_>, gateway: &GatewayName, new: &str) -> Ordered {
-    let (key, name) = find(desk, gateway)?;
+    let (key, name) = find_known(desk, gateway)?;
     desk.server.rename(key, new, desk.now)?;
     done(format!("{name} is called {new} now"))
 }
@@ -96,7 +107,7 @@ pub(super) fn remove(desk: &mut Desk<'_>, gateway: &GatewayName) -> Ordered {
 }
 
 pub(super) fn pin(desk: &mut Desk<'_>, gateway: &GatewayName, machines: &[IpAddr]) -> Ordered {
-    let (key, name) = find(desk, gateway)?;
+    let (key, name) = find_known(desk, gateway)?;
     let mut machines = machines.to_vec();
     machines.sort_unstable();
     machines.dedup();
@@ -106,7 +117,7 @@ pub(super) fn pin(desk: &mut Desk<'_>, gateway: &GatewayName, machines: &[IpAddr
 }
 
 pub(super) fn command(desk: &mut Desk<'_>, gateway: &GatewayName, kind: &CommandKind) -> Ordered {
-    let (key, _) = find(desk, gateway)?;
+    let (key, _) = find_known(desk, gateway)?;
     let command = desk.server.command(key, kind.clone(), desk.now)?;
     desk.outcomes.expect(command, key);
     Ok(Answer::Commanded { command })
