@@ -71,7 +71,7 @@ impl Random for SystemRandom {
 pub fn run(options: &Options) -> Result<()> {
     // Before any thread: they inherit what is blocked.
     let signals = Signals::take()?;
-    process::harden()?;
+    let files = process::harden()?;
     tsg_sodium::init()?;
     tsg_sodium::self_test()?;
     let held = DataFolder::open(&options.data)?;
@@ -82,7 +82,7 @@ pub fn run(options: &Options) -> Result<()> {
     let started = Reading::now()?;
     let clock = ServerClock::new(started);
     let server = Server::new(stored, Box::new(SystemRandom), clock.at(started));
-    let network = Network::open(&identity, &options.listen, &roster)?;
+    let network = Network::open(&identity, &options.listen, &roster, files)?;
     let admin = Admin::open(&options.socket)?;
     log::info!(
         "tsg-server {} listens on {}, announces on {}, obeys {}; key {}",

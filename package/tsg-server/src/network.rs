@@ -7,14 +7,17 @@
 
 mod allowance;
 mod peers;
+mod room;
 mod roster;
+mod strangers;
 mod zap;
 
 pub use roster::Roster;
 
 use crate::identity::Identity;
 use anyhow::{Context, Result, ensure};
-use peers::Peers;
+use peers::{Envelope, Peers};
+use room::Room;
 use std::collections::BTreeMap;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{
@@ -42,7 +45,14 @@ pub struct Network {
     listen: String,
     publish: String,
     zap: zap::Handler,
+    roster: Roster,
+    room: Room,
+    files: u64,
 }
+
+/// So many messages wait for one connection. A state is whole, so losing one is no harm, and it can be
+/// long.
+const MOST_WAITING: i32 = 32;
 
 /// What came of looking for a message.
 pub enum Received {
@@ -55,17 +65,18 @@ pub enum Received {
 }
 
 impl Network {
-    /// Opens both sockets.
+    /// Opens both sockets. `files` is how many files and connections this process may have open.
     ///
     /// # Errors
     /// libzmq has no CURVE, or the addresses cannot be used.
-    pub fn open(identity: &Identity, listen: &Listen, roster: &Roster) -> Result<Self> {
+    pub fn open(identity: &Identity, listen: &Listen, roster: &Roster, files: u64) -> Result<Self> {
         ensure!(
             zmq::has("curve") == Some(true),
             "this libzmq was built without CURVE: install one that has it (Debian's libzmq5 has)"
         );
         let context = zmq::Context::new();
-        let zap = zap::Handler::start(&context, roster.clone())?;
+        let room = Room::open(files, roster.members());
+        let zap = zap::Handler::start(&context, roster.clone(), room.clone())?;
         let router = secured(&context, zmq::ROUTER, identity, zap::GATEWAYS)?;
         router.set_router_mandatory(true)?;
         router.set_maxmsgsize(MAX_FRAME_TO_SERVER as i64)?;
@@ -82,6 +93,9 @@ impl Network {
             listen,
             publish,
             zap,
+            roster: roster.clone(),
+            room,
+            files,
         })
     }
 
@@ -132,11 +146,21 @@ impl Network {
         let Some(from) = frame.gets("User-Id").and_then(|id| id.parse::<PublicKey>().ok()) else {
             return Ok(self.drop("no key"));
         };
-        if let Err(reason) = self.peers.hear(from, &route, frame.len(), now) {
+        let bytes = frame.len();
+        let address = frame.gets("Peer-Address").unwrap_or_default();
+        let envelope = Envelope { from, route: &route, address, bytes };
+        if let Err(reason) = self.peers.hear(&envelope, now, |route| is_alive(&self.router, route))
+        {
             return Ok(self.drop(reason));
         }
         match decode::<ToServer>(&frame, MAX_FRAME_TO_SERVER) {
-            Ok(message) => Ok(Received::Message(from, message)),
+            Ok(message) => {
+                let registers = matches!(message, ToServer::Register(_));
+                match registers.then(|| self.peers.hear_registration(&from, now)) {
+                    Some(Err(reason)) => Ok(self.drop(reason)),
+                    Some(Ok(())) | None => Ok(Received::Message(from, message)),
+                }
+            }
             Err(error) => {
                 log::debug!("{}: {error}", from.fingerprint());
                 Ok(self.drop(match error {
@@ -177,7 +201,7 @@ impl Network {
         match sent {
             Ok(()) => {}
             Err(zmq::Error::EHOSTUNREACH) => {
-                self.peers.forget(&to);
+                self.peers.forget_route(&to);
                 self.drop("not connected");
             }
             Err(zmq::Error::EAGAIN) => {
@@ -199,9 +223,16 @@ impl Network {
         }
     }
 
-    /// Forgets peers that are silent; call it now and then, with the time of [`Self::receive`].
-    pub fn forget_silent(&mut self, now: u64) {
-        self.peers.forget_silent(now);
+    /// Forgets peers that are silent, and counts how many strangers may still connect; call it
+    /// once a second, with the time of [`Self::receive`].
+    ///
+    /// # Errors
+    /// Nobody can connect any more: the server must be started again.
+    pub fn look_around(&mut self, now: u64) -> Result<()> {
+        ensure!(!self.zap.has_ended(), "the thread that admits connections has ended");
+        self.peers.forget_silent(now, |route| is_alive(&self.router, route));
+        self.room.look(self.files, self.roster.members());
+        Ok(())
     }
 
     /// Closes the sockets.
@@ -209,6 +240,17 @@ impl Network {
         let Self { router, publisher, zap, .. } = self;
         drop((router, publisher));
         zap.end();
+    }
+}
+
+/// Is this connection still there? libzmq has no other way to find out than to send something.
+fn is_alive(router: &zmq::Socket, route: &[u8]) -> bool {
+    match router.send(route, zmq::SNDMORE | zmq::DONTWAIT) {
+        Ok(()) => {
+            let _ = router.send("", zmq::DONTWAIT);
+            true
+        }
+        Err(error) => error != zmq::Error::EHOSTUNREACH,
     }
 }
 
@@ -225,10 +267,10 @@ fn secured(
         socket.set_zap_domain(domain)?;
         socket.set_linger(0)?;
         socket.set_backlog(4_096)?;
-        socket.set_sndhwm(256)?;
+        socket.set_sndhwm(MOST_WAITING)?;
         socket.set_rcvhwm(128)?;
-        // Who connects and does not get through the handshake is cut off.
-        socket.set_handshake_ivl(10_000)?;
+        // Who connects and does not get through the handshake, or is refused, is cut off.
+        socket.set_handshake_ivl(5_000)?;
         // A peer that is gone without a word is noticed.
         socket.set_heartbeat_ivl(20_000)?;
         socket.set_heartbeat_timeout(40_000)?;

@@ -11,11 +11,11 @@ use nix::sys::stat::{Mode, umask};
 ///
 /// # Errors
 /// The kernel refuses.
-pub fn harden() -> Result<()> {
+pub fn harden() -> Result<u64> {
     umask(Mode::from_bits_truncate(0o077));
     nix::sys::prctl::set_dumpable(false).context("cannot forbid core dumps")?;
     sys::no_core_file().context("cannot forbid core files")?;
     let files = sys::raise_open_files().context("cannot ask for more open files")?;
     log::debug!("up to {files} files and connections at once");
-    Ok(())
+    Ok(files)
 }

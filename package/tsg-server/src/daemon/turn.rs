@@ -86,8 +86,7 @@ impl Daemon {
             self.server.handle_clock_jump(self.clock.at(reading));
             self.note_changes("clock");
         }
-        self.network.forget_silent(reading.boot);
-        Ok(())
+        self.network.look_around(reading.boot)
     }
 
     fn take_signals(&mut self) -> Result<bool> {

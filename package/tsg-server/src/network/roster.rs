@@ -47,6 +47,12 @@ impl Roster {
         }
     }
 
+    /// How many are let in.
+    pub(super) fn members(&self) -> u64 {
+        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        list.values().filter(|standing| **standing == Standing::Member).count() as u64
+    }
+
     pub(super) fn standing(&self, key: &PublicKey) -> Standing {
         let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
         list.get(key).copied().unwrap_or(Standing::Stranger)

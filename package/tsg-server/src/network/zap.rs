@@ -3,6 +3,7 @@
 //! It proves nothing itself, CURVE has done that; it says which keys are not welcome, and writes
 //! the key into every message of the connection as `User-Id`.
 
+use super::room::Room;
 use super::roster::{Roster, Standing};
 use anyhow::{Context as _, Result};
 use std::thread::{self, JoinHandle};
@@ -25,15 +26,20 @@ pub(super) struct Handler {
 
 impl Handler {
     /// Starts to answer; must come before any socket is bound.
-    pub(super) fn start(context: &zmq::Context, roster: Roster) -> Result<Self> {
+    pub(super) fn start(context: &zmq::Context, roster: Roster, room: Room) -> Result<Self> {
         let socket = context.socket(zmq::REP).context("cannot make the ZAP socket")?;
         socket.set_linger(0)?;
         socket.bind(ENDPOINT).context("cannot bind the ZAP socket")?;
         let thread = thread::Builder::new()
             .name("zap".to_owned())
-            .spawn(move || answer_all(&socket, &roster))
+            .spawn(move || answer_all(&socket, &roster, &room))
             .context("cannot start the ZAP thread")?;
         Ok(Self { context: context.clone(), thread })
+    }
+
+    /// It answers no more: then nobody can connect.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Ends it, once the other sockets are closed.
@@ -44,17 +50,17 @@ impl Handler {
     }
 }
 
-fn answer_all(socket: &zmq::Socket, roster: &Roster) {
+fn answer_all(socket: &zmq::Socket, roster: &Roster, room: &Room) {
     loop {
         let answered = socket.recv_multipart(0).and_then(|request| {
-            let reply = answer(&request, roster);
+            let reply = answer(&request, roster, room);
             socket.send_multipart(reply, 0)
         });
         match answered {
             Ok(()) | Err(zmq::Error::EINTR) => {}
             Err(zmq::Error::ETERM) => return,
             Err(error) => {
-                log::error!("the ZAP handler failed: {error}; nobody can connect any more");
+                log::error!("the ZAP handler failed: {error}");
                 return;
             }
         }
@@ -62,7 +68,10 @@ fn answer_all(socket: &zmq::Socket, roster: &Roster) {
 }
 
 /// Version, request id, domain, address, routing id, mechanism, key.
-fn answer(request: &[Vec<u8>], roster: &Roster) -> [Vec<u8>; 6] {
+///
+/// A key that is not welcome now may be later: 300, "try again". After a 400 libzmq would not connect
+/// again, and a gateway that is let in once more would not come until it is restarted.
+fn answer(request: &[Vec<u8>], roster: &Roster, room: &Room) -> [Vec<u8>; 6] {
     let id = request.get(1).cloned().unwrap_or_default();
     let reply = |code: &str, text: &str, user: String| {
         [b"1.0".to_vec(), id.clone(), code.into(), text.into(), user.into_bytes(), Vec::new()]
@@ -79,9 +88,13 @@ fn answer(request: &[Vec<u8>], roster: &Roster) -> [Vec<u8>; 6] {
     }
     let standing = roster.standing(&key);
     let welcome = match domain.as_slice() {
-        d if d == GATEWAYS.as_bytes() => standing != Standing::Revoked,
+        d if d == GATEWAYS.as_bytes() => match standing {
+            Standing::Member => true,
+            Standing::Stranger => room.take(),
+            Standing::Revoked => false,
+        },
         d if d == ANNOUNCEMENTS.as_bytes() => standing == Standing::Member,
-        _ => false,
+        _ => return refused("no such domain"),
     };
     log::debug!(
         "{} from {}: {standing:?}, {}",
@@ -91,7 +104,7 @@ fn answer(request: &[Vec<u8>], roster: &Roster) -> [Vec<u8>; 6] {
     );
     match welcome {
         true => reply("200", "OK", key.to_string()),
-        false => refused("this key is not welcome"),
+        false => reply("300", "this key is not welcome now", String::new()),
     }
 }
 
@@ -100,6 +113,10 @@ mod tests {
     use super::*;
     use tsg_control::server::{GatewayRecord, Record};
 
+    fn room() -> Room {
+        Room::open(1_000, 0)
+    }
+
     fn ask(roster: &Roster, domain: &str, mechanism: &str, key: &[u8]) -> (String, String) {
         let request: Vec<Vec<u8>> = [b"1.0", &b"7"[..], domain.as_bytes(), b"192.0.2.7", b""]
             .iter()
@@ -107,7 +124,7 @@ mod tests {
             .chain([mechanism.as_bytes(), key])
             .map(<[u8]>::to_vec)
             .collect();
-        let reply = answer(&request, roster);
+        let reply = answer(&request, roster, &room());
         assert_eq!(reply[0], b"1.0");
         assert_eq!(reply[1], b"7");
         let text = |at: usize| String::from_utf8(reply[at].clone()).unwrap();
@@ -128,7 +145,7 @@ mod tests {
             pinned: Vec::new(),
         };
         let id = gateway.key.to_string();
-        let no = ("400".to_owned(), String::new());
+        let no = ("300".to_owned(), String::new());
         let yes = ("200".to_owned(), id);
         let key = [1; 32];
         assert_eq!(ask(&roster, GATEWAYS, "CURVE", &key), yes);
@@ -153,6 +170,42 @@ mod tests {
         ] {
             assert_eq!(ask(&roster, domain, mechanism, key).0, "400");
         }
-        assert_eq!(answer(&[], &roster)[2], b"400");
+        assert_eq!(answer(&[], &roster, &room())[2], b"400");
+    }
+
+    #[test]
+    fn without_room_strangers_wait_and_members_do_not() {
+        let request: Vec<Vec<u8>> = [b"1.0", &b"7"[..], GATEWAYS.as_bytes(), b"192.0.2.7", b""]
+            .iter()
+            .copied()
+            .chain([&b"CURVE"[..], &[1; 32]])
+            .map(<[u8]>::to_vec)
+            .collect();
+        let (roster, room) = (Roster::default(), Room::default());
+        assert_eq!(answer(&request, &roster, &room)[2], b"300");
+        roster.note(&Record::Gateway(GatewayRecord {
+            key: PublicKey([1; 32]),
+            name: "a".to_owned(),
+            group: "g".to_owned(),
+            revoked: None,
+            approved: 0,
+            aes: false,
+            machines: Vec::new(),
+            pinned: Vec::new(),
+        }));
+        assert_eq!(answer(&request, &roster, &room)[2], b"200");
+    }
+
+    #[test]
+    fn its_end_is_noticed() {
+        let context = zmq::Context::new();
+        let handler = Handler::start(&context, Roster::default(), room()).unwrap();
+        assert!(!handler.has_ended());
+        context.clone().destroy().unwrap();
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while !handler.has_ended() {
+            assert!(std::time::Instant::now() < deadline);
+            thread::yield_now();
+        }
     }
 }

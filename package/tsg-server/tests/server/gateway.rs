@@ -10,13 +10,19 @@ use tsg_control::token::TokenSecret;
 
 /// A gateway.
 pub(super) struct TestGateway {
+    name: String,
+    pair: zmq::CurveKeyPair,
     pub(super) socket: zmq::Socket,
+    /// Says when there is a new connection.
+    monitor: zmq::Socket,
     pub(super) key: PublicKey,
     pub(super) machine: Gateway,
     pub(super) process: u64,
     started: Instant,
     /// Every TEK and sender number that it was ever given, by epoch.
     pub(super) given: BTreeMap<u64, ([u8; 32], Vec<u32>)>,
+    /// The server comes back from an old copy: numbers of epochs may come again with other TEKs.
+    pub(super) epochs_may_repeat: bool,
     /// What it was sent last, of every kind.
     pub(super) heard: Vec<ToGateway>,
 }
@@ -36,28 +42,50 @@ pub(super) fn dealer(
     socket
 }
 
+/// A socket that is connecting, and one that hears of its connections.
+fn connect(daemon: &Daemon, pair: &zmq::CurveKeyPair) -> (zmq::Socket, zmq::Socket) {
+    let context = zmq::Context::new();
+    let socket = dealer(&context, daemon, pair);
+    let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32;
+    socket.monitor("inproc://connections", events).unwrap();
+    let monitor = context.socket(zmq::PAIR).unwrap();
+    monitor.connect("inproc://connections").unwrap();
+    socket.connect(&daemon.endpoint).unwrap();
+    (socket, monitor)
+}
+
 impl TestGateway {
     pub(super) fn connect(daemon: &Daemon, name: &str, token: Option<TokenSecret>) -> Self {
         let pair = zmq::CurveKeyPair::new().unwrap();
-        let socket = dealer(&zmq::Context::new(), daemon, &pair);
-        socket.connect(&daemon.endpoint).unwrap();
-        let identity = Identity {
-            name: name.to_owned(),
-            version: "test".to_owned(),
-            aes: false,
-            senders: 2,
-            token,
-        };
+        let (socket, monitor) = connect(daemon, &pair);
         let process = u64::from_be_bytes(pair.public_key[..8].try_into().unwrap());
         Self {
+            name: name.to_owned(),
             socket,
+            monitor,
             key: PublicKey(pair.public_key),
-            machine: Gateway::new(identity, process, 0),
+            pair,
+            machine: Gateway::new(identity(name, token), process, 0),
             process,
             started: Instant::now(),
             given: BTreeMap::new(),
+            epochs_may_repeat: false,
             heard: Vec::new(),
         }
+    }
+
+    /// The same box with a new process, which holds nothing.
+    pub(super) fn restart(&mut self, daemon: &Daemon, token: Option<TokenSecret>) {
+        (self.socket, self.monitor) = connect(daemon, &self.pair);
+        self.process += 1;
+        self.machine = Gateway::new(identity(&self.name, token), self.process, self.now());
+    }
+
+    /// One more connection with its key.
+    pub(super) fn again(&self, daemon: &Daemon) -> zmq::Socket {
+        let socket = dealer(&zmq::Context::new(), daemon, &self.pair);
+        socket.connect(&daemon.endpoint).unwrap();
+        socket
     }
 
     pub(super) fn fingerprint(&self) -> String {
@@ -78,7 +106,7 @@ impl TestGateway {
         beat
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         self.started.elapsed().as_millis().try_into().unwrap()
     }
 
@@ -120,14 +148,25 @@ impl TestGateway {
 
     /// One round of sending and receiving, at most a twentieth of a second long.
     pub(super) fn turn(&mut self) {
+        turn_all(std::slice::from_mut(self));
+    }
+
+    /// Sends what is due; gives how long nothing will be, in milliseconds.
+    fn send_due(&mut self) -> u64 {
         let now = self.now();
         self.machine.handle_timeout(now);
         while self.machine.poll_event().is_some() {}
         while let Some(message) = self.machine.poll_transmit() {
-            self.say(&message);
+            // Without a connection it is lost, as a gateway's are.
+            let _ = self.socket.send(encode(&message).as_slice(), zmq::DONTWAIT);
         }
-        let due = self.machine.poll_timeout().unwrap_or(u64::MAX).saturating_sub(now);
-        self.socket.poll(zmq::POLLIN, due.min(50).try_into().unwrap()).unwrap();
+        self.machine.poll_timeout().unwrap_or(u64::MAX).saturating_sub(now)
+    }
+
+    fn receive_all(&mut self) {
+        while self.monitor.recv_multipart(zmq::DONTWAIT).is_ok() {
+            self.reconnected();
+        }
         while let Ok(frames) = self.socket.recv_multipart(zmq::DONTWAIT) {
             let [frame] = frames.as_slice() else { panic!("{} frames", frames.len()) };
             let message = decode::<ToGateway>(frame, MAX_FRAME).unwrap();
@@ -148,10 +187,27 @@ impl TestGateway {
             let Some(keys) = &epoch.keys else { continue };
             let tek = *keys.tek.0.expose();
             let (known, senders) = self.given.entry(epoch.id).or_insert((tek, Vec::new()));
+            if self.epochs_may_repeat {
+                *known = tek;
+            }
             assert_eq!(*known, tek, "epoch {} came twice", epoch.id);
             senders.clone_from(&keys.senders);
         }
     }
+}
+
+/// One round of sending and receiving for all of them, at most a twentieth of a second long.
+pub(super) fn turn_all(gateways: &mut [TestGateway]) {
+    let due = gateways.iter_mut().map(TestGateway::send_due).min().unwrap_or(0);
+    let sockets = gateways.iter().flat_map(|gateway| [&gateway.socket, &gateway.monitor]);
+    let mut items: Vec<_> = sockets.map(|socket| socket.as_poll_item(zmq::POLLIN)).collect();
+    zmq::poll(&mut items, due.min(50).try_into().unwrap()).unwrap();
+    gateways.iter_mut().for_each(TestGateway::receive_all);
+}
+
+fn identity(name: &str, token: Option<TokenSecret>) -> Identity {
+    let (name, version) = (name.to_owned(), "test".to_owned());
+    Identity { name, version, aes: false, senders: 2, token }
 }
 
 /// A group with these gateways in it, all of them sealing.

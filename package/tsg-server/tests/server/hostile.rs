@@ -1,11 +1,13 @@
 //! Frames that no gateway sends, from peers with keys and without.
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, PROGRAM, Place};
 use super::gateway::{TestGateway, dealer, members};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use tsg_control::message::{Heartbeat, ToGateway, ToServer, encode};
+use std::process::Command;
+use tsg_control::gateway::Standing;
+use tsg_control::message::{Heartbeat, Register, ToGateway, ToServer, encode};
 
 /// The member is answered, whatever the others do.
 fn still_answers(gateway: &mut TestGateway, request: u64) {
@@ -71,6 +73,73 @@ fn floods_are_limited_by_key() {
     pump.until("the flood is seen", |_| {
         dropped(&daemon.ask(&["status"]), "too many messages") > 1_000
     });
+}
+
+#[test]
+fn one_stranger_does_not_silence_the_others() {
+    let daemon = Daemon::start();
+    daemon.ask(&["group", "add", "plant"]);
+    let context = zmq::Context::new();
+    let flood = dealer(&context, &daemon, &zmq::CurveKeyPair::new().unwrap());
+    flood.connect(&daemon.endpoint).unwrap();
+    let message = encode(&ToServer::Heartbeat(Heartbeat { request: 9, ..Heartbeat::default() }));
+    let mut waiting = TestGateway::connect(&daemon, "pump", None);
+    waiting.until("pending", |g| {
+        while flood.send(message.as_slice(), zmq::DONTWAIT).is_ok() {}
+        *g.machine.standing() == Standing::Pending && g.heard.len() > 2
+    });
+    let status = daemon.ask(&["status"]);
+    assert!(dropped(&status, "too many messages") > 2_000, "{status}");
+    assert_eq!(dropped(&status, "too many strangers"), 0, "{status}");
+}
+
+#[test]
+fn one_member_has_few_connections() {
+    let daemon = Daemon::start();
+    let mut gateways = members(&daemon, "plant", &["pump", "hostile"]);
+    let mut hostile = gateways.pop().unwrap();
+    let mut pump = gateways.pop().unwrap();
+    let register = json!({"request": 7, "process": 7, "senders": 1});
+    let register = ToServer::Register(serde_json::from_value::<Register>(register).unwrap());
+    // Each with a context of its own, so that they are connections of their own.
+    let greedy: Vec<_> = (0..20).map(|_| hostile.again(&daemon)).collect();
+    pump.until("too many connections", |_| {
+        for socket in &greedy {
+            let _ = socket.send(encode(&register).as_slice(), zmq::DONTWAIT);
+        }
+        let status = daemon.ask(&["status"]);
+        dropped(&status, "too many connections") > 17
+            && dropped(&status, "too many registrations") > 0
+    });
+    let answered = greedy.iter().filter(|socket| socket.poll(zmq::POLLIN, 0).unwrap() > 0);
+    assert!(answered.count() <= 3);
+    still_answers(&mut pump, 1 << 40);
+    // When those are gone, another one is answered.
+    drop(greedy);
+    hostile.restart(&daemon, None);
+    hostile.until_member();
+}
+
+#[test]
+fn strangers_leave_room_for_members() {
+    let place = Place::new();
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 320; exec \"$0\" \"$@\"", PROGRAM]);
+    let mut daemon = Daemon::start_by(place, command);
+    let mut pump = members(&daemon, "plant", &["pump"]).pop().unwrap();
+    // They connect, and say nothing.
+    let context = zmq::Context::new();
+    let mut strangers = Vec::new();
+    for _ in 0..400 {
+        let socket = dealer(&context, &daemon, &zmq::CurveKeyPair::new().unwrap());
+        socket.set_reconnect_ivl(1_000).unwrap();
+        socket.connect(&daemon.endpoint).unwrap();
+        strangers.push(socket);
+    }
+    daemon.wait_log("raise the limit");
+    pump.restart(&daemon, None);
+    pump.until_member();
+    assert_eq!(daemon.ask(&["status"])["online"], 1);
 }
 
 #[test]
