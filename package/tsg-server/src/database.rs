@@ -9,7 +9,8 @@ mod tables;
 
 pub use audit::{AuditEntry, AuditRow, PolicyRow};
 
-use anyhow::{Context, Result};
+use crate::files;
+use anyhow::{Context, Result, ensure};
 use rusqlite::Connection;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -50,8 +51,17 @@ impl Database {
     /// Names the file: it cannot be opened, is damaged, or was written by a newer server.
     pub fn open(folder: &Path) -> Result<Self> {
         let path = folder.join(FILE);
+        for file in [FILE, "tsg.db-wal", "tsg.db-shm"] {
+            files::check_writers(&folder.join(file))?;
+        }
         let mut connection = Connection::open(&path)
             .with_context(|| format!("cannot open the database {}", path.display()))?;
+        ensure!(
+            !connection.is_readonly(rusqlite::MAIN_DB)?,
+            "cannot write the database {}: it, or its file system, is read-only; make it writable \
+             (look at `ls -l`, `lsattr` and `mount`)",
+            path.display()
+        );
         schema::prepare(&mut connection)
             .with_context(|| format!("cannot use the database {}", path.display()))?;
         let versions = audit::newest_versions(&connection)

@@ -65,6 +65,27 @@ pub fn prepare(path: &Path, mode: u32) -> Result<()> {
     Ok(())
 }
 
+/// Checks that nobody else can write to a file, if it is there.
+///
+/// # Errors
+/// Names the file and what to do.
+pub fn check_writers(path: &Path) -> Result<()> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error).context(format!("cannot look at {}", path.display())),
+    };
+    ensure!(meta.is_file(), "{} is not a file: move it away", path.display());
+    check_owner(path, meta.uid())?;
+    ensure!(
+        meta.mode() & 0o022 == 0,
+        "others can write to {0} (mode {1:04o}): if nobody did, run `chmod 600 {0}`",
+        path.display(),
+        meta.mode() & 0o7777
+    );
+    Ok(())
+}
+
 /// Writes a new file of mode 0600: on disk as a whole, or not at all. One that is there stays.
 ///
 /// # Errors

@@ -42,10 +42,24 @@ fn check(connection: &Connection, version: usize) -> Result<()> {
         let application: i32 =
             connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         ensure!(application == APPLICATION, "it is no database of tsg-server: move it away");
+        check_tables(connection)?;
     } else {
         let tables: i64 =
             connection.query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))?;
         ensure!(tables == 0, "it is no database of tsg-server: move it away");
+    }
+    Ok(())
+}
+
+/// What was there in every schema is there.
+fn check_tables(connection: &Connection) -> Result<()> {
+    for table in ["groups", "gateways", "tokens", "policy_history", "audit"] {
+        let found: i64 = connection.query_row(
+            "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = ?1",
+            [table],
+            |row| row.get(0),
+        )?;
+        ensure!(found == 1, "its table {table} is missing: restore it from a backup");
     }
     Ok(())
 }

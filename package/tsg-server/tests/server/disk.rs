@@ -1,9 +1,10 @@
 //! The disk is full, the database damaged, or of another version.
 
-use super::daemon::{Daemon, PROGRAM};
+use super::daemon::{Daemon, PROGRAM, Place};
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 #[test]
@@ -38,45 +39,122 @@ fn a_full_disk_is_said_and_nothing_is_half_done() {
     println!("{} groups fitted", done.len());
 }
 
-#[test]
-fn a_database_that_cannot_be_used_is_named_and_left_alone() {
+/// A data folder with a group in it, whose server has ended.
+fn place_with_group() -> Place {
     let daemon = Daemon::start();
     daemon.ask(&["group", "add", "plant"]);
-    let place = daemon.stop();
+    daemon.stop()
+}
+
+/// The server does not start, says all of this, and leaves the file alone.
+fn refuses(place: &Place, said: &[&str]) {
+    let file = place.data().join("tsg.db");
+    let before = fs::read(&file).unwrap();
+    let complaint = place.complaint();
+    for text in said.iter().chain(&["tsg.db"]) {
+        assert!(complaint.contains(text), "{text:?} is not in {complaint}");
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+fn change(place: &Place, sql: &str) {
+    Connection::open(place.data().join("tsg.db")).unwrap().execute_batch(sql).unwrap();
+}
+
+#[test]
+fn a_damaged_database_is_named_and_left_alone() {
+    let place = place_with_group();
     let file = place.data().join("tsg.db");
     let good = fs::read(&file).unwrap();
-
     let mut damaged = good.clone();
     for byte in damaged.iter_mut().skip(4096 + 8).step_by(7) {
         *byte ^= 0x55;
     }
-    fs::write(&file, &damaged).unwrap();
-    let complaint = place.complaint();
-    assert!(complaint.contains("tsg.db") && complaint.contains("damaged"), "{complaint}");
-
-    fs::write(&file, "no database at all, but long enough to have a header".repeat(100)).unwrap();
-    let complaint = place.complaint();
-    assert!(complaint.contains("tsg.db") && complaint.contains("damaged"), "{complaint}");
-
-    fs::write(&file, &good).unwrap();
-    Connection::open(&file).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
-    let complaint = place.complaint();
-    assert!(complaint.contains("newer tsg-server (schema 99"), "{complaint}");
-
-    fs::remove_file(&file).unwrap();
-    Connection::open(&file).unwrap().execute_batch("CREATE TABLE other (x)").unwrap();
-    let complaint = place.complaint();
-    assert!(complaint.contains("no database of tsg-server"), "{complaint}");
-
-    fs::write(&file, &good).unwrap();
-    Connection::open(&file).unwrap().execute_batch("UPDATE groups SET settings = '{'").unwrap();
-    let complaint = place.complaint();
-    assert!(complaint.contains("table groups, row \"plant\""), "{complaint}");
-    assert!(complaint.contains("column settings"), "{complaint}");
-
+    let other = "no database at all, but long enough to have a header".repeat(100);
+    for bad in [damaged.as_slice(), &good[..good.len() / 2], other.as_bytes()] {
+        fs::write(&file, bad).unwrap();
+        refuses(&place, &["damaged", "restore it from a backup"]);
+    }
     fs::write(&file, &good).unwrap();
     let daemon = Daemon::start_in(place);
     assert_eq!(daemon.ask(&["group", "list"])[0]["name"], "plant");
+}
+
+#[test]
+fn a_newer_schema_is_left_alone() {
+    let place = place_with_group();
+    change(&place, "PRAGMA user_version = 99");
+    refuses(&place, &["newer tsg-server (schema 99", "install that version again"]);
+}
+
+#[test]
+fn another_programs_database_is_left_alone() {
+    let place = place_with_group();
+    fs::remove_file(place.data().join("tsg.db")).unwrap();
+    change(&place, "CREATE TABLE other (x)");
+    refuses(&place, &["no database of tsg-server", "move it away"]);
+}
+
+#[test]
+fn a_missing_table_is_named() {
+    for table in ["groups", "gateways", "tokens", "policy_history", "audit"] {
+        let place = place_with_group();
+        change(&place, &format!("PRAGMA foreign_keys = off; DROP TABLE {table}"));
+        refuses(&place, &[&format!("table {table} is missing"), "restore it from a backup"]);
+    }
+}
+
+#[test]
+fn a_row_that_makes_no_sense_is_named() {
+    let place = place_with_group();
+    change(&place, "UPDATE groups SET settings = '{'");
+    refuses(&place, &["table groups, row \"plant\"", "column settings"]);
+}
+
+#[test]
+fn wrong_file_modes_are_named() {
+    let place = place_with_group();
+    let mode = |file: &str, mode| {
+        let path = place.data().join(file);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode("tsg.db", 0o666);
+    refuses(&place, &["others can write", "0666", "chmod 600"]);
+    mode("tsg.db", 0o600);
+    mode("server.key", 0o644);
+    assert!(place.complaint().contains("server.key (mode 0644)"));
+    mode("server.key", 0o600);
+    mode("", 0o770);
+    let complaint = place.complaint();
+    assert!(complaint.contains("chmod go-w") && complaint.contains("/data"), "{complaint}");
+    mode("", 0o700);
+    drop(Daemon::start_in(place));
+}
+
+/// Runs the server with other mounts than the rest of the machine; `$DATA` is its data folder.
+fn with_mounts(place: &Place, script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    let script = format!("{script}; exec \"$0\" \"$@\"");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-ec", &script, PROGRAM]);
+    command.env("DATA", place.data());
+    command
+}
+
+#[test]
+fn a_read_only_file_is_named() {
+    for (read_only, named) in [("$DATA/tsg.db", "tsg.db"), ("$DATA", "/data/lock")] {
+        let place = place_with_group();
+        let script = format!(
+            "mount --bind \"{read_only}\" \"{read_only}\" && \
+             mount -o remount,ro,bind \"{read_only}\""
+        );
+        let output = with_mounts(&place, &script).args(place.arguments()).output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{complaint}");
+        let read = complaint.to_lowercase();
+        assert!(complaint.contains(named) && read.contains("read-only"), "{complaint}");
+        drop(Daemon::start_in(place));
+    }
 }
 
 #[test]
