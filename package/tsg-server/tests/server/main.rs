@@ -10,6 +10,7 @@
 )]
 
 mod announcements;
+mod backups;
 mod crashes;
 mod daemon;
 mod disk;
