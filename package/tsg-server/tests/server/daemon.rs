@@ -98,19 +98,19 @@ impl Daemon {
         Self::start_by(place, command)
     }
 
+    /// A start that SIGKILL ends after so long, or as soon as it listens.
+    pub(super) fn cut_short(place: &Place, after: Duration) {
+        let (mut child, lines) = spawn(place, Command::new(PROGRAM));
+        let deadline = Instant::now() + after;
+        let left = || deadline.saturating_duration_since(Instant::now());
+        while lines.recv_timeout(left()).is_ok_and(|line| !line.contains("listens on")) {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
     /// Started by another program, such as a shell that sets limits.
-    pub(super) fn start_by(mut place: Place, mut command: Command) -> Self {
-        let mut child = command
-            .args(place.arguments())
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let (sender, lines) = channel();
-        thread::spawn(move || {
-            stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
-        });
+    pub(super) fn start_by(mut place: Place, command: Command) -> Self {
+        let (child, lines) = spawn(&place, command);
         let mut log = Vec::new();
         let first = wait_for_line(&lines, &mut log, "listens on tcp://");
         let word = |before: &str, after: char| {
@@ -217,6 +217,22 @@ impl Drop for Daemon {
 pub(super) fn signal(daemon: &Daemon, name: &str) {
     let status = Command::new("kill").args(["-s", name, &daemon.pid().to_string()]).status();
     assert!(status.unwrap().success());
+}
+
+/// Starts it, and gives what it writes to stderr.
+fn spawn(place: &Place, mut command: Command) -> (Child, Receiver<String>) {
+    let mut child = command
+        .args(place.arguments())
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        stderr.lines().map_while(Result::ok).all(|line| sender.send(line).is_ok())
+    });
+    (child, lines)
 }
 
 fn wait_for_line(lines: &Receiver<String>, log: &mut Vec<String>, text: &str) -> String {
