@@ -1,11 +1,12 @@
 //! The main thread: it alone owns the state machine and the database.
 //!
 //! One turn: wait; take a bounded number of messages, orders and signals; make every change
-//! durable in one transaction; only then send, publish and answer. When the disk does not take a
-//! change, the process ends: what it holds in memory is ahead of the disk, and nobody was told
-//! of it, so the next start goes on from what is true (docs/decisions/0003).
+//! durable in one transaction; only then send, publish and answer. When the disk is full, the
+//! change waits and nobody is told of it (docs/decisions/0008). When the disk is broken, the process
+//! ends: what it holds in memory is ahead of the disk, and the next start goes on from what is true.
 
 mod signals;
+mod store;
 mod turn;
 
 use crate::admin::Admin;
@@ -51,6 +52,8 @@ struct Daemon {
     next_look: u64,
     outcomes: Outcomes,
     batch: Batch,
+    /// The disk is full: it is tried again at this time.
+    full_until: Option<u64>,
     answers: Vec<turn::Pending>,
     talk: turn::Talk,
 }
@@ -106,6 +109,7 @@ pub fn run(options: &Options) -> Result<()> {
         next_look: 0,
         outcomes: Outcomes::default(),
         batch: Batch::default(),
+        full_until: None,
         answers: Vec::new(),
         talk: turn::Talk::default(),
     };

@@ -11,7 +11,8 @@ pub use audit::{AuditEntry, AuditRow, PolicyRow};
 
 use crate::files;
 use anyhow::{Context, Result, ensure};
-use rusqlite::Connection;
+use nix::sys::statvfs::statvfs;
+use rusqlite::{Connection, ErrorCode};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tsg_control::server::{Record, Stored};
@@ -38,10 +39,21 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// How many changes there are.
+    pub const fn len(&self) -> usize {
+        self.changes.len()
+    }
+
     /// There is nothing to write.
     pub const fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.audit.is_empty()
     }
+}
+
+/// Was nothing stored because the disk is full?
+pub fn is_full(error: &anyhow::Error) -> bool {
+    let full = |cause: &rusqlite::Error| cause.sqlite_error_code() == Some(ErrorCode::DiskFull);
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(full)
 }
 
 impl Database {
@@ -81,8 +93,8 @@ impl Database {
     /// Makes a batch durable, all of it or nothing. `now` is the server's time in milliseconds.
     ///
     /// # Errors
-    /// The disk is full or broken. What the state machine holds then is ahead of the disk: it
-    /// must not be used any more.
+    /// The disk is full ([`is_full`]): nothing was stored, and the same can be tried again. Or it is
+    /// broken: then it is not known what was stored.
     pub fn store(&mut self, batch: &Batch, now: u64) -> Result<()> {
         if batch.is_empty() {
             return Ok(());
@@ -93,16 +105,29 @@ impl Database {
     }
 
     fn write(&mut self, batch: &Batch, now: u64) -> Result<()> {
+        let mut versions = self.versions.clone();
         let transaction = self.connection.transaction()?;
         for (record, who) in &batch.changes {
             tables::apply(&transaction, record)?;
-            audit::keep_policy(&transaction, &mut self.versions, record, who, now)?;
+            audit::keep_policy(&transaction, &mut versions, record, who, now)?;
         }
         for entry in &batch.audit {
             audit::append(&transaction, entry, now)?;
         }
         transaction.commit()?;
+        self.versions = versions;
         Ok(())
+    }
+
+    /// Bytes that are left on its disk.
+    #[allow(clippy::unnecessary_cast, reason = "libc counts in 32 bits on small machines")]
+    pub fn free(&self) -> u64 {
+        let folder = self.path.parent().unwrap_or(&self.path);
+        // What cannot be told is no reason to refuse.
+        statvfs(folder).map_or(u64::MAX, |disk| {
+            let (blocks, size) = (disk.blocks_available() as u64, disk.fragment_size() as u64);
+            blocks.saturating_mul(size)
+        })
     }
 
     /// The accepted policies of a group, newest first, at most `most`.

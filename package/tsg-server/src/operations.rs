@@ -14,7 +14,7 @@ mod status;
 mod view;
 
 pub use answer::{Answer, Done, Refusal, RefusalKind};
-pub use audited::entry;
+pub use audited::{changes, entry};
 pub use naming::GatewayName;
 pub use outcomes::{Outcome, Outcomes};
 pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};

@@ -1,4 +1,4 @@
-//! One turn of the main thread: take in, make durable, tell.
+//! One turn of the main thread: take in, then [`super::store`].
 
 use super::signals::Asked;
 use super::{Daemon, LOOK_AT_CLOCK};
@@ -6,7 +6,7 @@ use crate::admin::Order;
 use crate::clock::Reading;
 use crate::database::AuditEntry;
 use crate::network::Received;
-use crate::operations::{self, Answer, Desk, Operator, Refusal, RefusalKind, Running};
+use crate::operations::{self, Answer, Desk, Operator, Refusal, Running};
 use anyhow::Result;
 use std::sync::mpsc::SyncSender;
 use tsg_control::message::ToServer;
@@ -23,8 +23,10 @@ const MOST_LINES: u32 = 50;
 
 /// An answer that waits until it is true.
 pub(super) struct Pending {
-    outcome: Result<Answer, Refusal>,
-    reply: SyncSender<Result<Answer, Refusal>>,
+    pub(super) outcome: Result<Answer, Refusal>,
+    pub(super) reply: SyncSender<Result<Answer, Refusal>>,
+    /// The order changed something.
+    pub(super) changes: bool,
 }
 
 /// How much was logged in this second: a peer cannot fill the disk with lines, and what is only good
@@ -119,6 +121,10 @@ impl Daemon {
                     // Not before it was received: the answer tells a gateway what time it was
                     // after it had asked.
                     let now = self.now()?;
+                    if self.full_until.is_some() && !matches!(message, ToServer::Heartbeat(_)) {
+                        // It would have to be stored, or answered with what is not.
+                        continue;
+                    }
                     // Only who was asked to do something has done it.
                     let unasked = matches!(&message, ToServer::Done(done)
                         if !self.outcomes.note(from, done));
@@ -146,6 +152,12 @@ impl Daemon {
 
     fn carry_out(&mut self, order: Order, now: u64) {
         let Order { operation, operator, reply } = order;
+        let changes = operations::changes(&operation);
+        if let Some(refusal) = self.no_room().filter(|_| changes) {
+            log::warn!("{}: {refusal}", operator.0);
+            self.answers.push(Pending { outcome: Err(refusal), reply, changes: false });
+            return;
+        }
         let uptime = Reading::now().map_or(0, |at| at.boot.saturating_sub(self.started.boot));
         let mut desk = Desk {
             server: &mut self.server,
@@ -168,11 +180,11 @@ impl Daemon {
             self.batch.audit.push(entry);
         }
         self.note_changes(&operator.0);
-        self.answers.push(Pending { outcome, reply });
+        self.answers.push(Pending { outcome, reply, changes });
     }
 
     /// What the state machine wants to be durable, with who caused it.
-    fn note_changes(&mut self, who: &str) {
+    pub(super) fn note_changes(&mut self, who: &str) {
         while let Some(record) = self.server.poll_record() {
             if let Record::Token(token) = &record
                 && let Some(key) = token.used_by
@@ -184,40 +196,11 @@ impl Daemon {
                     outcome: "done".to_owned(),
                 });
             }
-            self.batch.changes.push((record, who.to_owned()));
+            self.keep(record, who);
         }
     }
 
-    /// Makes everything durable, and only then tells anybody.
-    pub(super) fn settle(&mut self, now: u64) -> Result<()> {
-        self.note_changes("server");
-        self.log_events(now);
-        let batch = std::mem::take(&mut self.batch);
-        if let Err(error) = self.database.store(&batch, now) {
-            let text = format!("{error:#}; nothing was changed, and the key server ends");
-            for pending in self.answers.drain(..) {
-                let refusal = Refusal::new(RefusalKind::Unavailable, text.clone());
-                let _ = pending.reply.try_send(Err(refusal));
-            }
-            return Err(error);
-        }
-        for (record, _) in &batch.changes {
-            self.roster.note(record);
-        }
-        while let Some((to, message)) = self.server.poll_transmit() {
-            self.network.send(to, &message);
-        }
-        while let Some(announcement) = self.server.poll_announcement() {
-            self.network.announce(&announcement);
-        }
-        for pending in self.answers.drain(..) {
-            // Who does not wait any more does not want to know.
-            let _ = pending.reply.try_send(pending.outcome);
-        }
-        Ok(())
-    }
-
-    fn log_events(&mut self, now: u64) {
+    pub(super) fn log_events(&mut self, now: u64) {
         let unsaid = self.talk.begin(now / 1000);
         if unsaid > 0 {
             log::warn!("{unsaid} lines were too many for the log");

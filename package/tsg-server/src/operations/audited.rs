@@ -31,6 +31,11 @@ pub fn entry(
     })
 }
 
+/// Does an operation change something, or leave a line in the audit trail?
+pub fn changes(operation: &Operation) -> bool {
+    described(operation).is_some()
+}
+
 fn described(operation: &Operation) -> Option<(&'static str, String)> {
     use Operation as Op;
     Some(match operation {

@@ -1,11 +1,13 @@
 //! The disk is full, the database damaged, or of another version.
 
-use super::daemon::{Daemon, PROGRAM, Place};
+use super::daemon::{Daemon, PROGRAM, Place, signal};
+use super::gateway::members;
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
+use tsg_control::message::{Heartbeat, ToGateway, ToServer};
 
 #[test]
 fn a_full_disk_is_said_and_nothing_is_half_done() {
@@ -37,6 +39,57 @@ fn a_full_disk_is_said_and_nothing_is_half_done() {
     }
     assert!(!groups.contains(&format!("\"group-{}\"", done.len())), "half done");
     println!("{} groups fitted", done.len());
+}
+
+/// Runs a shell where the server has its mounts.
+fn beside(daemon: &Daemon, script: &str) {
+    let target = daemon.pid().to_string();
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &target, "--user", "--mount", "--preserve-credentials"]);
+    let status = command.args(["sh", "-c", script]).env("DATA", daemon.place.data()).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn on_a_full_disk_the_running_state_stays() {
+    let place = Place::new();
+    fs::create_dir(place.data()).unwrap();
+    let mount = "mount -t tmpfs -o size=20m,mode=0700 tmpfs \"$DATA\"";
+    let command = with_mounts(&place, mount);
+    let mut daemon = Daemon::start_by(place, command);
+    let mut pump = members(&daemon, "plant", &["pump"]).pop().unwrap();
+    let first = pump.until_sealing(1);
+
+    // Little is left: for what the server stores by itself, not for orders.
+    beside(&daemon, "head -c 8M /dev/zero > \"$DATA/filler\"");
+    let complaint = daemon.refused(&["group", "add", "second"]);
+    assert!(complaint.contains("tsg.db") && complaint.contains("KiB left"), "{complaint}");
+    assert!(complaint.contains("nothing was changed"), "{complaint}");
+    signal(&daemon, "USR1");
+    let second = pump.until_sealing(first + 1);
+
+    // Nothing is left.
+    beside(&daemon, "cat /dev/zero > \"$DATA/filler\" 2> /dev/null || true");
+    signal(&daemon, "USR1");
+    let line = daemon.wait_log("disk full");
+    assert!(line.contains("error") && line.contains("delete something"), "{line}");
+    for request in [1 << 40, 2 << 40] {
+        pump.say(&ToServer::Heartbeat(Heartbeat { request, ..pump.heartbeat() }));
+        pump.until("a pulse", |g| {
+            g.heard.iter().any(|m| matches!(m, ToGateway::Pulse(p) if p.request == request))
+        });
+    }
+    assert_eq!(pump.sealing(), second);
+    assert_eq!(daemon.ask(&["group", "list"]).as_array().unwrap().len(), 1);
+    assert!(daemon.refused(&["rekey", "plant"]).contains("nothing was changed"));
+
+    beside(&daemon, "rm \"$DATA/filler\"");
+    daemon.wait_log("there is room on the disk again");
+    pump.reconnected();
+    pump.until_sealing(second + 1);
+    daemon.ask(&["group", "add", "second"]);
+    let trail = daemon.ask(&["audit"]).to_string();
+    assert_eq!(trail.matches("signal from uid").count(), 2, "{trail}");
 }
 
 /// A data folder with a group in it, whose server has ended.

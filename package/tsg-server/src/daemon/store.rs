@@ -1,0 +1,134 @@
+//! The end of a turn: make everything durable, and only then tell anybody.
+//!
+//! While the disk is full, what could not be stored waits here, and nobody is told of it; gateways
+//! are still told the time, and operators what is wrong (docs/decisions/0008).
+
+use super::Daemon;
+use super::turn::Pending;
+use crate::database::{self, Batch};
+use crate::operations::{Refusal, RefusalKind};
+use anyhow::Result;
+use tsg_control::message::ToGateway;
+use tsg_control::server::Record;
+
+/// Orders are refused when less than this is left on the disk, in bytes: what is left is for what the
+/// server has to store by itself.
+const RESERVE: u64 = 16 << 20;
+
+/// While the disk is full, it is tried again after this many milliseconds.
+const TRY_AGAIN: u64 = 1_000;
+
+impl Daemon {
+    /// Makes everything durable, and only then tells anybody.
+    pub(super) fn settle(&mut self, now: u64) -> Result<()> {
+        self.note_changes("server");
+        self.log_events(now);
+        let stored = match self.full_until {
+            Some(again) if now < again => false,
+            Some(_) | None => self.store(now)?,
+        };
+        if stored {
+            self.tell();
+        } else {
+            self.tell_that_it_waits();
+        }
+        Ok(())
+    }
+
+    /// Gives whether everything is durable.
+    fn store(&mut self, now: u64) -> Result<bool> {
+        let Err(error) = self.database.store(&self.batch, now) else {
+            if self.full_until.take().is_some() {
+                log::warn!("there is room on the disk again: {} changes stored", self.batch.len());
+            }
+            for (record, _) in &std::mem::take(&mut self.batch).changes {
+                self.roster.note(record);
+            }
+            return Ok(true);
+        };
+        if database::is_full(&error) {
+            if self.full_until.replace(now + TRY_AGAIN).is_none() {
+                log::error!(
+                    "{error:#}; nothing new comes into force until there is room: delete \
+                     something on that disk, or enlarge it"
+                );
+            }
+            return Ok(false);
+        }
+        let text = format!("{error:#}; whether it was stored is not known; the key server ends");
+        for pending in self.answers.drain(..) {
+            let refusal = Refusal::new(RefusalKind::Unavailable, text.clone());
+            let _ = pending.reply.try_send(Err(refusal));
+        }
+        Err(error)
+    }
+
+    fn tell(&mut self) {
+        while let Some((to, message)) = self.server.poll_transmit() {
+            self.network.send(to, &message);
+        }
+        while let Some(announcement) = self.server.poll_announcement() {
+            self.network.announce(&announcement);
+        }
+        for pending in self.answers.drain(..) {
+            // Who does not wait any more does not want to know.
+            let _ = pending.reply.try_send(pending.outcome);
+        }
+    }
+
+    /// Only what is true whether or not the disk has it. Gateways say with their next sign of
+    /// life what they lack.
+    fn tell_that_it_waits(&mut self) {
+        while let Some((to, message)) = self.server.poll_transmit() {
+            if matches!(message, ToGateway::Pulse(_)) {
+                self.network.send(to, &message);
+            }
+        }
+        while self.server.poll_announcement().is_some() {}
+        for Pending { outcome, reply, changes } in self.answers.drain(..) {
+            let waits = || {
+                let text = "the disk is full: the order is kept in memory, and comes into force \
+                            when there is room, if the key server runs until then";
+                Refusal::new(RefusalKind::Unavailable, text)
+            };
+            let _ = reply.try_send(if changes { Err(waits()) } else { outcome });
+        }
+    }
+
+    /// Why no order can be taken now.
+    pub(super) fn no_room(&self) -> Option<Refusal> {
+        let free = self.database.free();
+        if free >= RESERVE && self.full_until.is_none() {
+            return None;
+        }
+        let text = format!(
+            "the disk of {} has {} KiB left, {} MiB are needed: nothing was changed; delete \
+             something on that disk, or enlarge it",
+            self.database.path().display(),
+            free >> 10,
+            RESERVE >> 20
+        );
+        Some(Refusal::new(RefusalKind::Unavailable, text))
+    }
+
+    /// A change is to be durable. While the disk is full, only the newest of a group is kept.
+    pub(super) fn keep(&mut self, record: Record, who: &str) {
+        if self.full_until.is_some()
+            && let Record::Group(new) = &record
+            && let Some(waiting) = waiting_group(&mut self.batch, &new.name)
+        {
+            *waiting = record;
+            return;
+        }
+        self.batch.changes.push((record, who.to_owned()));
+    }
+}
+
+/// The record of this group that waits, unless groups were removed meanwhile.
+fn waiting_group<'a>(batch: &'a mut Batch, name: &str) -> Option<&'a mut Record> {
+    if batch.changes.iter().any(|(record, _)| matches!(record, Record::GroupGone(_))) {
+        return None;
+    }
+    let mut records = batch.changes.iter_mut().map(|(record, _)| record);
+    records.find(|record| matches!(record, Record::Group(group) if group.name == name))
+}
