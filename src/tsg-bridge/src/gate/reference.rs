@@ -78,9 +78,7 @@ pub(crate) fn sealed(plan: &Plan, outline: &Outline) -> bool {
     let Some(upper) = outline.upper else { return false };
     plan.carriages.iter().any(|carriage| match *carriage {
         Carriage::Protocol(number) => upper.proto == number,
-        Carriage::Udp(port) => {
-            upper.proto == 17 && upper.ports.is_some_and(|(_, dest)| dest == port)
-        }
+        Carriage::Udp(port) => upper.proto == 17 && upper.ports == Some((port, port)),
     })
 }
 

@@ -219,7 +219,7 @@ fn entrance(chains: &mut Chains, plan: &Plan, ports: &Ports, version: IpVersion)
             chains.add(chain, &format!("-p {protocol} {sealed}"));
         }
         for port in plan.udp_ports() {
-            chains.add(chain, &format!("-p udp -m udp --dport {port} {sealed}"));
+            chains.add(chain, &format!("-p udp -m udp --sport {port} --dport {port} {sealed}"));
         }
         always_pass(chains, chain, plan, version);
         chains.add(chain, &format!("-g {COMMON}"));

@@ -127,9 +127,9 @@ fn directions(text: &mut String, plan: &Plan) {
                 lines.add(format!("meta protocol ip ip protocol {protocols} {sealed}"));
                 lines.add(format!("meta protocol ip6 meta l4proto {protocols} {sealed}"));
             }
-            if !plan.udp_ports().is_empty() {
-                let udp = set(plan.udp_ports().iter());
-                lines.add(format!("meta protocol {{ ip, ip6 }} udp dport {udp} {sealed}"));
+            for port in plan.udp_ports() {
+                let ports = format!("udp sport {port} udp dport {port}");
+                lines.add(format!("meta protocol {{ ip, ip6 }} {ports} {sealed}"));
             }
             lines.add("meta protocol ip goto v4");
             lines.add("meta protocol ip6 goto v6");

@@ -85,7 +85,7 @@ impl Plan {
         distinct(self.carriages.iter().filter_map(number))
     }
 
-    /// UDP destination ports of sealed packets.
+    /// UDP ports of sealed packets, on both ends.
     pub(crate) fn udp_ports(&self) -> Vec<u16> {
         let port = |carriage: &Carriage| match *carriage {
             Carriage::Protocol(_) => None,

@@ -239,9 +239,11 @@ impl<'a> Gatekeeper<'a> {
         self.asm.jump_if(When::NotEqual, R9, u32::from(Proto::UDP.0), no);
         self.asm.load(Size::Double, R1, R10, slot::SHOWN);
         self.asm.jump_if(When::NotEqual, R1, policy::Shown::Yes as u32, no);
-        self.asm.load(Size::Double, R1, R10, slot::DEST_PORT);
+        self.asm.load(Size::Double, R3, R10, slot::SRC_PORT);
+        self.asm.load(Size::Double, R4, R10, slot::DEST_PORT);
+        self.asm.jump_if_register(When::NotEqual, R3, R4, no);
         for port in self.plan.udp_ports() {
-            self.asm.jump_if(When::Equal, R1, u32::from(port), yes);
+            self.asm.jump_if(When::Equal, R4, u32::from(port), yes);
         }
         self.asm.jump(no);
         self.asm.place(yes);
