@@ -2,13 +2,12 @@
 //!
 //! An eBPF filter on the egress of each port, made from the policy, which the kernel keeps whatever becomes of
 //! the daemon and of the netfilter rules. Towards the WAN nothing leaves that a rule matches and that is not
-//! sealed; towards the LAN nothing that a rule matches and that came in by the WAN port without
+//! sealed; towards the LAN nothing that a rule matches and that came in by anything but a LAN port without
 //! having been through the daemon, which marks what it passes. LAN to LAN and the box's own
 //! traffic are not looked at. Frames that are not IP obey `non_ip` here too, since iptables never sees them.
 //!
 //! The other half of the boot is [`isolate`]: bridge ports that do not talk to each other until the gate
-//! stands. Isolation would also cut LAN ports off from each other, so it is used only with a
-//! single LAN port; with several, the gate alone holds.
+//! stands.
 //!
 //! Not here: what is matched exactly ([`tsg_control::policy`]); the daemon decides with that.
 
@@ -25,7 +24,7 @@ pub use isolation::isolate;
 
 use crate::attach::Ports;
 use crate::rules::Plan;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use program::Exit;
 use tsg_control::policy::Policy;
 
@@ -51,29 +50,22 @@ impl Gate {
         Self { ports: ports.clone(), standing: Vec::new() }
     }
 
-    /// Puts the gate up on all ports, each in one step in place of the one before. With several plans it stops
-    /// only what all of them stop.
+    /// Puts the gate up on all ports that there are, each in one step in place of the one before. With several
+    /// plans it stops only what all of them stop.
     ///
     /// # Errors
-    /// This kernel or these rights do not suffice for it, a port is missing, or the policy is too
-    /// large; what stood before stands.
+    /// This kernel or these rights do not suffice for it, or the policy is too large. Of a port where it cannot
+    /// be put up, what stood before stands; the other ports have it.
     pub fn install(&mut self, plans: &[&Plan]) -> Result<()> {
-        let exits = self.exits()?;
-        let mut loaded = Vec::new();
-        for (ifindex, exit) in exits {
-            let program = program::assemble(plans, &exit)?;
-            let program = sys::load(&program).context(
-                "cannot load the gate: the kernel needs CONFIG_BPF_SYSCALL and \
-                 CONFIG_NET_CLS_BPF, the daemon CAP_BPF or CAP_SYS_ADMIN",
-            )?;
-            loaded.push((ifindex, exit, program));
-        }
+        let mut done = Ok(());
         self.standing.clear();
-        for (ifindex, exit, program) in loaded {
-            let id = tc::attach(ifindex, &program)?;
-            self.standing.push(Standing { ifindex, id, exit });
+        for (ifindex, exit) in self.exits() {
+            match put_up(plans, ifindex, &exit) {
+                Ok(id) => self.standing.push(Standing { ifindex, id, exit }),
+                Err(error) => done = done.and(Err(error)),
+            }
         }
-        Ok(())
+        done
     }
 
     /// All filters are there and are ours; if not they are put up again, and the answer is `true`.
@@ -104,7 +96,7 @@ impl Gate {
     }
 
     fn stands(&self) -> Result<bool> {
-        let exits = self.exits()?;
+        let exits = self.exits();
         if exits.len() != self.standing.len() {
             return Ok(false);
         }
@@ -117,18 +109,24 @@ impl Gate {
         Ok(true)
     }
 
-    /// Each port's number, and what leaves there.
-    fn exits(&self) -> Result<Vec<(u32, Exit)>> {
-        let wan = number(&self.ports.wan);
-        let lan: Vec<u32> = self.ports.lan.iter().map(|port| number(port)).collect();
-        if wan == 0 || lan.contains(&0) {
-            bail!("the gate waits for its ports: one is missing");
-        }
+    /// The number of each port that is there, and what leaves there.
+    fn exits(&self) -> Vec<(u32, Exit)> {
+        let there = |port: &String| Some(number(port)).filter(|ifindex| *ifindex != 0);
+        let lan: Vec<u32> = self.ports.lan.iter().filter_map(there).collect();
         let mut exits: Vec<(u32, Exit)> =
-            lan.iter().map(|ifindex| (*ifindex, Exit::Lan { wan })).collect();
-        exits.push((wan, Exit::Wan { lan }));
-        Ok(exits)
+            lan.iter().map(|ifindex| (*ifindex, Exit::Lan { lan: lan.clone() })).collect();
+        exits.extend(there(&self.ports.wan).map(|wan| (wan, Exit::Wan)));
+        exits
     }
+}
+
+fn put_up(plans: &[&Plan], ifindex: u32, exit: &Exit) -> Result<u32> {
+    let program = program::assemble(plans, exit)?;
+    let program = sys::load(&program).context(
+        "cannot load the gate: the kernel needs CONFIG_BPF_SYSCALL and \
+         CONFIG_NET_CLS_BPF, the daemon CAP_BPF or CAP_SYS_ADMIN",
+    )?;
+    tc::attach(ifindex, &program)
 }
 
 fn number(port: &str) -> u32 {

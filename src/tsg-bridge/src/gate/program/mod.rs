@@ -18,13 +18,14 @@ use anyhow::Result;
 use tsg_control::group::{Mode, NonIp};
 use tsg_control::policy::{Action, Proto};
 
-/// Which port the program is for, and the interface numbers that tell where a packet came from.
+/// Which port the program is for. What did not come in by any interface is the box's own, and not looked at;
+/// a number that is not known may be that of a port that was taken away and came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// The WAN port; what came in by these is looked at, and what the daemon sends.
-    Wan { lan: Vec<u32> },
-    /// A LAN port; what came in by the WAN port is looked at.
-    Lan { wan: u32 },
+    /// The WAN port; whatever came in somewhere is looked at, and what the daemon sends.
+    Wan,
+    /// A LAN port; what came in by these, the LAN ports, is not looked at.
+    Lan { lan: Vec<u32> },
 }
 
 /// Fields of `struct __sk_buff`.
@@ -123,27 +124,25 @@ impl<'a> Gatekeeper<'a> {
 
     /// Only what crosses between the sides is looked at, and on the WAN port what the daemon sends.
     fn whose(&mut self) {
-        let [marked, ours, look] = core::array::from_fn(|_| self.asm.label());
+        let [marked, look] = core::array::from_fn(|_| self.asm.label());
         self.asm.store_constant(slot::MARKED, 0);
         self.asm.load(Size::Word, R1, R6, SKB_MARK);
         self.asm.and(R1, MARK_MASK);
         self.asm.set(R2, MARK);
         self.asm.jump_if_register(When::Equal, R1, R2, marked);
         self.asm.load(Size::Word, R1, R6, SKB_INGRESS);
-        let from = match self.exit {
-            Exit::Wan { lan } => lan.as_slice(),
-            Exit::Lan { wan } => core::slice::from_ref(wan),
+        let apart = match self.exit {
+            Exit::Wan => &[][..],
+            Exit::Lan { lan } => lan,
         };
-        for ifindex in from.iter().filter(|ifindex| **ifindex != 0) {
-            self.asm.jump_if(When::Equal, R1, *ifindex, look);
+        for ifindex in [0].iter().chain(apart) {
+            self.asm.jump_if(When::Equal, R1, *ifindex, self.pass);
         }
-        self.asm.jump(self.pass);
+        self.asm.jump(look);
         self.asm.place(marked);
-        match self.marked_limit() {
-            Some(_) => self.asm.jump(ours),
-            None => self.asm.jump(self.pass),
+        if self.marked_limit().is_none() {
+            self.asm.jump(self.pass);
         }
-        self.asm.place(ours);
         self.asm.store_constant(slot::MARKED, 1);
         self.asm.place(look);
     }
@@ -157,7 +156,7 @@ impl<'a> Gatekeeper<'a> {
     /// promise that nothing matched leaves in clear.
     fn marked_limit(&self) -> Option<Action> {
         let enforced = self.plan.mode == Mode::Enforce && self.plan.holds_closed();
-        (enforced && matches!(self.exit, Exit::Wan { .. })).then_some(Action::Encrypt)
+        (enforced && matches!(self.exit, Exit::Wan)).then_some(Action::Encrypt)
     }
 
     /// Up to two tags; leaves `R7` at what they announce.
@@ -249,7 +248,7 @@ impl<'a> Gatekeeper<'a> {
         self.asm.place(yes);
         match (self.exit, self.limit()) {
             (Exit::Lan { .. }, Action::Encrypt | Action::Bypass) => self.asm.jump(self.refuse),
-            (Exit::Lan { .. }, Action::Drop) | (Exit::Wan { .. }, _) => self.asm.jump(self.pass),
+            (Exit::Lan { .. }, Action::Drop) | (Exit::Wan, _) => self.asm.jump(self.pass),
         }
         self.asm.place(no);
     }
