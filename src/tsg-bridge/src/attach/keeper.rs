@@ -13,6 +13,9 @@ use std::process::{Command, Stdio};
 /// Once in so many looks the rules are read back whatever the stamp says.
 const FULL_LOOK: u32 = 60;
 
+/// How often it is tried to load rules and read them back without somebody changing rules in between.
+const ATTEMPTS: u32 = 3;
+
 /// The rules of one attach.
 #[derive(Debug)]
 pub(super) struct Keeper {
@@ -31,6 +34,8 @@ pub(super) struct Keeper {
 struct Loaded {
     stamp: Stamp,
     fingerprint: String,
+    /// The box's own Ethernet addresses, where they are part of the rules.
+    own: Vec<[u8; 6]>,
 }
 
 impl Keeper {
@@ -70,13 +75,15 @@ impl Keeper {
         }
         self.looks = (self.looks + 1) % FULL_LOOK;
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
-        if let Some(loaded) = self.loaded.as_mut().filter(|_| settings_kept) {
+        let own = self.own_addresses();
+        let kept = |loaded: &&mut Loaded| settings_kept && loaded.own == own;
+        if let Some(loaded) = self.loaded.as_mut().filter(kept) {
             let stamp = Stamp::read();
             if stamp == loaded.stamp && self.looks != 0 {
                 return Ok(false);
             }
-            let now = fingerprint(self.kind, &self.ports)?;
-            if now == loaded.fingerprint {
+            let now = read_back(self.kind, &self.ports);
+            if now.is_ok_and(|now| now == loaded.fingerprint) {
                 loaded.stamp = stamp;
                 return Ok(false);
             }
@@ -91,27 +98,76 @@ impl Keeper {
     }
 
     fn load(&mut self) -> Result<()> {
-        let Some(plan) = &self.plan else { return Ok(()) };
+        let Some(plan) = self.plan.clone() else { return Ok(()) };
         self.loaded = None;
-        match self.kind {
-            Kind::NfqueueNft => nft(&rules::bridge_text(plan, &self.ports, self.queues))?,
-            Kind::Ingress => {
-                let own = own_addresses(&self.ports);
-                nft(&rules::netdev_text(plan, &self.ports, &self.taps, &own))?;
-            }
-            Kind::NfqueueIptables => {
-                self.sysctls.set()?;
-                for version in [IpVersion::V4, IpVersion::V6] {
-                    let existing = Existing::parse(&saved(version)?, &self.ports);
-                    let text =
-                        rules::restore_text(plan, &self.ports, self.queues, version, &existing);
-                    restore(version, &text)?;
+        for _ in 0..ATTEMPTS {
+            let own = self.own_addresses();
+            let read = match self.kind {
+                Kind::NfqueueNft => {
+                    self.load_table(&rules::bridge_text(&plan, &self.ports, self.queues))?
                 }
+                Kind::Ingress => {
+                    self.load_table(&rules::netdev_text(&plan, &self.ports, &self.hooks(), &own))?
+                }
+                Kind::NfqueueIptables => {
+                    self.sysctls.set()?;
+                    self.load_chains(&plan)?
+                }
+            };
+            if let Some((stamp, fingerprint)) = read {
+                self.loaded = Some(Loaded { stamp, fingerprint, own });
+                return Ok(());
             }
         }
-        let fingerprint = fingerprint(self.kind, &self.ports)?;
-        self.loaded = Some(Loaded { stamp: Stamp::read(), fingerprint });
-        Ok(())
+        bail!("somebody else changes rules all the time; the next look loads them again")
+    }
+
+    /// Loads a table and reads it back: what is read is the truth from then on. `None` if somebody changed rules
+    /// in between, so that it need not be what was loaded.
+    fn load_table(&self, text: &str) -> Result<Option<(Stamp, String)>> {
+        check(text)?;
+        let before = Stamp::read();
+        run("nft", &["-f", "-"], Some(text)).context("nft cannot load the rules")?;
+        let stamp = Stamp::read();
+        let Ok(fingerprint) = read_back(self.kind, &self.ports) else { return Ok(None) };
+        let undisturbed = stamp.follows(&before) && Stamp::read() == stamp;
+        Ok(undisturbed.then_some((stamp, fingerprint)))
+    }
+
+    /// As [`load_table`](Self::load_table), with the chains of iptables.
+    fn load_chains(&self, plan: &Plan) -> Result<Option<(Stamp, String)>> {
+        let mut rules = 0;
+        for version in [IpVersion::V4, IpVersion::V6] {
+            let existing = Existing::parse(&saved(version)?, &self.ports);
+            let text = rules::restore_text(plan, &self.ports, self.queues, version, &existing);
+            restore(version, &text)?;
+            rules += rules::rules_in(&text);
+        }
+        let stamp = Stamp::read();
+        let Ok(fingerprint) = read_back(self.kind, &self.ports) else { return Ok(None) };
+        let whole = fingerprint.lines().count() == rules && rules::is_first(&fingerprint);
+        Ok((whole && Stamp::read() == stamp).then_some((stamp, fingerprint)))
+    }
+
+    /// The ports that are there, each with its TAP.
+    fn hooks(&self) -> Vec<(&str, &str)> {
+        let hooks = self.ports.all().zip(self.taps.iter().map(String::as_str));
+        hooks.filter(|(port, _)| sockets::number(port) != 0).collect()
+    }
+
+    /// The Ethernet addresses that the box itself has here, where the rules name them: those of the ports and of
+    /// the bridge that they are in.
+    fn own_addresses(&self) -> Vec<[u8; 6]> {
+        let mut list: Vec<[u8; 6]> = Vec::new();
+        let named = self.kind == Kind::Ingress;
+        for name in self.ports.all().filter(|_| named) {
+            let port = links::link(sockets::number(name));
+            let bridge = port.as_ref().and_then(|port| links::link(port.master));
+            for link in [port, bridge].into_iter().flatten() {
+                list.extend(link.address.filter(|mac| !list.contains(mac)));
+            }
+        }
+        list
     }
 
     /// Takes the rules away, and puts back what was changed for them.
@@ -124,8 +180,9 @@ impl Keeper {
     }
 }
 
-fn clear_leftovers(kind: Kind, ports: &Ports) {
-    if fingerprint(kind, ports).is_ok_and(|left| !left.is_empty()) {
+/// Takes away what an attach of this kind may have left behind.
+pub(super) fn clear_leftovers(kind: Kind, ports: &Ports) {
+    if read_back(kind, ports).is_ok() {
         match withdraw(kind, ports) {
             Ok(()) => log::info!("took away what an attach {kind} had left behind"),
             Err(error) => log::warn!("cannot take away the rules of an attach {kind}: {error:#}"),
@@ -133,7 +190,6 @@ fn clear_leftovers(kind: Kind, ports: &Ports) {
     }
 }
 
-/// Takes away what an attach of this kind may have left behind.
 fn withdraw(kind: Kind, ports: &Ports) -> Result<()> {
     match kind {
         Kind::NfqueueNft => nft(&rules::withdraw_table("bridge", ports)),
@@ -148,23 +204,15 @@ fn withdraw(kind: Kind, ports: &Ports) -> Result<()> {
     }
 }
 
-/// The Ethernet addresses that the box itself has here: those of the ports and of the bridge that they are in.
-fn own_addresses(ports: &Ports) -> Vec<[u8; 6]> {
-    let mut list: Vec<[u8; 6]> = Vec::new();
-    for name in ports.all() {
-        let port = links::link(sockets::number(name));
-        let bridge = port.as_ref().and_then(|port| links::link(port.master));
-        for link in [port, bridge].into_iter().flatten() {
-            list.extend(link.address.filter(|mac| !list.contains(mac)));
-        }
-    }
-    list
-}
-
 /// Checks and loads a text with nft.
 pub(super) fn nft(text: &str) -> Result<()> {
-    run("nft", &["-c", "-f", "-"], Some(text)).context("the kernel or nft refuses the rules")?;
+    check(text)?;
     run("nft", &["-f", "-"], Some(text)).context("nft cannot load the rules")?;
+    Ok(())
+}
+
+fn check(text: &str) -> Result<()> {
+    run("nft", &["-c", "-f", "-"], Some(text)).context("the kernel or nft refuses the rules")?;
     Ok(())
 }
 
@@ -188,18 +236,26 @@ pub(super) fn saved(version: IpVersion) -> Result<String> {
     run(program, &["-t", "mangle"], None).context("cannot read table mangle")
 }
 
-/// Our rules as the kernel has them now; empty if they are gone.
-fn fingerprint(kind: Kind, ports: &Ports) -> Result<String> {
-    let table = match kind {
-        Kind::NfqueueNft => "bridge",
-        Kind::Ingress => "netdev",
-        Kind::NfqueueIptables => {
-            let v4 = Existing::fingerprint(&saved(IpVersion::V4)?, ports);
-            return Ok(v4 + &Existing::fingerprint(&saved(IpVersion::V6)?, ports));
-        }
+/// Our rules as the kernel has them now. It is an error if they are gone.
+fn read_back(kind: Kind, ports: &Ports) -> Result<String> {
+    let rules = match kind {
+        Kind::NfqueueNft => table("bridge", ports)?,
+        Kind::Ingress => table("netdev", ports)?,
+        Kind::NfqueueIptables => chains(IpVersion::V4, ports)? + &chains(IpVersion::V6, ports)?,
     };
-    let name = rules::table_name(ports);
-    Ok(run("nft", &["-s", "list", "table", table, &name], None).unwrap_or_default())
+    if rules.is_empty() {
+        bail!("the kernel has no rules of ours");
+    }
+    Ok(rules)
+}
+
+fn table(family: &str, ports: &Ports) -> Result<String> {
+    run("nft", &["-s", "list", "table", family, &rules::table_name(ports)], None)
+        .context("cannot read the rules back")
+}
+
+fn chains(version: IpVersion, ports: &Ports) -> Result<String> {
+    Ok(Existing::fingerprint(&saved(version)?, ports))
 }
 
 /// Runs a program with `input`, and gives its output.

@@ -22,6 +22,12 @@ impl Stamp {
             mangle: [sys::table_size(false, "mangle"), sys::table_size(true, "mangle")],
         }
     }
+
+    /// Between `before` and this one there was a single transaction of nftables.
+    pub(super) fn follows(&self, before: &Self) -> bool {
+        let next = before.generation.map(|number| number.wrapping_add(1));
+        next.is_some() && self.generation == next
+    }
 }
 
 fn generation() -> Option<u32> {

@@ -80,7 +80,7 @@ impl Existing {
         for line in saved.lines().map(str::trim_end) {
             if line.starts_with(&own) || line == jump {
                 // A rule in front of the jump could accept what we would catch.
-                let place = if line == jump && !first { " # not first" } else { "" };
+                let place = if line == jump && !first { NOT_FIRST } else { "" };
                 let _ = writeln!(lines, "{line}{place}");
             }
             first &= !line.starts_with("-A FORWARD ") || line.contains(ANY_PREFIX);
@@ -93,6 +93,18 @@ impl Existing {
             let _ = writeln!(text, "-D FORWARD -j {TOP}");
         }
     }
+}
+
+const NOT_FIRST: &str = " # not first";
+
+/// How many lines of a [fingerprint](Existing::fingerprint) a text leads to.
+pub fn rules_in(text: &str) -> usize {
+    text.lines().filter(|line| line.starts_with("-A ") || line.starts_with("-I ")).count()
+}
+
+/// In a [fingerprint](Existing::fingerprint), no rule of others stands in front of ours.
+pub fn is_first(fingerprint: &str) -> bool {
+    !fingerprint.contains(NOT_FIRST)
 }
 
 fn jump(ports: &Ports) -> String {

@@ -19,7 +19,7 @@ mod plan;
 mod tests;
 
 pub use always::always_passes;
-pub use iptables::{Existing, IpVersion, restore_text, withdraw_text};
+pub use iptables::{Existing, IpVersion, is_first, restore_text, rules_in, withdraw_text};
 pub use nft::{bridge_text, netdev_text, table_name, withdraw_table};
 pub use plan::Plan;
 

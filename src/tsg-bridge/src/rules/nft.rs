@@ -34,12 +34,12 @@ pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
     text
 }
 
-/// The table of the ingress attach: an ingress hook on each port. `taps` are the devices that the daemon reads, one for
-/// each of [`Ports::all`]; `own` the Ethernet addresses of the box itself, whose traffic stays with it.
-pub fn netdev_text(plan: &Plan, ports: &Ports, taps: &[String], own: &[[u8; 6]]) -> String {
+/// The table of the ingress attach: an ingress hook on each port that is there. `hooks` are these ports, each with the
+/// TAP that the daemon reads; `own` the Ethernet addresses of the box itself, whose traffic stays with it.
+pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &[(&str, &str)], own: &[[u8; 6]]) -> String {
     let mut text = opened("netdev", ports);
-    for (at, port) in ports.all().enumerate() {
-        let direction = if at < ports.lan.len() { "out" } else { "in" };
+    for (port, _) in hooks {
+        let direction = if *port == ports.wan { "in" } else { "out" };
         chain(&mut text, &format!("port-{port}"), |lines| {
             lines.add(format!(
                 "type filter hook ingress device \"{port}\" priority 0; policy accept;"
@@ -51,7 +51,7 @@ pub fn netdev_text(plan: &Plan, ports: &Ports, taps: &[String], own: &[[u8; 6]])
         });
     }
     chain(&mut text, "daemon", |lines| {
-        for (port, tap) in ports.all().zip(taps) {
+        for (port, tap) in hooks {
             lines.add(format!("iifname \"{port}\" fwd to \"{tap}\""));
         }
         lines.add("drop");

@@ -9,6 +9,8 @@ use tsg_control::policy::{Action, Policy};
 
 const QUEUES: Queues = Queues { first: 25_300, count: 2 };
 
+const HOOKS: [(&str, &str); 3] = [("lan1", "tsg-tap0"), ("lan2", "tsg-tap1"), ("wan", "tsg-tap2")];
+
 fn ports() -> Ports {
     Ports { bridge: "br-tsg".into(), lan: vec!["lan1".into(), "lan2".into()], wan: "wan".into() }
 }
@@ -68,9 +70,8 @@ fn the_bridge_table_reads_as_the_policy() {
 
 #[test]
 fn the_ingress_table_has_a_tap_for_each_port() {
-    let taps: Vec<String> = (0..3).map(|n| format!("tsg-tap{n}")).collect();
     let plan = plan(&["drop proto=icmp", "encrypt src_ip=10.0.0.0/8,10.1.0.0/16,2001:db8::/32"]);
-    let text = netdev_text(&plan, &ports(), &taps, &[[2, 0, 0, 0, 0, 0xa]]);
+    let text = netdev_text(&plan, &ports(), &HOOKS, &[[2, 0, 0, 0, 0, 0xa]]);
     assert_eq!(
         chain(&text, "port-lan2"),
         [
@@ -145,10 +146,9 @@ fn fail_open_passes_what_nobody_takes_from_the_queue() {
 fn names_from_outside_never_get_into_a_text() {
     let mut named = plan(&["encrypt proto=tcp dest_port=502"]);
     named.policies[0].rules[0].name = "x\" drop; $(reboot)\n-X".into();
-    let taps = vec!["tsg-tap0".to_owned(); 3];
     let texts = [
         bridge_text(&named, &ports(), QUEUES),
-        netdev_text(&named, &ports(), &taps, &[]),
+        netdev_text(&named, &ports(), &HOOKS, &[]),
         restore_text(&named, &ports(), QUEUES, IpVersion::V4, &Existing::default()),
     ];
     for text in texts {
@@ -205,8 +205,7 @@ fn says(program: &[&str], text: &str) -> String {
 fn the_kernels_parsers_take_every_text() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
     let ports = ports();
-    let taps: Vec<String> = (0..3).map(|n| format!("tsg-tap{n}")).collect();
-    for name in ports.all().chain(taps.iter().map(String::as_str)) {
+    for name in HOOKS.iter().flat_map(|(port, tap)| [port, tap]) {
         let made =
             Command::new("ip").args(["tuntap", "add", name, "mode", "tap"]).status().unwrap();
         assert!(made.success());
@@ -218,7 +217,7 @@ fn the_kernels_parsers_take_every_text() {
         let queue = chain(&bridge_text(&plan, &ports, QUEUES), "daemon").concat();
         let bridge = bridge_text(&plan, &ports, QUEUES).replace(&queue, "drop");
         assert_eq!(says(&NFT, &bridge), "");
-        let netdev = netdev_text(&plan, &ports, &taps, &[[2; 6], [4; 6]]);
+        let netdev = netdev_text(&plan, &ports, &HOOKS, &[[2; 6], [4; 6]]);
         assert_eq!(says(&NFT, &netdev), "");
         for (program, version) in
             [("iptables-restore", IpVersion::V4), ("ip6tables-restore", IpVersion::V6)]
