@@ -3,12 +3,11 @@
 //! Whether something has changed is asked cheaply every second (a generation number, the size of a
 //! table); only then the rules are read back and compared. Not here: what the rules say.
 
+use super::programs::run;
 use super::stamp::Stamp;
 use super::{Kind, Ports, links, sockets, sysctl};
 use crate::rules::{self, Existing, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 /// Once in so many looks the rules are read back whatever the stamp says.
 const FULL_LOOK: u32 = 60;
@@ -221,9 +220,9 @@ pub(super) fn restore(version: IpVersion, text: &str) -> Result<()> {
         IpVersion::V4 => "iptables-restore",
         IpVersion::V6 => "ip6tables-restore",
     };
-    run(program, &["-w", "5", "--noflush", "--test"], Some(text))
+    run(program, &["-w", "1", "--noflush", "--test"], Some(text))
         .with_context(|| format!("{program} refuses the rules"))?;
-    run(program, &["-w", "5", "--noflush"], Some(text))
+    run(program, &["-w", "1", "--noflush"], Some(text))
         .with_context(|| format!("{program} cannot load the rules"))?;
     Ok(())
 }
@@ -256,27 +255,6 @@ fn table(family: &str, ports: &Ports) -> Result<String> {
 
 fn chains(version: IpVersion, ports: &Ports) -> Result<String> {
     Ok(Existing::fingerprint(&saved(version)?, ports))
-}
-
-/// Runs a program with `input`, and gives its output.
-fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
-    let mut child = Command::new(program)
-        .args(arguments)
-        .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .with_context(|| format!("cannot run `{program}`: is it installed?"))?;
-    if let (Some(mut stdin), Some(input)) = (child.stdin.take(), input) {
-        // A program that ends early says why on its error output.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output().with_context(|| format!("{program} does not end"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        bail!("{program} says: {}", said.lines().take(4).collect::<Vec<_>>().join(" / "));
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Loads a scratch chain with every match and target that the rules need, and takes it away.

@@ -20,6 +20,7 @@ mod nfqueue;
 mod outbox;
 mod ports;
 mod probe;
+mod programs;
 mod running;
 mod sockets;
 #[cfg(test)]
