@@ -5,7 +5,7 @@
 
 use super::programs::run;
 use super::stamp::Stamp;
-use super::{Kind, Ports, links, sockets, sysctl};
+use super::{Kind, Ports, ingress, links, sockets, sysctl};
 use crate::rules::{self, Existing, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
 
@@ -73,6 +73,7 @@ impl Keeper {
             return Ok(false);
         }
         self.looks = (self.looks + 1) % FULL_LOOK;
+        ingress::keep_up(&self.taps)?;
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
         let own = self.own_addresses();
         let kept = |loaded: &&mut Loaded| settings_kept && loaded.own == own;
@@ -89,6 +90,13 @@ impl Keeper {
         }
         self.load()?;
         Ok(true)
+    }
+
+    /// The packets go into other queues and TAPs from the next look on.
+    pub(super) fn serve(&mut self, queues: Queues, taps: Vec<String>) {
+        self.queues = queues;
+        self.taps = taps;
+        self.doubt();
     }
 
     /// Forgets what was loaded, so that the next look loads again: a port has another number now.

@@ -100,7 +100,8 @@ pub(super) fn run(shared: &Shared) {
         let sockets = shared.ears().follow(&shared.interfaces);
         // A port without a socket is tried again when the time is over.
         if sys::wait(sockets.iter().map(|socket| socket.as_fd()), PATIENCE_MS, |_| ()).is_err() {
-            return;
+            // No memory, most likely, and that passes.
+            std::thread::sleep(Duration::from_millis(u64::from(PATIENCE_MS)));
         }
         shared.listen();
     }

@@ -1,5 +1,6 @@
 //! The ports of the bridge that the gateway sits in.
 
+use crate::config::Bridge;
 use anyhow::{Result, bail};
 
 /// The bridge and its ports, by interface name.
@@ -34,6 +35,19 @@ impl Ports {
             }
         }
         Ok(())
+    }
+
+    /// The ports of a `config bridge`. A bridge that is not named is found through its WAN port; OpenWrt's usual
+    /// one if that is in none yet.
+    pub fn of(bridge: &Bridge) -> Self {
+        let master = || std::fs::read_link(format!("/sys/class/net/{}/master", bridge.wan)).ok();
+        let found = || Some(master()?.file_name()?.to_str()?.to_owned());
+        let device = bridge.device.clone().or_else(found);
+        Self {
+            bridge: device.unwrap_or_else(|| "br-lan".to_owned()),
+            lan: bridge.lan.clone(),
+            wan: bridge.wan.clone(),
+        }
     }
 
     /// All ports, LAN first.

@@ -82,11 +82,10 @@ fn try_ingress(ports: &Ports) -> Result<()> {
     ports.check()?;
     const TAP: &str = "tsg-probe";
     let tap = ingress::try_tap(TAP)?;
-    let wan = &ports.wan;
     let tried = scratch(
         "netdev",
         &format!(
-            "chain c {{\n type filter hook ingress device \"{wan}\" priority 10\n \
+            "chain c {{\n type filter hook ingress device \"{TAP}\" priority 10\n \
              iifname \"tsg-none\" fwd to \"{TAP}\"\n }}"
         ),
     );

@@ -8,6 +8,7 @@ use super::{Counters, Handler, Kind, Link, Ports, Side, ingress, nfqueue};
 use crate::gate::{self, Gate};
 use crate::rules::{Plan, Queues, always, always_passes};
 use anyhow::{Context as _, Result, bail};
+use core::fmt;
 use core::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -142,11 +143,14 @@ pub struct Status {
     pub reinstalled: u64,
 }
 
+/// Makes the handlers, one for each thread: at the start, and anew after a thread has ended.
+pub type Handlers = Box<dyn Fn() -> Vec<Box<dyn Handler>> + Send>;
+
 /// An attach at work. Dropping it leaves rules and gate as they are, as [`leave`](Self::leave) with
 /// [`Fail::Closed`] does.
-#[derive(Debug)]
 pub struct Running {
     ports: Ports,
+    handlers: Handlers,
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     keeper: Keeper,
@@ -155,56 +159,73 @@ pub struct Running {
     status: Status,
 }
 
-/// Starts an attach with one thread for each handler. No packet comes before the first
-/// [`Running::install`].
+/// Starts an attach with one thread for each handler, on the ports that there are; the others follow when they
+/// come. No packet comes before the first [`Running::install`].
 ///
 /// # Errors
-/// What is missing: a port, a kernel module, a permission, or another gateway has it.
-pub fn start(kind: Kind, ports: &Ports, handlers: Vec<Box<dyn Handler>>) -> Result<Running> {
+/// What is missing: a kernel module, a permission, or another gateway has it.
+pub fn start(kind: Kind, ports: &Ports, handlers: Handlers) -> Result<Running> {
     ports.check()?;
-    if handlers.is_empty() {
-        bail!("an attach needs at least one handler");
-    }
-    let shared = Arc::new(Shared::new(ports, handlers.len()));
-    if !shared.interfaces.complete() {
-        let missing: Vec<_> =
-            ports.all().filter(|port| super::sockets::number(port) == 0).collect();
-        bail!("config bridge: there is no interface {}", missing.join(", "));
-    }
-    let count = u16::try_from(handlers.len()).context("too many handlers")?;
-    let mut queues = Queues { first: 0, count };
-    let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
-    let mut taps = Vec::new();
-    match kind {
-        Kind::NfqueueNft | Kind::NfqueueIptables => {
-            let (first, workers) = nfqueue::Worker::open_all(&shared, handlers)?;
-            queues.first = first;
-            for worker in workers {
-                work.push(Box::new(|| worker.run()));
-            }
-        }
-        Kind::Ingress => {
-            taps = ingress::tap_names(ports);
-            for (at, handler) in handlers.into_iter().enumerate() {
-                let worker = ingress::Worker::open(Arc::clone(&shared), &taps, at, handler)?;
-                work.push(Box::new(|| worker.run()));
-            }
-            ingress::bring_up(&taps)?;
-        }
-    }
-    shared.ears().follow(&shared.interfaces);
-    let listening = Arc::clone(&shared);
-    work.push(Box::new(move || listener::run(&listening)));
-    let threads = work.into_iter().enumerate().map(spawn).collect::<Result<_>>()?;
+    let made = handlers();
+    let shared = Arc::new(Shared::new(ports, made.len()));
+    let crew = Crew::new(kind, ports, &shared, made)?;
+    let complete = shared.interfaces.complete();
     Ok(Running {
         ports: ports.clone(),
+        handlers,
         shared,
-        threads,
-        keeper: Keeper::new(kind, ports.clone(), queues, taps),
+        threads: crew.threads,
+        keeper: Keeper::new(kind, ports.clone(), crew.queues, crew.taps),
         gate: Gate::new(ports),
         plan: None,
-        status: Status { kind, ports: true, rules: None, gate: None, reinstalled: 0 },
+        status: Status { kind, ports: complete, rules: None, gate: None, reinstalled: 0 },
     })
+}
+
+/// The threads of an attach, and where the kernel reaches them.
+struct Crew {
+    threads: Vec<JoinHandle<()>>,
+    queues: Queues,
+    taps: Vec<String>,
+}
+
+impl Crew {
+    fn new(
+        kind: Kind,
+        ports: &Ports,
+        shared: &Arc<Shared>,
+        handlers: Vec<Box<dyn Handler>>,
+    ) -> Result<Self> {
+        if handlers.is_empty() {
+            bail!("an attach needs at least one handler");
+        }
+        let count = u16::try_from(handlers.len()).context("too many handlers")?;
+        let mut queues = Queues { first: 0, count };
+        let mut work: Vec<Box<dyn FnOnce() + Send>> = Vec::new();
+        let mut taps = Vec::new();
+        match kind {
+            Kind::NfqueueNft | Kind::NfqueueIptables => {
+                let (first, workers) = nfqueue::Worker::open_all(shared, handlers)?;
+                queues.first = first;
+                for worker in workers {
+                    work.push(Box::new(|| worker.run()));
+                }
+            }
+            Kind::Ingress => {
+                taps = ingress::tap_names(ports);
+                for (at, handler) in handlers.into_iter().enumerate() {
+                    let worker = ingress::Worker::open(Arc::clone(shared), &taps, at, handler)?;
+                    work.push(Box::new(|| worker.run()));
+                }
+                ingress::keep_up(&taps)?;
+            }
+        }
+        shared.ears().follow(&shared.interfaces);
+        let listening = Arc::clone(shared);
+        work.push(Box::new(move || listener::run(&listening)));
+        let threads = work.into_iter().enumerate().map(spawn).collect::<Result<_>>()?;
+        Ok(Self { threads, queues, taps })
+    }
 }
 
 fn spawn((at, work): (usize, Box<dyn FnOnce() + Send>)) -> Result<JoinHandle<()>> {
@@ -233,8 +254,8 @@ impl Running {
         loaded?;
         if self.plan.is_none() {
             // They are isolated at boot, until rules and gate stand.
-            if let Err(error) = gate::isolate(&self.ports, false) {
-                log::debug!("{error:#}");
+            if let Err(error) = gate::unlock(&self.ports) {
+                log::warn!("{error:#}");
             }
         } else {
             let versions: Vec<&Plan> = versions.iter().collect();
@@ -254,9 +275,6 @@ impl Running {
             self.keeper.doubt();
         }
         self.status.ports = self.shared.interfaces.complete();
-        if self.threads.iter().any(JoinHandle::is_finished) {
-            bail!("a thread of the attach has ended; restart the daemon");
-        }
         let Some(plan) = &self.plan else { return Ok(()) };
         let versions = plan.versions();
         match self.gate.verify(&versions.iter().collect::<Vec<_>>()) {
@@ -266,6 +284,12 @@ impl Running {
             }
             Err(error) => self.status.gate = Some(format!("{error:#}")),
         }
+        let replaced = self.replace_ended();
+        let rules = self.verify_rules();
+        replaced.and(rules)
+    }
+
+    fn verify_rules(&mut self) -> Result<()> {
         match self.keeper.verify() {
             Ok(again) => {
                 if again {
@@ -280,6 +304,23 @@ impl Running {
                 Err(error)
             }
         }
+    }
+
+    /// A thread that has ended leaves a queue that nobody serves: all of them begin anew.
+    fn replace_ended(&mut self) -> Result<()> {
+        let none_left = self.threads.is_empty();
+        if !none_left && !self.threads.iter().any(JoinHandle::is_finished) {
+            return Ok(());
+        }
+        log::error!("a thread of the attach has ended; starting all of them anew");
+        self.stop();
+        self.shared.stop.store(false, Relaxed);
+        let made = (self.handlers)();
+        let crew = Crew::new(self.status.kind, &self.ports, &self.shared, made)
+            .context("cannot start the threads of the attach anew")?;
+        self.threads = crew.threads;
+        self.keeper.serve(crew.queues, crew.taps);
+        Ok(())
     }
 
     /// What the attach has counted so far.
@@ -334,6 +375,12 @@ impl Running {
                 log::error!("a thread of the attach had panicked");
             }
         }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("status", &self.status).finish_non_exhaustive()
     }
 }
 

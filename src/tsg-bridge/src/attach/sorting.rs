@@ -153,8 +153,9 @@ fn the_kernel_sorts_as_the_matcher_does() {
 
 fn sort_with(kind: Kind, ports: &Ports) -> [usize; 3] {
     let recorded = Arc::new(Mutex::new(Vec::new()));
-    let handlers: Vec<Box<dyn Handler>> = vec![Box::new(Recorder(Arc::clone(&recorded)))];
-    let mut running = start(kind, ports, handlers).unwrap();
+    let for_handler = Arc::clone(&recorded);
+    let handlers = move || vec![Box::new(Recorder(Arc::clone(&for_handler))) as Box<dyn Handler>];
+    let mut running = start(kind, ports, Box::new(handlers)).unwrap();
     let mut hosts = [Host::new("plc"), Host::new("hmi")];
     let mut runner = TestRunner::deterministic();
     let mut counts = [0; 3];

@@ -136,6 +136,15 @@ pub(super) fn bring_up(name: &str, queue: i32) -> io::Result<()> {
     ask_interface(libc::SIOCSIFFLAGS as _, &mut request)
 }
 
+/// Is this interface set up?
+pub(super) fn is_up(name: &str) -> io::Result<bool> {
+    let mut request = interface_request(name)?;
+    ask_interface(libc::SIOCGIFFLAGS as _, &mut request)?;
+    // SAFETY: the kernel has filled in the flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(i32::from(flags) & libc::IFF_UP != 0)
+}
+
 fn ask_interface(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };

@@ -7,7 +7,7 @@
 //! traffic are not looked at. Frames that are not IP obey `non_ip` here too, since iptables never sees them.
 //!
 //! The other half of the boot is [`isolate`]: bridge ports that do not talk to each other until the gate
-//! stands.
+//! stands. `tsg gate` puts up both before there is a daemon.
 //!
 //! Not here: what is matched exactly ([`tsg_control::policy`]); the daemon decides with that.
 
@@ -20,13 +20,12 @@ pub(crate) mod reference;
 mod sys;
 mod tc;
 
-pub use isolation::isolate;
+pub use isolation::{isolate, unlock};
 
 use crate::attach::Ports;
 use crate::rules::Plan;
 use anyhow::{Context as _, Result};
 use program::Exit;
-use tsg_control::policy::Policy;
 
 /// The filters on the ports of one bridge.
 #[derive(Debug)]
@@ -131,18 +130,4 @@ fn put_up(plans: &[&Plan], ifindex: u32, exit: &Exit) -> Result<u32> {
 
 fn number(port: &str) -> u32 {
     nix::net::if_::if_nametoindex(port).unwrap_or(0)
-}
-
-/// The gate at boot, before there is a daemon: from the last policy that was kept, or from none. Then the ports
-/// may talk to each other.
-///
-/// `plan` is the last known one without its policies; `policy` the one from flash.
-///
-/// # Errors
-/// As [`Gate::install`]; the ports then stay isolated.
-pub fn install_from_policy(policy: Option<Policy>, plan: &Plan, ports: &Ports) -> Result<()> {
-    ports.check()?;
-    let plan = Plan { policies: policy.into_iter().collect(), ..plan.clone() };
-    Gate::new(ports).install(&[&plan])?;
-    isolate(ports, false)
 }

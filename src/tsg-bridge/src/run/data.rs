@@ -3,6 +3,7 @@
 use super::sys;
 use crate::attach::{self, Handler, Kind, Ports, Running};
 use crate::config::{Attach, Bridge, Config};
+use crate::gate::{self, Gate};
 use crate::pipeline::{Shared, Worker};
 use crate::rules::Plan;
 use anyhow::{Context as _, Result, bail};
@@ -25,6 +26,8 @@ pub(super) struct Data {
 
 struct Attached {
     ports: Ports,
+    /// Holds until the attach runs, which then keeps it.
+    gate: Gate,
     wanted: Attach,
     running: Option<Running>,
     /// The plan that is in force.
@@ -45,11 +48,8 @@ impl Data {
     pub(super) fn new(config: &Config) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let attached = |bridge: &Bridge| Attached {
-            ports: Ports {
-                bridge: bridge.device.clone().unwrap_or_else(|| bridge_of(&bridge.wan)),
-                lan: bridge.lan.clone(),
-                wan: bridge.wan.clone(),
-            },
+            ports: Ports::of(bridge),
+            gate: Gate::new(&Ports::of(bridge)),
             wanted: config.attach,
             running: None,
             installed: None,
@@ -155,16 +155,37 @@ impl Attached {
         workers: std::ops::Range<usize>,
     ) -> Result<()> {
         if self.running.is_none() {
-            let (kind, why) = choose(self.wanted, &self.ports)?;
-            let handler =
-                |number| -> Box<dyn Handler> { Box::new(Worker::new(number, Arc::clone(shared))) };
-            let running = attach::start(kind, &self.ports, workers.map(handler).collect())?;
-            log::info!("{}: attach {why}", self.ports.bridge);
-            self.running = Some(running);
-            self.why = why;
+            let held = self.hold(plan);
+            let started = self.start(shared, workers);
+            if let (Err(_), Err(open)) = (&started, held) {
+                return started.context(format!("and `closed` does not hold either: {open:#}"));
+            }
+            started?;
         }
         self.running.as_mut().context("just started")?.install(plan)?;
         self.installed = Some(plan.clone());
+        Ok(())
+    }
+
+    /// Puts up the gate, which needs no attach: `closed` holds on the ports that there are, and what is bypassed
+    /// passes.
+    fn hold(&mut self, plan: &Plan) -> Result<()> {
+        let versions = plan.versions();
+        self.gate.verify(&versions.iter().collect::<Vec<_>>())?;
+        gate::unlock(&self.ports)
+    }
+
+    fn start(&mut self, shared: &Arc<Shared>, workers: std::ops::Range<usize>) -> Result<()> {
+        let (kind, why) = choose(self.wanted, &self.ports)?;
+        let shared = Arc::clone(shared);
+        let handlers = move || {
+            let worker = |number| Worker::new(number, Arc::clone(&shared));
+            workers.clone().map(|number| Box::new(worker(number)) as Box<dyn Handler>).collect()
+        };
+        let running = attach::start(kind, &self.ports, Box::new(handlers))?;
+        log::info!("{}: attach {why}", self.ports.bridge);
+        self.running = Some(running);
+        self.why = why;
         Ok(())
     }
 
@@ -179,13 +200,6 @@ impl Attached {
             self.trouble = trouble;
         }
     }
-}
-
-/// The bridge that a port is in; OpenWrt's usual one if it is in none yet.
-fn bridge_of(port: &str) -> String {
-    let master = std::fs::read_link(format!("/sys/class/net/{port}/master")).ok();
-    let name = master.as_deref().and_then(|path| path.file_name()?.to_str());
-    name.unwrap_or("br-lan").to_owned()
 }
 
 fn choose(wanted: Attach, ports: &Ports) -> Result<(Kind, String)> {

@@ -3,16 +3,16 @@
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tsg_bridge::attach::{self, Frame, Handler, Kind, Outbox, Ports, Running, Side, Verdict};
-use tsg_bridge::gate;
 use tsg_bridge::rules::Plan;
 use tsg_control::group::{Fail, Mode};
 use tsg_control::policy::{Policy, Rule};
 
 const KIND: &str = "TSG_TEST_ATTACH_KIND";
 const SECOND: &str = "second ";
-const BOOT: &str = "boot";
+const TWO_LAN_PORTS: &str = "two LAN ports ";
 const ANSWER: &str = "@ ";
 
 /// The handle that a test has on a gateway.
@@ -28,23 +28,34 @@ impl Gateway {
         Self::start_as(namespace, kind.name())
     }
 
+    /// Starts one that finds programs in this folder first.
+    pub fn start_with_programs(namespace: &str, kind: Kind, folder: &Path) -> Self {
+        let path = format!("{}:{}", folder.display(), std::env::var("PATH").unwrap());
+        Self::start_in(namespace, kind.name(), &path)
+    }
+
     /// Starts one on the second bridge of a namespace.
     pub fn start_second(namespace: &str, kind: Kind) -> Self {
         Self::start_as(namespace, &format!("{SECOND}{}", kind.name()))
     }
 
-    /// Starts what runs at boot: no attach, only the gate.
-    pub fn boot(namespace: &str) -> Self {
-        Self::start_as(namespace, BOOT)
+    /// Starts one with a port `lan1`, whether it is there or not.
+    pub fn start_with_two(namespace: &str, kind: Kind) -> Self {
+        Self::start_as(namespace, &format!("{TWO_LAN_PORTS}{}", kind.name()))
     }
 
     fn start_as(namespace: &str, kind: &str) -> Self {
+        Self::start_in(namespace, kind, &std::env::var("PATH").unwrap())
+    }
+
+    fn start_in(namespace: &str, kind: &str, path: &str) -> Self {
         let exe = std::env::current_exe().unwrap();
         let mut child = Command::new("ip")
             .args(["netns", "exec", namespace])
             .arg(exe)
             .args(["--exact", "child::be_a_gateway", "--nocapture", "--include-ignored"])
             .env(KIND, kind)
+            .env("PATH", path)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -58,10 +69,15 @@ impl Gateway {
 
     /// Gives a command, and checks that it went well.
     pub fn tell(&mut self, command: &str) -> String {
-        writeln!(self.stdin, "{command}").unwrap();
-        let answer = self.answer();
+        let answer = self.try_to(command);
         assert!(!answer.starts_with("error"), "{command}: {answer}");
         answer
+    }
+
+    /// Gives a command, which may go wrong.
+    pub fn try_to(&mut self, command: &str) -> String {
+        writeln!(self.stdin, "{command}").unwrap();
+        self.answer()
     }
 
     /// Installs a policy in `enforce`, fail closed: rules between `|`.
@@ -98,21 +114,20 @@ impl Drop for Gateway {
 #[ignore = "the body of a child process; does nothing without its environment variable"]
 fn be_a_gateway() {
     let Ok(kind) = std::env::var(KIND) else { return };
-    let (kind, ports) = match kind.strip_prefix(SECOND) {
-        Some(kind) => (kind, ports("br-two", &["lan-two"], "wan-two")),
-        None if std::fs::exists("/sys/class/net/lan1").unwrap() => {
-            (kind.as_str(), ports("br-tsg", &["lan0", "lan1"], "wan"))
-        }
-        None => (kind.as_str(), ports("br-tsg", &["lan0"], "wan")),
+    let two = std::fs::exists("/sys/class/net/lan1").unwrap() || kind.starts_with(TWO_LAN_PORTS);
+    let ports = match kind.starts_with(SECOND) {
+        true => ports("br-two", &["lan-two"], "wan-two"),
+        false if two => ports("br-tsg", &["lan0", "lan1"], "wan"),
+        false => ports("br-tsg", &["lan0"], "wan"),
     };
-    let kind = Kind::ALL.into_iter().find(|known| known.name() == kind);
-    let handlers = (0..2).map(|_| Box::new(Mask::default()) as Box<dyn Handler>).collect();
-    let mut running = kind.map(|kind| attach::start(kind, &ports, handlers).unwrap());
+    let kind = Kind::ALL.into_iter().find(|known| kind.ends_with(known.name())).unwrap();
+    let handlers = || (0..2).map(|_| Box::new(Mask::default()) as Box<dyn Handler>).collect();
+    let mut running = Some(attach::start(kind, &ports, Box::new(handlers)).unwrap());
     println!("{ANSWER}ready");
     for line in std::io::stdin().lines() {
         let line = line.unwrap();
         let (word, rest) = line.split_once(' ').unwrap_or((&line, ""));
-        let answer = obey(&mut running, &ports, word, rest);
+        let answer = obey(&mut running, word, rest);
         println!("{ANSWER}{answer}");
     }
 }
@@ -122,14 +137,8 @@ fn ports(bridge: &str, lan: &[&str], wan: &str) -> Ports {
     Ports { bridge: bridge.into(), lan, wan: wan.into() }
 }
 
-fn obey(running: &mut Option<Running>, ports: &Ports, word: &str, rest: &str) -> String {
+fn obey(running: &mut Option<Running>, word: &str, rest: &str) -> String {
     let result = match (word, running.as_mut()) {
-        ("isolate", None) => gate::isolate(ports, true),
-        ("gate", None) => {
-            let mut plan = plan(rest);
-            let policy = plan.policies.pop();
-            gate::install_from_policy(policy, &plan, ports)
-        }
         ("install", Some(running)) => running.install(&plan(rest)),
         ("verify", Some(running)) => running.verify(),
         ("counters", Some(running)) => return format!("{:?}", running.counters()),
@@ -178,6 +187,8 @@ impl Handler for Mask {
         match (frame.from, frame.packet.bytes()[at]) {
             (Side::Lan, 6 | 17) => {
                 beside(frame, out);
+                let payload = frame.packet.bytes().get(28..).unwrap_or_default();
+                assert!(!payload.starts_with(b"panic"), "as the test wants it");
                 mask(frame, at)
             }
             (Side::Wan, 253) => unmask(frame, at),

@@ -53,12 +53,7 @@ impl Lab {
             sh(&format!("ip -n {gateway} link set br-tsg up"));
         }
         for (host, n) in [(plc, 1), (hmi, 2)] {
-            sh(&format!(
-                "ip netns exec {host} sysctl -qw net.ipv6.conf.eth.accept_dad=0
-                 ip -n {host} addr add 10.9.0.{n}/24 dev eth
-                 ip -n {host} addr add fd09::{n}/64 dev eth nodad
-                 ip -n {host} link set eth up"
-            ));
+            address(host, n);
         }
         lab
     }
@@ -99,6 +94,23 @@ impl Lab {
         hosts
     }
 
+    /// PLC and HMI need not ask for each other: no frame waits for an answer.
+    pub fn know_each_other(&self) {
+        let [plc, hmi] = [At::Plc, At::Hmi].map(|at| self.namespace(at));
+        for (here, there, n) in [(&plc, &hmi, 2), (&hmi, &plc, 1)] {
+            let mac = sh(&format!("ip netns exec {there} cat /sys/class/net/eth/address"));
+            let mac = mac.trim();
+            sh(&format!(
+                "ip -n {here} neigh replace 10.9.0.{n} lladdr {mac} dev eth nud permanent"
+            ));
+        }
+    }
+
+    /// Gives the PLC's port its addresses.
+    pub fn address_plc(&self) {
+        address(&self.namespace(At::Plc), 1);
+    }
+
     pub fn namespace(&self, at: At) -> String {
         let place = match at {
             At::Plc => "plc",
@@ -136,6 +148,15 @@ impl Drop for Lab {
                 .status();
         }
     }
+}
+
+fn address(host: &str, n: u8) {
+    sh(&format!(
+        "ip netns exec {host} sysctl -qw net.ipv6.conf.eth.accept_dad=0
+         ip -n {host} addr add 10.9.0.{n}/24 dev eth
+         ip -n {host} addr add fd09::{n}/64 dev eth nodad
+         ip -n {host} link set eth up"
+    ));
 }
 
 /// A UDP socket made by a thread that has gone into the namespace.

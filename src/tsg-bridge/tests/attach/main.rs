@@ -8,6 +8,7 @@
 #![allow(clippy::print_stdout, clippy::wildcard_enum_match_arm)]
 
 mod child;
+mod faults;
 mod lab;
 mod packets;
 mod survival;

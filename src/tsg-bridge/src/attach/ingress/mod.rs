@@ -40,9 +40,12 @@ pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
     names.filter(free).take(ports.all().count()).collect()
 }
 
-/// Sets the TAPs up, without addresses of their own: the kernel shall say nothing through them.
-pub(super) fn bring_up(taps: &[String]) -> Result<()> {
+/// Sets those TAPs up that are down, without addresses of their own: the kernel shall say nothing through them.
+pub(super) fn keep_up(taps: &[String]) -> Result<()> {
     for tap in taps {
+        if sys::is_up(tap).with_context(|| format!("there is no {tap} any more"))? {
+            continue;
+        }
         let quiet = format!("/proc/sys/net/ipv6/conf/{tap}/disable_ipv6");
         if std::path::Path::new(&quiet).exists() {
             std::fs::write(&quiet, "1").with_context(|| format!("cannot set {quiet}"))?;
@@ -114,9 +117,9 @@ impl Worker {
                     match self.taps[at].read(&mut buffer[START..START + FRAME]) {
                         Ok(len) => self.frame(&mut buffer, START, len, at),
                         Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(_) => {
-                            self.counters.malformed += 1;
-                            break;
+                        Err(error) => {
+                            // Somebody has deleted it. The attach starts anew.
+                            return log::error!("cannot read a TAP: {error}");
                         }
                     }
                 }
