@@ -1,6 +1,6 @@
 //! An attach at work: its threads, its rules and its gate.
 
-use super::keeper::Keeper;
+use super::keeper::{self, Keeper};
 use super::listener::{self, Ears, Machine, Machines};
 use super::neighbours::{Neighbours, Place};
 use super::sockets::Interfaces;
@@ -180,6 +180,18 @@ pub fn start(kind: Kind, ports: &Ports, handlers: Handlers) -> Result<Running> {
         plan: None,
         status: Status { kind, ports: complete, rules: None, gate: None, reinstalled: 0 },
     })
+}
+
+/// Takes away what an earlier run left behind: rules of any kind, gate, isolation.
+///
+/// # Errors
+/// The kernel refuses; the rest is gone.
+pub fn clear(ports: &Ports) -> Result<()> {
+    for kind in Kind::ALL {
+        keeper::clear_leftovers(kind, ports);
+    }
+    let gate = Gate::new(ports).remove();
+    gate.and(gate::unlock(ports))
 }
 
 /// The threads of an attach, and where the kernel reaches them.

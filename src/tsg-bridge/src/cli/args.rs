@@ -46,6 +46,11 @@ pub enum Command {
     },
     /// Look at the configuration and the machine.
     Check,
+    /// Hold `closed` before the daemon runs.
+    Gate {
+        /// Before the policy can be read: let nothing cross.
+        isolate: bool,
+    },
     /// Take over the predecessor's configuration.
     Import {
         /// Its `cb.conf`.
@@ -96,6 +101,7 @@ impl Options {
                 Long("log") => found.log = target(&parser.value()?)?,
                 Long("json") => found.flag("json"),
                 Long("force") => found.flag("force"),
+                Long("isolate") => found.flag("isolate"),
                 Long("file") => found.file = Some(parser.value()?.into()),
                 Short('h') | Long("help") => found.help = true,
                 Short('V') | Long("version") => found.words.insert(0, "version".into()),
@@ -149,6 +155,7 @@ impl Found {
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
             "check" => Command::Check,
+            "gate" => Command::Gate { isolate: self.take("isolate") },
             "import" => Command::Import {
                 file: words.next().map(PathBuf::from).ok_or_else(|| {
                     UsageError("`tsg import` needs the file, such as /etc/cb.conf".to_owned())

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 8] = [
+const TOPICS: [(&str, &str, &str); 9] = [
     (
         "run",
         "be the gateway, in the foreground",
@@ -50,6 +50,19 @@ const TOPICS: [(&str, &str, &str); 8] = [
          One line for each thing looked at, with what to do where something is wrong. As root it also tries\n\
          the kernel's attaches, and takes away what that needed.\n\
          Exit code 0 if there are no problems, 1 if there are.\n",
+    ),
+    (
+        "gate",
+        "hold `closed` before the daemon runs",
+        "Usage: tsg gate [--isolate]\n\n\
+         For scripts that run at boot. Puts a filter on every port of /etc/config/tsg that is there, made from\n\
+         the last policy of the key server (/etc/tsg/policy.json); without one and with `fail closed` nothing\n\
+         crosses but ARP, DHCP and the like. Call it before the ports join the bridge, and again when a port has come;\n\
+         `tsg run` takes over from it. With `fail open` it puts up nothing. Switched off or without a server it takes\n\
+         away what an earlier run has left, and the ports are a bridge.\n\n\
+         --isolate  when the policy cannot be read yet: the ports that are in a bridge stop to talk to each other,\n\
+         \x20          LAN ports too, until `tsg gate` or `tsg run` has put up the filter\n\n\
+         Exit code 1 if a port is not held, or the configuration has errors; what of it is right is used.\n",
     ),
     (
         "import",

@@ -7,6 +7,7 @@
 mod args;
 mod check;
 mod enrol;
+mod gate;
 mod help;
 mod import;
 mod key;
@@ -73,6 +74,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Fingerprint => key::fingerprint(folders, out)?,
         Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,
         Command::Check => return check::run(folders, out),
+        Command::Gate { isolate } => return gate::run(options, *isolate, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,
         Command::Help { topic } => help::show(topic.as_deref(), out)?,
         Command::Version => writeln!(out, "tsg {}", env!("CARGO_PKG_VERSION"))?,

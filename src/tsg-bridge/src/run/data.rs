@@ -56,10 +56,11 @@ impl Data {
             why: String::new(),
             trouble: None,
         };
-        Self {
-            bridges: config.bridges.iter().map(attached).collect(),
-            threads: cores.clamp(1, MOST_THREADS),
+        let bridges: Vec<Attached> = config.bridges.iter().map(attached).collect();
+        if config.is_idle() {
+            bridges.iter().for_each(Attached::clear);
         }
+        Self { bridges, threads: cores.clamp(1, MOST_THREADS) }
     }
 
     /// Threads of all bridges together.
@@ -148,6 +149,13 @@ impl Data {
 }
 
 impl Attached {
+    /// Who has switched the gateway off wants a bridge, whatever an earlier run has left to hold `closed`.
+    fn clear(&self) {
+        if let Err(error) = attach::clear(&self.ports) {
+            log::error!("{}: {error:#}", self.ports.bridge);
+        }
+    }
+
     fn install(
         &mut self,
         plan: &Plan,

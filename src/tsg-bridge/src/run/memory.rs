@@ -84,7 +84,7 @@ pub(super) fn keep_policy(folders: &Folders, version: &PolicyVersion) -> Result<
 }
 
 /// The policy of before the boot.
-pub(super) fn recall_policy(folders: &Folders) -> Option<PolicyVersion> {
+pub(crate) fn recall_policy(folders: &Folders) -> Option<PolicyVersion> {
     let path = folders.policy();
     let text = match fs::read(&path) {
         Ok(text) => text,

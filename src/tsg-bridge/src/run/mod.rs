@@ -13,6 +13,8 @@ mod status_socket;
 mod sys;
 mod wake;
 
+pub(crate) use memory::recall_policy;
+
 use crate::cli::Options;
 use crate::config::{Config, Problem};
 use crate::folders::Folders;

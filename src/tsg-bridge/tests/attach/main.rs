@@ -7,6 +7,7 @@
 #![allow(unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::print_stdout, clippy::wildcard_enum_match_arm)]
 
+mod boot;
 mod child;
 mod faults;
 mod lab;
