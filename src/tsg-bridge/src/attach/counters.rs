@@ -24,7 +24,10 @@ pub struct Counters {
     pub malformed: u64,
     /// Frames from LAN to LAN that a port's hook caught; they went on untouched.
     pub lan_to_lan: u64,
-    /// Packets that the kernel dropped as the queue was full or the socket had no room.
+    /// Frames that a port's hook caught although they do not cross: whom they are for was heard on the side that they
+    /// came from. The bridge would not have forwarded them either.
+    pub same_side: u64,
+    /// Packets that the kernel dropped, as a queue or a TAP was full or the socket had no room.
     pub queue_full: u64,
 }
 
@@ -40,6 +43,7 @@ impl AddAssign for Counters {
             no_link_address,
             malformed,
             lan_to_lan,
+            same_side,
             queue_full,
         } = other;
         self.frames += frames;
@@ -51,6 +55,7 @@ impl AddAssign for Counters {
         self.no_link_address += no_link_address;
         self.malformed += malformed;
         self.lan_to_lan += lan_to_lan;
+        self.same_side += same_side;
         self.queue_full += queue_full;
     }
 }

@@ -5,7 +5,7 @@
 
 use super::programs::run;
 use super::stamp::Stamp;
-use super::{Kind, Ports, ingress, links, sockets, sysctl};
+use super::{Kind, Ports, ingress, links, nfqueue, sockets, sysctl};
 use crate::rules::{self, Existing, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
 
@@ -97,6 +97,14 @@ impl Keeper {
         self.queues = queues;
         self.taps = taps;
         self.doubt();
+    }
+
+    /// What the kernel dropped, as the daemon did not take it in time.
+    pub(super) fn overruns(&self) -> u64 {
+        match self.kind {
+            Kind::NfqueueNft | Kind::NfqueueIptables => nfqueue::dropped(self.queues),
+            Kind::Ingress => ingress::dropped(&self.taps),
+        }
     }
 
     /// Forgets what was loaded, so that the next look loads again: a port has another number now.

@@ -341,6 +341,7 @@ impl Running {
         for counters in lock(&self.shared.counters).iter() {
             sum += *counters;
         }
+        sum.queue_full += self.keeper.overruns();
         sum
     }
 

@@ -33,7 +33,7 @@ pub struct Queues {
 }
 
 impl Queues {
-    const fn last(self) -> u16 {
+    pub(crate) const fn last(self) -> u16 {
         self.first + self.count.saturating_sub(1)
     }
 }

@@ -113,6 +113,7 @@ impl Data {
             ("attach_send_failed", sum.send_failed),
             ("attach_no_link_address", sum.no_link_address),
             ("attach_malformed", sum.malformed),
+            ("attach_same_side", sum.same_side),
             ("attach_queue_full", sum.queue_full),
         ];
         counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()

@@ -1,8 +1,11 @@
 //! A gateway in a process of its own, so that it can be killed: this test binary once more, told by
 //! an environment variable to be one. It takes a command a line, and answers each with a line.
 
+use crate::lab::wait_for;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use tsg_bridge::attach::{self, Frame, Handler, Kind, Outbox, Ports, Running, Side, Verdict};
@@ -189,6 +192,10 @@ impl Handler for Mask {
                 beside(frame, out);
                 let payload = frame.packet.bytes().get(28..).unwrap_or_default();
                 assert!(!payload.starts_with(b"panic"), "as the test wants it");
+                if let Some(path) = payload.strip_prefix(b"wait for ") {
+                    let path = Path::new(OsStr::from_bytes(path)).to_owned();
+                    wait_for("the file", || path.exists());
+                }
                 mask(frame, at)
             }
             (Side::Wan, 253) => unmask(frame, at),

@@ -225,6 +225,68 @@ fn a_tap_that_is_set_down_or_deleted_comes_back() {
     }
 }
 
+/// The counter of that name.
+fn count(gateway: &mut Gateway, name: &str) -> u64 {
+    let counters = gateway.tell("counters");
+    let (_, rest) = counters.split_once(&format!("{name}: ")).unwrap();
+    rest.split([',', ' ']).next().unwrap().parse().unwrap()
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn what_a_busy_daemon_does_not_take_is_counted() {
+    for kind in kinds(&Lab::new()) {
+        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        let mut pair = gateways(&lab, kind, MODBUS);
+        lab.know_each_other();
+        let plc = lab.udp(At::Plc, "10.9.0.1:0");
+        let go_on = folder.path().join("go-on");
+        let stop = format!("wait for {}", go_on.display());
+        plc.send_to(stop.as_bytes(), "10.9.0.2:502").unwrap();
+        wait_for("a full queue", || {
+            for _ in 0..500 {
+                plc.send_to(b"one too many", "10.9.0.2:502").unwrap();
+            }
+            count(&mut pair[0], "queue_full") > 0
+        });
+        std::fs::write(go_on, "").unwrap();
+        let client = lab.udp(At::Hmi, "10.9.0.2:0");
+        works_again(&mut pair[0], &lab.udp(At::Plc, "10.9.0.1:502"), &client, kind);
+    }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn a_frame_from_the_side_that_it_is_for_is_counted() {
+    let kind = Kind::Ingress;
+    if !kinds(&Lab::new()).contains(&kind) {
+        println!("skipped: this kernel has no ingress attach");
+        return;
+    }
+    let lab = Lab::new();
+    let mut gateway = Gateway::start(&lab.namespace(At::GatewayA), kind);
+    gateway.install(MODBUS);
+    lab.know_each_other();
+    // Somebody on the plant network sends with the PLC's address, and so draws its frames there.
+    let plc =
+        sh(&format!("ip netns exec {} cat /sys/class/net/eth/address", lab.namespace(At::Plc)));
+    let own = lab.run(At::GatewayB, "cat /sys/class/net/wan/address");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/attach/frames.py");
+    lab.run(
+        At::GatewayB,
+        &format!(
+            "ip link set wan address {}; python3 {script} wan 0 9; ip link set wan address {}",
+            plc.trim(),
+            own.trim(),
+        ),
+    );
+    let client = lab.udp(At::Hmi, "10.9.0.2:0");
+    wait_for("the count", || {
+        client.send_to(b"where?", "10.9.0.1:502").unwrap();
+        count(&mut gateway, "same_side") > 0
+    });
+}
+
 /// A poll is answered after some looks.
 fn works_again(
     gateway: &mut Gateway,

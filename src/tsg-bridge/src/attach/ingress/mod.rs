@@ -55,6 +55,13 @@ pub(super) fn keep_up(taps: &[String]) -> Result<()> {
     Ok(())
 }
 
+/// Frames that did not fit into the TAPs.
+pub(super) fn dropped(taps: &[String]) -> u64 {
+    let statistics = |tap| format!("/sys/class/net/{tap}/statistics/tx_dropped");
+    let count = |tap| std::fs::read_to_string(statistics(tap)).ok()?.trim().parse::<u64>().ok();
+    taps.iter().filter_map(count).sum()
+}
+
 /// Opens a TAP and closes it again: can this kernel do it?
 pub(super) fn try_tap(name: &str) -> Result<File> {
     sys::tap(name).context("cannot make a TAP: load the kernel module tun (kmod-tun)")
@@ -138,14 +145,16 @@ impl Worker {
         };
         let exits = self.exits(&header.link, from, in_port);
         let whole = &buffer[start..end];
+        if !exits.wan && exits.lan == Lan::None {
+            self.counters.same_side += 1;
+            return;
+        }
         if from == Side::Lan {
             self.counters.lan_to_lan += u64::from(exits.lan != Lan::None);
             self.send_lan(exits.lan, |wire, port| wire.send_frame(port, whole));
             if !exits.wan {
                 return;
             }
-        } else if exits.lan == Lan::None {
-            return;
         }
         self.counters.frames += 1;
         let lan_port = match (from, exits.lan) {
@@ -163,7 +172,10 @@ impl Worker {
             let whole = &buffer[start..end];
             return self.onward(from, &exits, |wire, port| wire.send_frame(port, whole));
         }
-        let Ok(packet) = Packet::new(buffer, start + header.len..end) else { return };
+        let Ok(packet) = Packet::new(buffer, start + header.len..end) else {
+            self.counters.malformed += 1;
+            return;
+        };
         let mut frame = Frame { packet, from, link: Some(header.link), lan_port };
         let verdict = self.handler.handle(&mut frame, &mut self.outbox);
         let sent = frame.packet.range();

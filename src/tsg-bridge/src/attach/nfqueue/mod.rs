@@ -14,7 +14,7 @@
 mod bind;
 mod message;
 
-pub(super) use bind::try_bind;
+pub(super) use bind::{dropped, try_bind};
 
 use super::ethernet::{IPV4, IPV6, Link, Tag};
 use super::neighbours::{Place, addresses};
@@ -92,7 +92,7 @@ impl Worker {
                 match self.socket.receive(room) {
                     Ok(len) => self.datagram(&mut buffer, HEAD_ROOM..HEAD_ROOM + len),
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => self.counters.queue_full += 1,
+                    Err(_) => self.counters.malformed += 1,
                 }
             }
             self.handler.idle();
