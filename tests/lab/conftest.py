@@ -14,6 +14,7 @@ def pytest_configure(config):
         pytest.exit("the lab makes network namespaces: run it as root", returncode=2)
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist looks for the marks.
 def pytest_collection_modifyitems(items):
     # Tests that share a plant share a worker.
     for item in items:
