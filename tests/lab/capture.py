@@ -68,6 +68,10 @@ class Capture:
         """How many frames pass each of the filters (tshark's language, or a name of KINDS)."""
         return count(self.path, *filters)
 
+    def lines(self, kind, most=10):
+        """Frames of a kind as tshark shows them, for people."""
+        return _tshark(self.path, "-Y", KINDS.get(kind, kind)).splitlines()[:most]
+
     def times(self, kind):
         """When frames of a kind passed, in seconds since 1970."""
         shown = _tshark(self.path, "-Y", KINDS.get(kind, kind), "-T", "fields",

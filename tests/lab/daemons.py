@@ -29,10 +29,10 @@ class KeyServer:
         self.process = None
         self._revealed = {}
 
-    def start(self):
+    def start(self, env=None):
         self.process = self.host.start(
             binary("tsg-server"), "run", "--data", self.folder, "--socket", self.socket,
-            "--listen", "0.0.0.0", log="tsg-server")
+            "--listen", "0.0.0.0", log="tsg-server", env=env)
         wait_for("the key server answers", self._answers, 10)
         return self
 
@@ -119,8 +119,8 @@ class Box:
         return [binary("tsg"), "-c", self.folders["config"], "--state", self.folders["state"],
                 "--run", self.folders["run"], *argv]
 
-    def start(self):
-        self.process = self.gateway.start(*self.argv("run"), log="tsg")
+    def start(self, env=None):
+        self.process = self.gateway.start(*self.argv("run"), log="tsg", env=env)
         return self
 
     def ask(self, *argv):
@@ -139,6 +139,10 @@ class Box:
         """None while the daemon does not answer."""
         done = self.gateway.run(*self.argv("status", "--json"), check=False, timeout=20)
         return None if done.returncode else json.loads(done.stdout)
+
+    def resident_kb(self):
+        """How much memory the daemon holds."""
+        return resident_kb(self.process)
 
     def wait_status(self, what, wanted, seconds=20.0):
         """Waits for a status that `wanted` accepts, and returns it."""
@@ -172,6 +176,14 @@ def bring_up(server, boxes, group=GROUP):
         server.approve(box, group)
     for box in boxes:
         box.wait_ready()
+
+
+def resident_kb(process, line_of="VmRSS:"):
+    """The resident set of a process, or its peak, as the kernel counts it."""
+    for line in open(f"/proc/{process.popen.pid}/status", encoding="ascii"):
+        if line.startswith(line_of):
+            return int(line.split()[1])
+    raise RuntimeError(f"{process} has no memory any more")
 
 
 def unix_time():

@@ -170,6 +170,10 @@ class Namespace:
     def ip(self, *argv):
         return command("ip", "-n", self.name, *argv)
 
+    def mac(self, device):
+        shown = self.run("cat", f"/sys/class/net/{device}/address").stdout
+        return bytes.fromhex(shown.strip().replace(":", ""))
+
     def sysctl(self, settings):
         """Sets those that this kernel has."""
         self.run("sh", "-c", "\n".join(

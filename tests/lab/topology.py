@@ -9,6 +9,7 @@ Without daemons a gateway is a plain bridge that carries everything. Addresses a
 fd77::N: hosts from 10 up, gateways from 101 up, the key server 250.
 """
 
+import ipaddress
 import itertools
 import os
 import signal
@@ -29,6 +30,9 @@ class Node:
 
     def address(self, version):
         return self.ip4 if version == 4 else self.ip6
+
+    def packed(self, version):
+        return ipaddress.ip_address(self.address(version)).packed
 
     def endpoint(self, version, port):
         """Address and port as programs write it."""
@@ -58,6 +62,15 @@ class Bridge(Node):
     def up(self):
         self.ns.ip("link", "set", "br0", "up")
 
+    def replace_bridge(self):
+        """Another bridge of that name, with another address and the same ports."""
+        self.ns.ip("link", "del", "br0")
+        self.ns.ip("link", "add", "br0", "type", "bridge", "forward_delay", "0")
+        for port in self.ports:
+            self.ns.ip("link", "set", port, "master", "br0", "up")
+        self.up()
+        self._configure("br0")
+
     def new_port(self):
         """The name of a port that is not there yet; `adopt` follows."""
         raise NotImplementedError
@@ -65,6 +78,10 @@ class Bridge(Node):
     def adopt(self, port):
         self.ports.append(port)
         self.ns.ip("link", "set", port, "master", "br0", "up")
+
+    def take_back(self, port):
+        """A port of this bridge that was not there for a while."""
+        self.ns.ip("link", "set", port, "master", "br0")
 
     def forwards(self):
         states = self.run("sh", "-c", "cat /sys/class/net/*/brport/state /sys/class/net/br0/carrier")
@@ -107,6 +124,10 @@ class Host(Node):
     def __init__(self, lab, name, number, uplink):
         super().__init__(lab, name, number)
         lab.cable(self.ns, "eth0", uplink)
+        self.plug_in()
+
+    def plug_in(self):
+        """The device is there: it gets its addresses."""
         self.ns.ip("link", "set", "eth0", "up")
         self._configure("eth0")
 
@@ -118,7 +139,7 @@ class Lab:
         prefix = os.environ.get("TSG_LAB_PREFIX")
         worker = os.environ.get("PYTEST_XDIST_WORKER", "")
         self.run = Run(f"{prefix}{worker}{name}" if prefix else f"tsg{os.getpid()}{name}")
-        self.offloads, self.bridges = offloads, []
+        self.offloads, self.bridges, self.far_ends = offloads, [], {}
         self._hosts, self._gateways = itertools.count(10), itertools.count(101)
 
     def switch(self, name="plant"):
@@ -137,13 +158,31 @@ class Lab:
     def cable(self, namespace, device, uplink):
         """Plugs a new `device` of `namespace` into a new port of `uplink`."""
         port = uplink.new_port()
+        self._wire(namespace, device, uplink, port)
+        uplink.adopt(port)
+
+    def _wire(self, namespace, device, uplink, port):
         namespace.ip("link", "add", device, "type", "veth",
                      "peer", "name", port, "netns", uplink.ns.name)
         if not self.offloads:
             for end, name in ((namespace, device), (uplink.ns, port)):
                 end.run("ethtool", "-K", name, "tx", "off", "rx", "off", "tso", "off",
                         "gso", "off", "gro", "off")
-        uplink.adopt(port)
+        self.far_ends[namespace.name, device] = uplink.ns, port
+
+    def replace_wire(self, namespace, device, uplink):
+        """Takes a wire with both its ports away and puts in a new one, with the names and the address
+        of the old one. It carries frames before a bridge has it. Returns the uplink's port."""
+        _, port = self.far_ends[namespace.name, device]
+        address = namespace.mac(device).hex(":")
+        namespace.ip("link", "del", device)
+        self._wire(namespace, device, uplink, port)
+        namespace.ip("link", "set", device, "address", address, "up")
+        uplink.ns.ip("link", "set", port, "up")
+        for end, name in ((namespace, device), (uplink.ns, port)):
+            state = f"/sys/class/net/{name}/operstate"
+            wait_for(f"{name} carries", lambda: end.run("cat", state).stdout.strip() == "up")
+        return port
 
     def ready(self):
         """Waits until every bridge forwards on every port: the kernel needs a second for that."""
