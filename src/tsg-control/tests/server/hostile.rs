@@ -167,20 +167,3 @@ fn a_gateway_that_starts_again_and_again_does_not_use_up_the_numbers_of_all() {
     assert_eq!(warnings, 1);
     assert_eq!(senders(&register(&mut server, key(1), 11, NOW)).len(), 2, "others get theirs");
 }
-
-/// All take over what they were sent, and say so, until there is nothing new.
-fn confirm_all(server: &mut Server, now: u64) {
-    loop {
-        let said = said(server);
-        let states =
-            said.into_iter().filter_map(|(to, message)| Some((to, last_state(vec![message])?)));
-        let mut newest = std::collections::BTreeMap::new();
-        newest.extend(states);
-        if newest.is_empty() {
-            return;
-        }
-        for (to, state) in newest {
-            server.handle_message(to, beat(1, &state, 2), now);
-        }
-    }
-}
