@@ -90,6 +90,8 @@ pub struct Server {
     started: u64,
     /// The latest time that this machine was told.
     latest: u64,
+    /// When it was last looked whether something is due.
+    advanced: u64,
     groups: BTreeMap<String, Group>,
     gateways: BTreeMap<PublicKey, Gateway>,
     pending: BTreeMap<PublicKey, Stranger>,
@@ -140,6 +142,7 @@ impl Server {
             clock,
             started: now,
             latest: now,
+            advanced: now,
             groups: BTreeMap::new(),
             gateways: stored.gateways.into_iter().map(gateway).collect(),
             pending: BTreeMap::new(),
@@ -202,7 +205,7 @@ impl Server {
 
     /// When [`Server::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self, now: u64) -> Option<u64> {
-        self.groups.values().filter_map(|group| group.timeout(now)).min()
+        self.groups.values().filter_map(|group| group.timeout(self.advanced, now)).min()
     }
 
     /// Time has passed.

@@ -197,7 +197,8 @@ impl<T> Timeline<T> {
         (self.entries.len() < before).then_some(Step::Retired)
     }
 
-    /// When [`Timeline::step`] has something to do even if nobody confirms anything.
+    /// When [`Timeline::step`] has something to do even if nobody confirms anything; `now` is when it
+    /// was called last.
     pub fn deadline(&self, now: u64) -> Option<u64> {
         self.entries
             .iter()

@@ -44,6 +44,7 @@ impl Server {
 
     /// Moves every group on as far as it can go, and sends what members lack.
     pub(super) fn advance(&mut self, now: u64) {
+        self.advanced = now;
         let names: Vec<_> = self.groups.keys().cloned().collect();
         for name in &names {
             self.advance_group(name, now);

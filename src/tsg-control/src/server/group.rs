@@ -225,15 +225,17 @@ impl Group {
         self.epochs.live().iter().any(|entry| entry.item.made.is_some())
     }
 
-    pub(super) fn timeout(&self, now: u64) -> Option<u64> {
+    /// When there is something to do: not before `now`, and counted from when it was last looked
+    /// for, so that what fell due since then is not passed over.
+    pub(super) fn timeout(&self, advanced: u64, now: u64) -> Option<u64> {
         let soon = |at: u64| Some(at.max(now + 50));
         let waits = self.wanted.is_some()
             || self.epochs.prepared().is_some()
             || self.policies.prepared().is_some();
         let rekey = self.rekey_at().filter(|_| !waits && !self.members.is_empty());
         [
-            self.epochs.deadline(now).and_then(soon),
-            self.policies.deadline(now).and_then(soon),
+            self.epochs.deadline(advanced).and_then(soon),
+            self.policies.deadline(advanced).and_then(soon),
             rekey.and_then(soon),
             self.map_due.and_then(soon),
             // Members that vanish are noticed by their silence.

@@ -310,3 +310,25 @@ fn a_rekey_and_a_policy_change_run_side_by_side() {
     assert_eq!(after.epochs[1].stage, Stage::Active);
     assert_eq!(after.policies[1].stage, Stage::Active);
 }
+
+#[test]
+fn who_wakes_late_is_still_told_what_is_due() {
+    let (mut server, mut now) = (server(), NOW);
+    server.approve(key(1), "plant", 0, now).unwrap();
+    let first = register(&mut server, key(1), 10, now);
+    say(&mut server, key(1), beat(10, &first, 2), now);
+    server.rekey("plant", now).unwrap();
+    let news = said(&mut server).into_iter().map(|(_, message)| message).collect();
+    let after = state(say(&mut server, key(1), beat(10, &state(news), 2), now));
+    say(&mut server, key(1), beat(10, &after, 2), now);
+    assert_eq!(server.groups(now)[0].epochs.len(), 2, "the old one lingers");
+    for _ in 0..10 {
+        // A little too late each time, and busy with somebody's message first.
+        now = server.poll_timeout(now).unwrap().min(now + 5_000) + 30;
+        say(&mut server, key(1), beat(10, &after, 2), now);
+        if server.poll_timeout(now).is_some_and(|due| due <= now + 50) {
+            server.handle_timeout(now);
+        }
+    }
+    assert_eq!(server.groups(now)[0].epochs.len(), 1, "it should be gone by now");
+}
