@@ -1,23 +1,22 @@
 //! The machine that the key server runs on: it stores, sends, dies and starts again.
 
-use crate::world::{BOXES, Happening, World};
+use crate::agenda::Happening;
+use crate::world::World;
 use tsg_control::server::Server;
 
 impl World {
     /// Makes records durable, then sends; the server may die at any point of this.
     pub(crate) fn server_turn(&mut self) {
         let Some(mut server) = self.server.take() else { return };
-        let before = self.checks.truth.clone();
-        let mut changed = false;
         while let Some(record) = server.poll_record() {
             if self.dies() {
-                self.checks.died_within_a_turn(before, &server, self.server_time());
+                self.checks.died_within_a_turn(&server, self.server_time());
                 return self.server_gone();
             }
             self.disk.put(record);
-            changed = true;
         }
-        if changed {
+        // It is as good as dead: what operators were told until now must still be true then.
+        if self.dies_after.is_some() {
             self.checks.acknowledged(&server, self.server_time());
         }
         while let Some((key, message)) = server.poll_transmit() {
@@ -33,9 +32,15 @@ impl World {
             self.tell(|| format!("server: {}", event.text));
         }
         let now = self.server_time();
-        self.server_timer =
-            server.poll_timeout(now).map(|at| at.saturating_add_signed(-self.server_ahead));
+        self.set_server_timer(server.poll_timeout(now));
         self.server = Some(server);
+    }
+
+    /// The server is going to die after some more records and messages.
+    pub(crate) fn doom(&mut self) {
+        let Some(server) = &self.server else { return };
+        self.checks.acknowledged(server, self.server_time());
+        self.dies_after = Some(self.chance.between(1, 12));
     }
 
     fn dies(&mut self) -> bool {
@@ -87,7 +92,7 @@ impl World {
             self.checks.excused = self.t + 25_000;
         }
         self.server_turn();
-        for who in 0..BOXES {
+        for who in 0..self.plan.boxes {
             let member = &mut self.members[who];
             if member.views.iter().all(|view| view.prepared) {
                 // It rebooted meanwhile, and the new epoch may wait for others.

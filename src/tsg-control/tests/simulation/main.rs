@@ -1,4 +1,4 @@
-//! Ten gateways and a key server in one process with a virtual clock: whatever the network, the
+//! Up to 200 gateways and a key server in one process with a virtual clock: whatever the network, the
 //! machines and the operators do, what docs/security.md promises holds. DESIGN sections 5 and 12.
 //!
 //! `TSG_SIM_SEED=7` replays one world, `TSG_SIM_SEEDS=1000` runs more than the usual hundred.
@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
 #![allow(clippy::disallowed_methods, reason = "it reads its seed from the environment")]
 
+mod agenda;
 mod agreement;
 mod checks;
 mod disk;

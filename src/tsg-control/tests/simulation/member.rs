@@ -68,6 +68,7 @@ pub(crate) struct Member {
     pub(crate) spent: BTreeSet<(Secret, u32)>,
     /// Until then it may lose packets.
     pub(crate) excused: u64,
+    pub(crate) timer: Option<u64>,
     pub(crate) steps: (u64, u64),
     pub(crate) said: (u64, u64),
     /// The newest epoch that was in force here since it last had to forget all.
@@ -78,8 +79,8 @@ pub(crate) struct Member {
 impl Member {
     pub(crate) fn new(index: usize, chance: &mut Chance) -> Self {
         let mut key = [0; 32];
-        key[0] = index as u8 + 1;
-        key[1..9].copy_from_slice(&chance.next().to_be_bytes());
+        key[..2].copy_from_slice(&(index as u16 + 1).to_be_bytes());
+        key[2..10].copy_from_slice(&chance.next().to_be_bytes());
         let aes = !chance.happens(150);
         let senders = [1, 2, 4, 16][chance.below(4)];
         let uptime = [0, 1_000, 86_400_000, 60 * 86_400_000][chance.below(4)];
@@ -101,6 +102,7 @@ impl Member {
             sequences: BTreeMap::new(),
             spent: BTreeSet::new(),
             excused: 25_000,
+            timer: None,
             steps: (0, 0),
             said: (0, 0),
             newest: 0,
@@ -149,6 +151,7 @@ impl Member {
             self.gateway.restore(saved, local);
         }
         self.viewed = 0;
+        self.timer = None;
     }
 
     pub(crate) fn look(&mut self, t: u64) {

@@ -1,16 +1,22 @@
 //! The way between gateways and server. Over TCP a connection breaks as a whole and takes along
 //! what is on its way; a harsh network loses, doubles and reorders single messages too.
 
-use crate::world::{Happening, World};
+use crate::agenda::Happening;
+use crate::world::World;
 use tsg_control::message::{self, MAX_FRAME, MAX_FRAME_TO_SERVER, ToGateway, ToServer};
 
 impl World {
+    /// Single messages are lost, late and doubled now.
+    pub(crate) const fn is_harsh(&self) -> bool {
+        self.plan.harsh && self.t < self.quiet_from
+    }
+
     /// When a message that is sent now arrives, in direction 0 (up) or 1 (down); `None` if never.
     fn arrival(&mut self, who: usize, direction: usize) -> Option<u64> {
         let now = self.t;
         let spike = if self.chance.happens(10) { self.plan.delay * 3 } else { 0 };
         let delay = 1 + self.chance.between(0, self.plan.delay) + spike;
-        if self.plan.harsh {
+        if self.is_harsh() {
             let late = if self.chance.happens(30) { self.chance.between(0, 3_000) } else { 0 };
             return (!self.chance.happens(50)).then_some(now + delay + late);
         }
@@ -20,7 +26,7 @@ impl World {
     }
 
     fn copies(&mut self) -> usize {
-        if self.plan.harsh && self.chance.happens(50) { 2 } else { 1 }
+        if self.is_harsh() && self.chance.happens(50) { 2 } else { 1 }
     }
 
     pub(crate) fn send_to_server(&mut self, from: usize, frame: Vec<u8>) {

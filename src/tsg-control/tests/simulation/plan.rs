@@ -6,6 +6,13 @@ use crate::random::Chance;
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
     pub(crate) seed: u64,
+    pub(crate) boxes: usize,
+    /// The first of those in the second group; the last of all comes with a token.
+    pub(crate) lab_from: usize,
+    /// A packet is heard by so many others.
+    pub(crate) hearers: usize,
+    /// A box sends a packet about this often, in milliseconds.
+    pub(crate) pause: u64,
     /// Single messages are lost, doubled and overtake each other; else only connections break,
     /// with what is on its way.
     pub(crate) harsh: bool,
@@ -32,8 +39,18 @@ impl Plan {
     pub(crate) fn new(seed: u64, chance: &mut Chance) -> Self {
         // Calm worlds, in which nothing may be lost, and wild ones take turns.
         let wild = seed % 4 == 3;
+        let boxes = match seed % 20 {
+            10 => 200,
+            _ => chance.between(8, 30) as usize,
+        };
+        let hearers = boxes.min(9) - 1;
         Self {
             seed,
+            boxes,
+            lab_from: boxes - 1 - boxes / 5,
+            hearers,
+            // Large worlds cost about as much as small ones.
+            pause: (boxes * hearers * 8).max(600) as u64,
             harsh: seed % 4 == 2,
             crashes: seed % 2 == 1 || chance.happens(300),
             backups: wild,

@@ -1,11 +1,12 @@
 //! What the boxes say to each other: packets from one to all others, past the key server.
 
+use crate::agenda::Happening;
 use crate::member::{Opened, Packet};
-use crate::world::{BOXES, Happening, World};
+use crate::world::World;
 
 impl World {
     pub(crate) fn talk(&mut self, who: usize) {
-        let again = self.t + self.chance.between(300, 900);
+        let again = self.t + self.chance.between(self.plan.pause / 2, self.plan.pause * 3 / 2);
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
         let member = &mut self.members[who];
@@ -29,7 +30,10 @@ impl World {
 
     pub(crate) fn broadcast(&mut self, packet: &Packet) {
         let at = self.t + self.chance.between(1, 5);
-        for to in (0..BOXES).filter(|&to| to != packet.from) {
+        let (boxes, hearers) = (self.plan.boxes, self.plan.hearers);
+        let first = self.chance.below(boxes);
+        let others = (first..first + boxes).map(|to| to % boxes);
+        for to in others.filter(|&to| to != packet.from).take(hearers) {
             self.later(at, Happening::Packet { to, packet: packet.clone() });
         }
     }

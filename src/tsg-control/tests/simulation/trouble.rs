@@ -1,7 +1,8 @@
 //! What operators, cables and power supplies do at random.
 
+use crate::agenda::Happening;
 use crate::ghost::Ghost;
-use crate::world::{BOXES, Happening, World};
+use crate::world::World;
 use tsg_control::gateway::Standing;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
@@ -12,7 +13,7 @@ use tsg_control::token::TokenSecret;
 const GROUPS: [&str; 2] = ["plant", "lab"];
 
 impl World {
-    /// Two groups; seven boxes and two, and one that is to come with a token.
+    /// Two groups, and one that is to come with a token.
     pub(crate) fn begin(&mut self) {
         let now = self.server_time();
         let random = Box::new(self.chance.split());
@@ -20,14 +21,14 @@ impl World {
         for name in GROUPS {
             server.add_group(name, now).unwrap();
         }
-        for member in &self.members[..9] {
-            let group = GROUPS[usize::from(member.index >= 7)];
+        for member in &self.members[..self.plan.boxes - 1] {
+            let group = GROUPS[usize::from(member.index >= self.plan.lab_from)];
             server.approve(member.key, group, now / 1000, now).unwrap();
         }
         self.server = Some(server);
         let token = self.token("plant");
-        self.restart(9, true, token);
-        for who in 0..BOXES {
+        self.restart(self.plan.boxes - 1, true, token);
+        for who in 0..self.plan.boxes {
             self.break_link(who);
             let first = self.chance.between(0, 500);
             self.later(first, Happening::Talk(who));
@@ -38,7 +39,7 @@ impl World {
     /// Nothing bad happens from now on, and what is broken is repaired.
     pub(crate) fn calm(&mut self) {
         self.dies_after = None;
-        for who in 0..BOXES {
+        for who in 0..self.plan.boxes {
             if self.members[who].link.cut {
                 self.heal(who);
             }
@@ -55,7 +56,7 @@ impl World {
         if self.t + 5_000 > self.quiet_from {
             return;
         }
-        let who = self.chance.below(BOXES);
+        let who = self.chance.below(self.plan.boxes);
         let what = self.chance.below(12);
         self.tell(|| format!("trouble {what} for box {who}"));
         match what {
@@ -71,7 +72,7 @@ impl World {
                 let until = self.t + self.chance.between(5_000, 90_000);
                 self.cut(who, until.min(self.quiet_from));
             }
-            3 if self.plan.crashes => self.dies_after = Some(self.chance.between(1, 12)),
+            3 if self.plan.crashes => self.doom(),
             4 if self.plan.jumps => self.clock_jump(),
             5 if self.plan.restarts => self.exhaust(who),
             6 | 7 if self.plan.revocations => self.order(|world| world.membership(who)),
@@ -174,7 +175,7 @@ impl World {
     fn rekey(&mut self, who: usize) {
         let now = self.server_time();
         let Some(server) = &mut self.server else { return };
-        match who {
+        match who % 10 {
             0..5 => drop(server.rekey("plant", now)),
             5 => drop(server.rekey("lab", now)),
             _ => server.rekey_all(now),
@@ -183,7 +184,7 @@ impl World {
 
     fn change_group(&mut self, who: usize) {
         let now = self.server_time();
-        let group = GROUPS[usize::from(who > 7)];
+        let group = GROUPS[usize::from(who % 10 > 7)];
         let port = self.chance.between(1, 65_000);
         let Some(server) = &mut self.server else { return };
         let changes: &[(&str, &[&str])] = &[

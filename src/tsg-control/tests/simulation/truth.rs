@@ -17,8 +17,7 @@ impl Checks {
         self.open_end.clear();
     }
 
-    pub(crate) fn died_within_a_turn(&mut self, before: Truth, server: &Server, now: u64) {
-        self.truth = before;
+    pub(crate) fn died_within_a_turn(&mut self, server: &Server, now: u64) {
         self.open_end = truth(server, now);
         self.open_end.insert("died".to_owned(), String::new());
     }

@@ -1,47 +1,16 @@
-//! A server, ten boxes and everything between them, in virtual milliseconds.
+//! A server, its boxes and everything between them, in virtual milliseconds.
 
+use crate::agenda::{Agenda, Happening};
 use crate::checks::{Checks, brief};
 use crate::disk::Disk;
-use crate::member::{Member, Packet};
+use crate::member::Member;
 use crate::plan::Plan;
 use crate::random::Chance;
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use tsg_control::gateway::Event;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{self, Done};
 use tsg_control::server::Server;
-
-pub(crate) const BOXES: usize = 10;
-
-/// What is going to happen.
-#[derive(Debug)]
-pub(crate) enum Happening {
-    ToServer {
-        from: usize,
-        generation: u64,
-        frame: Vec<u8>,
-    },
-    ToGateway {
-        to: usize,
-        generation: u64,
-        frame: Vec<u8>,
-    },
-    Connected {
-        who: usize,
-        generation: u64,
-    },
-    Heal(usize),
-    /// A box sends a packet to all others.
-    Talk(usize),
-    Packet {
-        to: usize,
-        packet: Packet,
-    },
-    ServerStarts,
-    /// An operator, a cable or a power supply does something.
-    Trouble,
-}
 
 pub(crate) struct World {
     pub(crate) plan: Plan,
@@ -58,14 +27,11 @@ pub(crate) struct World {
     pub(crate) disk: Disk,
     pub(crate) backups: Vec<Disk>,
     pub(crate) members: Vec<Member>,
-    timers: Vec<u64>,
     pub(crate) who: BTreeMap<PublicKey, usize>,
     /// No trouble from then on.
     pub(crate) quiet_from: u64,
     pub(crate) checks: Checks,
-    queue: BinaryHeap<Reverse<(u64, u64)>>,
-    happenings: BTreeMap<u64, Happening>,
-    next: u64,
+    agenda: Agenda,
     told: bool,
 }
 
@@ -73,7 +39,8 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut chance = Chance::new(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let plan = Plan::new(seed, &mut chance);
-        let members: Vec<_> = (0..BOXES).map(|index| Member::new(index, &mut chance)).collect();
+        let members: Vec<_> =
+            (0..plan.boxes).map(|index| Member::new(index, &mut chance)).collect();
         let who = members.iter().map(|member| (member.key, member.index)).collect();
         let mut world = Self {
             checks: Checks::new(plan.seed),
@@ -88,12 +55,9 @@ impl World {
             disk: Disk::default(),
             backups: Vec::new(),
             members,
-            timers: vec![0; BOXES],
             who,
             quiet_from: 0,
-            queue: BinaryHeap::new(),
-            happenings: BTreeMap::new(),
-            next: 0,
+            agenda: Agenda::default(),
             told: std::env::var_os("TSG_SIM_TRACE").is_some(),
             chance,
         };
@@ -102,9 +66,7 @@ impl World {
     }
 
     pub(crate) fn later(&mut self, at: u64, what: Happening) {
-        self.next += 1;
-        self.queue.push(Reverse((at.max(self.t), self.next)));
-        self.happenings.insert(self.next, what);
+        self.agenda.add(at.max(self.t), what);
     }
 
     /// With `TSG_SIM_TRACE` a world tells what happens in it.
@@ -120,34 +82,43 @@ impl World {
 
     /// Runs until the true time `end`.
     pub(crate) fn run(&mut self, end: u64) {
-        loop {
-            let queued = self.queue.peek().map_or(u64::MAX, |Reverse((at, _))| *at);
-            let timer = self.server_timer.unwrap_or(u64::MAX);
-            let gateway = (0..BOXES).min_by_key(|&who| self.timers[who]).unwrap_or(0);
-            let at = queued.min(timer).min(self.timers[gateway]);
-            if at > end {
-                self.t = end;
-                return;
-            }
-            self.t = self.t.max(at);
-            if queued == at {
-                let Some(Reverse((_, number))) = self.queue.pop() else { continue };
-                let Some(what) = self.happenings.remove(&number) else { continue };
-                self.happen(what);
-            } else if timer == at {
-                let now = self.server_time();
-                self.checks.count_step(&mut self.server_steps, self.t, "server");
-                if let Some(server) = &mut self.server {
-                    server.handle_timeout(now);
-                }
-                self.server_turn();
-            } else {
-                let member = &mut self.members[gateway];
-                self.checks.count_step(&mut member.steps, self.t, "gateway");
-                member.gateway.handle_timeout(member.local(self.t));
-                self.gateway_turn(gateway);
-            }
+        while let Some((at, what)) = self.agenda.next(end) {
+            self.t = at;
+            self.happen(what);
         }
+        self.t = end;
+    }
+
+    /// The server wants to be called at its own time `due`.
+    pub(crate) fn set_server_timer(&mut self, due: Option<u64>) {
+        self.server_timer = due;
+        if let Some(due) = due {
+            let at = due.saturating_add_signed(-self.server_ahead);
+            self.later(at, Happening::ServerTimer(due));
+        }
+    }
+
+    fn server_timeout(&mut self, due: u64) {
+        if self.server_timer != Some(due) {
+            return;
+        }
+        let now = self.server_time();
+        self.checks.count_step(&mut self.server_steps, self.t, "server");
+        if let Some(server) = &mut self.server {
+            server.handle_timeout(now);
+        }
+        self.server_turn();
+    }
+
+    fn gateway_timeout(&mut self, who: usize, due: u64) {
+        let member = &mut self.members[who];
+        if member.timer != Some(due) {
+            return;
+        }
+        member.timer = None;
+        self.checks.count_step(&mut member.steps, self.t, "gateway");
+        member.gateway.handle_timeout(member.local(self.t));
+        self.gateway_turn(who);
     }
 
     fn happen(&mut self, what: Happening) {
@@ -164,6 +135,8 @@ impl World {
             Happening::Packet { to, packet } => self.arrives(to, &packet),
             Happening::ServerStarts => self.start_server(),
             Happening::Trouble => self.trouble(),
+            Happening::Timer { who, due } => self.gateway_timeout(who, due),
+            Happening::ServerTimer(due) => self.server_timeout(due),
         }
     }
 
@@ -198,9 +171,15 @@ impl World {
                 format!("box {who}: {:?} {:?}", member.gateway.standing(), brief(&member.views))
             });
         }
-        let member = &self.members[who];
-        let due = member.gateway.poll_timeout().unwrap_or(u64::MAX / 2);
-        self.timers[who] = member.true_time(due);
+        let member = &mut self.members[who];
+        let due = member.gateway.poll_timeout();
+        if due != member.timer {
+            member.timer = due;
+            if let Some(due) = due {
+                let at = member.true_time(due);
+                self.later(at, Happening::Timer { who, due });
+            }
+        }
         if more {
             self.gateway_turn(who);
         }
