@@ -131,15 +131,15 @@ impl Server {
         let Some(gateway) = self.gateways.get_mut(&to) else { return false };
         let Some(group) = self.groups.get(&gateway.record.group) else { return false };
         let Some(session) = gateway.session.as_mut() else { return false };
-        let newest = group
-            .epochs
-            .live()
-            .iter()
-            .rev()
-            .find_map(|entry| entry.item.made.as_ref().map(|made| (entry.item.id, made.check)));
-        let Some((epoch, check)) = newest else { return false };
-        let lacks = session.holds(epoch, check) && session.left(epoch, check) == 0;
-        if !lacks || !session.may_refill(now) {
+        // The one in force, too, while another is being prepared: it seals in that one until then.
+        let serving =
+            group.epochs.live().iter().rev().filter(|entry| entry.stage != Stage::Retiring);
+        let mut made = serving
+            .filter_map(|entry| entry.item.made.as_ref().map(|made| (entry.item.id, made.check)));
+        let lacking =
+            made.find(|&(id, check)| session.holds(id, check) && session.left(id, check) == 0);
+        let Some((epoch, _)) = lacking else { return false };
+        if !session.may_refill(now) {
             return false;
         }
         if session.granted.get(&epoch).map_or(0, Vec::len) >= MOST_GRANTED {
