@@ -28,6 +28,10 @@ pub(crate) enum Happening {
         packet: Packet,
     },
     ServerStarts,
+    /// A hostile member does something.
+    Mischief(usize),
+    /// What is due is looked at.
+    Audit,
     /// An operator, a cable or a power supply does something.
     Trouble,
     /// A gateway wants to be called, unless it has thought of another time since.

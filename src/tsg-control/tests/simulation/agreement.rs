@@ -2,6 +2,9 @@
 
 use crate::checks::brief;
 use crate::world::World;
+use tsg_control::gateway::KeyView;
+use tsg_control::server::EpochView;
+use tsg_control::timeline::Stage;
 
 impl World {
     /// 4: after a quiet time all members of a group agree. Gives who does not, and why.
@@ -9,11 +12,10 @@ impl World {
         let (t, now) = (self.t, self.server_time());
         let server = self.server.as_ref().ok_or("no server")?;
         let groups = server.groups(now);
+        let hostile = self.plan.hostile;
         for gateway in server.gateways(now) {
-            let Some(member) = self.members.iter_mut().find(|member| member.key == gateway.key)
-            else {
-                continue;
-            };
+            let known = self.members.iter_mut().find(|member| member.key == gateway.key);
+            let Some(member) = known.filter(|member| !member.is_hostile()) else { continue };
             let standing = format!("{:?}", member.gateway.standing());
             let expected = match (&gateway.reason, gateway.group.is_empty()) {
                 (Some(_), _) => "Revoked",
@@ -31,12 +33,19 @@ impl World {
             }
             member.look(t);
             let sealing = member.views.iter().find(|view| view.sealing);
-            let newest = group.epochs.last().map(|epoch| epoch.id);
-            let revealed = server.reveal(&group.name).map_err(|error| error.to_string())?.pop();
-            let tek = revealed.map(|epoch| *epoch.tek.expose());
-            let agree = sealing.map(|view| (view.id, *view.tek.expose())) == newest.zip(tek)
+            // A hostile member can have one epoch prepared after the other.
+            let settled = |epoch: &&EpochView| !hostile || epoch.stage == Stage::Active;
+            let newest = group.epochs.iter().rev().find(settled).map_or(0, |epoch| epoch.id);
+            let revealed = server.reveal(&group.name).map_err(|error| error.to_string())?;
+            let same = |view: &&KeyView| {
+                view.id >= newest
+                    && revealed
+                        .iter()
+                        .any(|epoch| epoch.id == view.id && epoch.tek.expose() == view.tek.expose())
+            };
+            let agree = sealing.as_ref().is_some_and(same)
                 && sealing.is_some_and(|view| view.error < 500 && view.origin.is_some())
-                && gateway.current
+                && (hostile || gateway.current)
                 && member.policy() == group.policy_version
                 && group.policy_in_force == group.policy_version;
             if !agree {

@@ -16,6 +16,7 @@ pub(crate) struct Tally {
     pub(crate) epochs: u64,
     pub(crate) ghosts: u64,
     pub(crate) crashes: u64,
+    pub(crate) hostile: u64,
 }
 
 impl Tally {
@@ -26,6 +27,7 @@ impl Tally {
         self.epochs += other.epochs;
         self.ghosts += other.ghosts;
         self.crashes += other.crashes;
+        self.hostile += other.hostile;
     }
 
     /// A hundred worlds in which nothing happens prove nothing.
@@ -39,6 +41,8 @@ pub(crate) struct Checks {
     /// Which boot a sender number belongs to, by secret, and its last sequence number.
     owners: BTreeMap<(Secret, u32), (u64, u64)>,
     secrets: BTreeSet<Secret>,
+    /// Epochs that a hostile member sealed in before they were in force.
+    early: BTreeSet<Secret>,
     pub(crate) ghosts: Vec<Ghost>,
     /// What operators were told.
     pub(crate) truth: Truth,
@@ -55,6 +59,7 @@ impl Checks {
             seed,
             owners: BTreeMap::new(),
             secrets: BTreeSet::new(),
+            early: BTreeSet::new(),
             ghosts: Vec::new(),
             truth: Truth::new(),
             open_end: Truth::new(),
@@ -70,6 +75,14 @@ impl Checks {
             what(),
             self.seed
         );
+    }
+
+    /// A hostile member seals something.
+    pub(crate) fn forged(&mut self, packet: &Packet, views: &[KeyView]) {
+        self.tally.hostile += 1;
+        if views.iter().any(|view| view.prepared && *view.tek.expose() == packet.tek) {
+            self.early.insert(packet.tek);
+        }
     }
 
     /// 1: no number twice.
@@ -105,7 +118,8 @@ impl Checks {
         let newest = views.iter().filter(|view| !view.prepared).map(|view| view.id).max();
         // Someone who is thrown out can seal with what was only prepared, and so bring it into force
         // early; then it is replaced.
-        let back = newest.is_some_and(|id| id < member.newest) && t >= self.excused;
+        let early = !self.early.is_empty();
+        let back = newest.is_some_and(|id| id < member.newest) && t >= self.excused && !early;
         self.demand(!back, t, || {
             format!("box {}: back from epoch {} to {newest:?}", member.index, member.newest)
         });
@@ -129,7 +143,7 @@ impl Checks {
     ) {
         self.tally.opened += 1;
         let fit = member.is_member() && t >= member.excused;
-        if !packet.ghost || self.is_out(member.index, fit) {
+        if !packet.ghost || member.is_hostile() || self.is_out(member.index, fit) {
             return;
         }
         let ghost = self.ghosts.iter().find(|ghost| ghost.who == packet.from);
@@ -150,7 +164,7 @@ impl Checks {
         server_since: u64,
         harsh: bool,
     ) {
-        if self.is_out(packet.from, packet.counts) {
+        if !packet.honest || self.is_out(packet.from, packet.counts) {
             return;
         }
         for ghost in self.ghosts.iter().filter(|ghost| ghost.holds(&packet.tek)) {
@@ -171,7 +185,10 @@ impl Checks {
 
     /// A member that is online must be able to seal.
     pub(crate) fn mute(&self, member: &Member, t: u64, nobody_helps: bool) {
-        let fine = nobody_helps || !member.is_member() || t < member.excused.max(self.excused);
+        let fine = nobody_helps
+            || member.is_hostile()
+            || !member.is_member()
+            || t < member.excused.max(self.excused);
         self.demand(fine, t, || {
             format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views))
         });
@@ -242,13 +259,21 @@ impl World {
     /// 2: nothing is lost between members that are not cut off.
     pub(crate) fn lost_unless(&self, to: usize, packet: &Packet, opened: Opened) {
         let member = &self.members[to];
-        if matches!(opened, Opened::Yes { .. }) || packet.ghost || self.plan.harsh || !packet.counts
+        if matches!(opened, Opened::Yes { .. })
+            || !packet.honest
+            || self.plan.harsh
+            || !packet.counts
         {
             return;
         }
         let (group, other) = (member.gateway.names(), self.members[packet.from].gateway.names());
         let same = group.zip(other).is_some_and(|(group, other)| group.0 == other.0);
-        let fine = !same || !member.is_member() || self.t < member.excused.max(self.checks.excused);
+        let early = opened == Opened::UnknownEpoch && self.checks.early.contains(&packet.tek);
+        let fine = early
+            || member.is_hostile()
+            || !same
+            || !member.is_member()
+            || self.t < member.excused.max(self.checks.excused);
         self.checks.demand(fine, self.t, || {
             format!(
                 "box {to} loses a packet of box {} in epoch {} sender {} policy {}: {opened:?}; it has {:?}, policies {:?}; the other {:?}",

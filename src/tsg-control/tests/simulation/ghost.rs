@@ -65,6 +65,7 @@ impl World {
         let since = self.t - ghost.revoked;
         let packet = |(view, time): &(KeyView, u32)| Packet {
             from: who,
+            honest: false,
             ghost: true,
             sent: self.t,
             counts: false,

@@ -78,6 +78,7 @@ impl World {
             let which = self.chance.below(self.backups.len());
             self.disk = self.backups[which].clone();
             self.checks.restored_backup(self.t);
+            self.promises.forget();
         }
         self.tell(|| format!("the server starts{}", if old { " from a backup" } else { "" }));
         let now = self.server_time();
@@ -88,6 +89,7 @@ impl World {
         }
         self.server = Some(server);
         self.server_since = self.t;
+        self.promises.postpone(self.t);
         if self.checks.excused == u64::MAX {
             self.checks.excused = self.t + 25_000;
         }

@@ -1,5 +1,6 @@
 //! One box: a gateway, its clock, its link to the server and a data path that seals and opens.
 
+use crate::hostile::Vice;
 use crate::random::Chance;
 use std::collections::{BTreeMap, BTreeSet};
 use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing, pseudo_time};
@@ -24,6 +25,8 @@ pub(crate) struct Link {
 #[derive(Clone, Debug)]
 pub(crate) struct Packet {
     pub(crate) from: usize,
+    /// It was sealed by a gateway that obeys.
+    pub(crate) honest: bool,
     /// It comes from a gateway that was thrown out.
     pub(crate) ghost: bool,
     pub(crate) sent: u64,
@@ -53,6 +56,8 @@ pub(crate) struct Member {
     pub(crate) key: PublicKey,
     pub(crate) gateway: Gateway,
     pub(crate) aes: bool,
+    pub(crate) process: u64,
+    pub(crate) vices: Vec<Vice>,
     pub(crate) senders: u8,
     /// Counts boots: sender numbers belong to one.
     pub(crate) boot: u64,
@@ -90,6 +95,8 @@ impl Member {
             key: PublicKey(key),
             gateway: Gateway::new(identity(index, aes, senders, None), process, uptime),
             aes,
+            process,
+            vices: Vec::new(),
             senders,
             boot: (index as u64) << 32,
             booted: 0,
@@ -145,6 +152,7 @@ impl Member {
             self.newest = 0;
         }
         let local = self.local(t);
+        self.process = process;
         self.gateway =
             Gateway::new(identity(self.index, self.aes, self.senders, token), process, local);
         if let Some(saved) = self.saved.clone() {
@@ -161,6 +169,11 @@ impl Member {
 
     pub(crate) fn policy(&self) -> u64 {
         self.gateway.active_policy().map_or(0, |policy| policy.version)
+    }
+
+    /// It is connected for so long, and nothing happened to it.
+    pub(crate) const fn is_reached(&self, t: u64, long: u64) -> bool {
+        self.link.up && t >= self.link.since + long && t >= self.excused
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -181,6 +194,7 @@ impl Member {
         *self.sequences.entry((tek, sender)).or_default() += 1;
         Some(Packet {
             from: self.index,
+            honest: !self.is_hostile(),
             ghost: false,
             sent: t,
             counts: false,

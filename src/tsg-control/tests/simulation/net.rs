@@ -110,7 +110,13 @@ impl World {
         if self.members[from].link.generation != generation {
             return;
         }
-        let message: ToServer = message::decode(frame, MAX_FRAME_TO_SERVER).unwrap();
+        let message: ToServer = match message::decode(frame, MAX_FRAME_TO_SERVER) {
+            Ok(message) => message,
+            Err(error) => {
+                let fine = self.members[from].is_hostile();
+                return self.checks.demand(fine, self.t, || format!("box {from}: {error}"));
+            }
+        };
         let (key, now) = (self.members[from].key, self.server_time());
         if let Some(server) = &mut self.server {
             server.handle_message(key, message, now);

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) breaks: bool,
     /// What was said while the connection was down is said when it is back.
     pub(crate) queues: bool,
+    /// Some members do not obey.
+    pub(crate) hostile: bool,
     /// Longest delay of a message between gateway and server.
     pub(crate) delay: u64,
 }
@@ -60,6 +62,7 @@ impl Plan {
             restarts: wild || chance.happens(600),
             breaks: chance.happens(700),
             queues: chance.happens(500),
+            hostile: chance.happens(450),
             delay: [3, 20, 80, 400][chance.below(4)],
         }
     }

@@ -9,6 +9,7 @@ impl World {
         let again = self.t + self.chance.between(self.plan.pause / 2, self.plan.pause * 3 / 2);
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
+        self.forge(who);
         let member = &mut self.members[who];
         if member.viewed + 1_000 < self.t {
             member.look(self.t);

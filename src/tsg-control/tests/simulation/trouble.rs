@@ -2,6 +2,8 @@
 
 use crate::agenda::Happening;
 use crate::ghost::Ghost;
+use crate::hostile::Vice;
+use crate::promises::Change;
 use crate::world::World;
 use tsg_control::gateway::Standing;
 use tsg_control::keys::PublicKey;
@@ -28,6 +30,18 @@ impl World {
         self.server = Some(server);
         let token = self.token("plant");
         self.restart(self.plan.boxes - 1, true, token);
+        let hostile = if self.plan.hostile {
+            self.chance.between(1, 1 + self.plan.boxes as u64 / 8)
+        } else {
+            0
+        };
+        for _ in 0..hostile {
+            let who = self.chance.below(self.plan.boxes - 1);
+            self.members[who].vices = Vice::some(&mut self.chance);
+            self.later(1_000, Happening::Mischief(who));
+            self.tell(|| format!("box {who} has vices: {:?}", self.members[who].vices));
+        }
+        self.later(5_000, Happening::Audit);
         for who in 0..self.plan.boxes {
             self.break_link(who);
             let first = self.chance.between(0, 500);
@@ -112,6 +126,7 @@ impl World {
         let now = self.server_time();
         if let Some(server) = &mut self.server {
             server.handle_clock_jump(now);
+            self.promises.postpone(self.t);
             self.server_turn();
         }
     }
@@ -174,11 +189,17 @@ impl World {
 
     fn rekey(&mut self, who: usize) {
         let now = self.server_time();
-        let Some(server) = &mut self.server else { return };
-        match who % 10 {
-            0..5 => drop(server.rekey("plant", now)),
-            5 => drop(server.rekey("lab", now)),
-            _ => server.rekey_all(now),
+        let groups = match who % 10 {
+            0..5 => &GROUPS[..1],
+            5 => &GROUPS[1..],
+            _ => &GROUPS[..],
+        };
+        for &group in groups {
+            let last = self.last_epoch(group);
+            let Some(server) = &mut self.server else { return };
+            if server.rekey(group, now).is_ok() {
+                self.promise(group, Change::Epoch(last));
+            }
         }
     }
 
@@ -204,7 +225,8 @@ impl World {
             _ => {
                 let rule: Rule =
                     format!("encrypt name=modbus proto=tcp dest_port={port}").parse().unwrap();
-                server.set_policy(group, Policy::new(vec![rule]), now).unwrap();
+                let version = server.set_policy(group, Policy::new(vec![rule]), now).unwrap();
+                self.promise(group, Change::Policy(version));
             }
         }
     }

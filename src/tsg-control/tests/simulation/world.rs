@@ -5,6 +5,7 @@ use crate::checks::{Checks, brief};
 use crate::disk::Disk;
 use crate::member::Member;
 use crate::plan::Plan;
+use crate::promises::Promises;
 use crate::random::Chance;
 use std::collections::BTreeMap;
 use tsg_control::gateway::Event;
@@ -31,6 +32,7 @@ pub(crate) struct World {
     /// No trouble from then on.
     pub(crate) quiet_from: u64,
     pub(crate) checks: Checks,
+    pub(crate) promises: Promises,
     agenda: Agenda,
     told: bool,
 }
@@ -44,6 +46,7 @@ impl World {
         let who = members.iter().map(|member| (member.key, member.index)).collect();
         let mut world = Self {
             checks: Checks::new(plan.seed),
+            promises: Promises::default(),
             plan,
             t: 0,
             server: None,
@@ -135,6 +138,8 @@ impl World {
             Happening::Packet { to, packet } => self.arrives(to, &packet),
             Happening::ServerStarts => self.start_server(),
             Happening::Trouble => self.trouble(),
+            Happening::Mischief(who) => self.mischief(who),
+            Happening::Audit => self.audit(),
             Happening::Timer { who, due } => self.gateway_timeout(who, due),
             Happening::ServerTimer(due) => self.server_timeout(due),
         }
@@ -142,8 +147,11 @@ impl World {
 
     /// Carries out what a gateway wants after an event.
     pub(crate) fn gateway_turn(&mut self, who: usize) {
-        while let Some(message) = self.members[who].gateway.poll_transmit() {
-            self.checks.count_message(&mut self.members[who].said, self.t);
+        while let Some(mut message) = self.members[who].gateway.poll_transmit() {
+            match self.members[who].is_hostile() {
+                true => self.members[who].twist(&mut message, &mut self.chance),
+                false => self.checks.count_message(&mut self.members[who].said, self.t),
+            }
             self.send_to_server(who, message::encode(&message).to_vec());
         }
         let member = &mut self.members[who];
