@@ -27,6 +27,7 @@ pub(crate) enum Happening {
         to: usize,
         packet: Packet,
     },
+    ServerReads,
     ServerStarts,
     /// A hostile member does something.
     Mischief(usize),

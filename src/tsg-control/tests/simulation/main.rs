@@ -4,6 +4,7 @@
 //! `TSG_SIM_SEED=7` replays one world, `TSG_SIM_SEEDS=1000` runs more than the usual hundred.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
+#![allow(clippy::disallowed_types, reason = "a lock that one thread takes")]
 #![allow(clippy::disallowed_methods, reason = "it reads its seed from the environment")]
 
 mod agenda;
@@ -15,10 +16,12 @@ mod host;
 mod hostile;
 mod member;
 mod net;
+mod orders;
 mod plan;
 mod plane;
 mod promises;
 mod random;
+mod snapshot;
 mod trouble;
 mod truth;
 mod world;

@@ -3,7 +3,7 @@
 
 use crate::agenda::Happening;
 use crate::world::World;
-use tsg_control::message::{self, MAX_FRAME, MAX_FRAME_TO_SERVER, ToGateway, ToServer};
+use tsg_control::message::{self, MAX_FRAME, ToGateway};
 
 impl World {
     /// Single messages are lost, late and doubled now.
@@ -104,24 +104,6 @@ impl World {
     pub(crate) fn heal(&mut self, who: usize) {
         self.members[who].link.cut = false;
         self.break_link(who);
-    }
-
-    pub(crate) fn at_server(&mut self, from: usize, generation: u64, frame: &[u8]) {
-        if self.members[from].link.generation != generation {
-            return;
-        }
-        let message: ToServer = match message::decode(frame, MAX_FRAME_TO_SERVER) {
-            Ok(message) => message,
-            Err(error) => {
-                let fine = self.members[from].is_hostile();
-                return self.checks.demand(fine, self.t, || format!("box {from}: {error}"));
-            }
-        };
-        let (key, now) = (self.members[from].key, self.server_time());
-        if let Some(server) = &mut self.server {
-            server.handle_message(key, message, now);
-            self.server_turn();
-        }
     }
 
     pub(crate) fn at_gateway(&mut self, to: usize, generation: u64, frame: &[u8]) {

@@ -18,6 +18,10 @@ pub(crate) struct Plan {
     pub(crate) harsh: bool,
     /// The server is killed.
     pub(crate) crashes: bool,
+    /// What one turn of the server stores is one transaction.
+    pub(crate) transactions: bool,
+    /// The server's machine goes back to what it was, memory and disk.
+    pub(crate) snapshots: bool,
     /// Old backups are restored and clocks jump.
     pub(crate) backups: bool,
     pub(crate) jumps: bool,
@@ -55,6 +59,8 @@ impl Plan {
             pause: (boxes * hearers * 8).max(600) as u64,
             harsh: seed % 4 == 2,
             crashes: seed % 2 == 1 || chance.happens(300),
+            transactions: chance.happens(700),
+            snapshots: seed % 8 == 5,
             backups: wild,
             jumps: wild || chance.happens(200),
             revocations: !seed.is_multiple_of(4),

@@ -1,33 +1,29 @@
 //! What operators, cables and power supplies do at random.
 
 use crate::agenda::Happening;
-use crate::ghost::Ghost;
 use crate::hostile::Vice;
-use crate::promises::Change;
+use crate::orders::Order;
+use crate::snapshot::Input;
 use crate::world::World;
 use tsg_control::gateway::Standing;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Policy, Rule};
-use tsg_control::server::Server;
 use tsg_control::token::TokenSecret;
 
-const GROUPS: [&str; 2] = ["plant", "lab"];
+pub(crate) const GROUPS: [&str; 2] = ["plant", "lab"];
 
 impl World {
     /// Two groups, and one that is to come with a token.
     pub(crate) fn begin(&mut self) {
-        let now = self.server_time();
-        let random = Box::new(self.chance.split());
-        let mut server = Server::new(self.disk.stored.clone(), random, now);
+        self.start_server();
         for name in GROUPS {
-            server.add_group(name, now).unwrap();
+            self.order(Order::AddGroup(name));
         }
-        for member in &self.members[..self.plan.boxes - 1] {
-            let group = GROUPS[usize::from(member.index >= self.plan.lab_from)];
-            server.approve(member.key, group, now / 1000, now).unwrap();
+        for who in 0..self.plan.boxes - 1 {
+            let group = GROUPS[usize::from(who >= self.plan.lab_from)];
+            self.order(Order::Approve(self.members[who].key, group));
         }
-        self.server = Some(server);
         let token = self.token("plant");
         self.restart(self.plan.boxes - 1, true, token);
         let hostile = if self.plan.hostile {
@@ -53,6 +49,7 @@ impl World {
     /// Nothing bad happens from now on, and what is broken is repaired.
     pub(crate) fn calm(&mut self) {
         self.dies_after = None;
+        self.disk_full_until = 0;
         for who in 0..self.plan.boxes {
             if self.members[who].link.cut {
                 self.heal(who);
@@ -66,7 +63,7 @@ impl World {
     pub(crate) fn trouble(&mut self) {
         let pause = self.chance.between(300, 9_000);
         self.later(self.t + pause, Happening::Trouble);
-        self.checks.times(&self.members, self.t);
+        self.checks.times(&self.members, self.resumed, self.t);
         if self.t + 5_000 > self.quiet_from {
             return;
         }
@@ -74,10 +71,12 @@ impl World {
         let what = self.chance.below(12);
         self.tell(|| format!("trouble {what} for box {who}"));
         match what {
+            0 | 5 if self.t < self.resumed + 12_000 => {}
             0 if self.plan.restarts => {
                 let reboot = self.chance.happens(400);
                 self.restart(who, reboot, None);
             }
+            2 | 3 if self.plan.snapshots => self.snapshot(),
             1 if self.plan.breaks => {
                 self.members[who].link.up = false;
                 self.break_link(who);
@@ -86,23 +85,17 @@ impl World {
                 let until = self.t + self.chance.between(5_000, 90_000);
                 self.cut(who, until.min(self.quiet_from));
             }
-            3 if self.plan.crashes => self.doom(),
+            3 if self.plan.crashes && self.chance.happens(700) => self.doom(),
+            3 if self.plan.crashes && self.chance.happens(500) => self.fill_disk(),
             4 if self.plan.jumps => self.clock_jump(),
             5 if self.plan.restarts => self.exhaust(who),
-            6 | 7 if self.plan.revocations => self.order(|world| world.membership(who)),
-            8 => self.order(|world| world.rekey(who)),
-            9 | 10 => self.order(|world| world.change_group(who)),
-            _ => self.order(|world| world.other_orders(who)),
+            6 | 7 if self.plan.revocations => self.membership(who),
+            8 => self.rekey(who),
+            9 | 10 => self.change_group(who),
+            _ => self.other_orders(who),
         }
         if self.chance.happens(200) {
             self.backups.push(self.disk.clone());
-        }
-    }
-
-    fn order(&mut self, order: impl FnOnce(&mut Self)) {
-        if self.server.is_some() {
-            order(self);
-            self.server_turn();
         }
     }
 
@@ -124,6 +117,7 @@ impl World {
         let far = [5_000, 3_600_000, 30 * 86_400_000][self.chance.below(3)];
         self.server_ahead += if self.chance.happens(500) { far } else { -far };
         let now = self.server_time();
+        self.log.note_input(|| Input::ClockJump, now);
         if let Some(server) = &mut self.server {
             server.handle_clock_jump(now);
             self.promises.postpone(self.t);
@@ -152,27 +146,15 @@ impl World {
 
     fn membership(&mut self, who: usize) {
         let key = self.members[who].key;
-        let (now, wall) = (self.server_time(), self.server_time() / 1000);
-        let Some(server) = &mut self.server else { return };
+        let now = self.server_time();
+        let Some(server) = &self.server else { return };
         let known = server.gateways(now).into_iter().find(|view| view.key == key);
         match known {
             Some(view) if !view.group.is_empty() && view.reason.is_none() => {
                 let group = server.groups(now).into_iter().find(|group| group.name == view.group);
                 let delay = u64::from(group.map_or(5, |group| group.settings.revoke_delay)) * 1000;
-                let t = self.t;
-                let ghost = Ghost::of(&self.members[who], t, delay, &self.plan);
-                self.checks.ghosts.retain(|ghost| ghost.who != who);
-                self.checks.ghosts.push(ghost);
-                self.checks.tally.ghosts += 1;
-                self.checks.excused = self.checks.excused.max(t + delay + 15_000);
-                self.members[who].excused = t + 100_000;
                 let revoke = self.chance.happens(700);
-                self.tell(|| format!("box {who} is thrown out, by revocation: {revoke}"));
-                let Some(server) = &mut self.server else { return };
-                match revoke {
-                    true => server.revoke(key, "lost", now).unwrap(),
-                    false => server.remove(key, now).unwrap(),
-                }
+                self.order_out(who, &view.group, delay, revoke);
             }
             Some(_) | None => {
                 self.members[who].excused = self.t + 100_000;
@@ -180,35 +162,23 @@ impl World {
                 for ghost in self.checks.ghosts.iter_mut().filter(|ghost| ghost.who == who) {
                     ghost.back = true;
                 }
-                self.tell(|| format!("box {who} is let into {group}"));
-                let Some(server) = &mut self.server else { return };
-                server.approve(key, group, wall, now).unwrap();
+                self.order(Order::Approve(key, group));
             }
         }
     }
 
     fn rekey(&mut self, who: usize) {
-        let now = self.server_time();
-        let groups = match who % 10 {
-            0..5 => &GROUPS[..1],
-            5 => &GROUPS[1..],
-            _ => &GROUPS[..],
-        };
-        for &group in groups {
-            let last = self.last_epoch(group);
-            let Some(server) = &mut self.server else { return };
-            if server.rekey(group, now).is_ok() {
-                self.promise(group, Change::Epoch(last));
-            }
+        match who % 10 {
+            0..5 => self.order_rekey("plant"),
+            5 => self.order_rekey("lab"),
+            _ => GROUPS.into_iter().for_each(|group| self.order_rekey(group)),
         }
     }
 
     fn change_group(&mut self, who: usize) {
-        let now = self.server_time();
         let group = GROUPS[usize::from(who % 10 > 7)];
         let port = self.chance.between(1, 65_000);
-        let Some(server) = &mut self.server else { return };
-        let changes: &[(&str, &[&str])] = &[
+        let changes: &[(&'static str, &[&'static str])] = &[
             ("mode", &["enforce", "migrate", "learn"]),
             ("encap", &["udp", "protocol"]),
             ("cipher", &["auto", "chacha20-poly1305"]),
@@ -220,19 +190,17 @@ impl World {
             at if at < changes.len() => {
                 let (name, values) = changes[at];
                 let value = values[self.chance.below(values.len())];
-                server.set_group(group, &[(name.to_owned(), value.to_owned())], now).unwrap();
+                self.order(Order::Set(group, name, value));
             }
             _ => {
                 let rule: Rule =
                     format!("encrypt name=modbus proto=tcp dest_port={port}").parse().unwrap();
-                let version = server.set_policy(group, Policy::new(vec![rule]), now).unwrap();
-                self.promise(group, Change::Policy(version));
+                self.order_policy(group, Policy::new(vec![rule]));
             }
         }
     }
 
     fn other_orders(&mut self, who: usize) {
-        let now = self.server_time();
         let key = self.members[who].key;
         let kind = [CommandKind::Reload, CommandKind::Reregister, CommandKind::Diagnostics]
             [self.chance.below(3)]
@@ -246,18 +214,9 @@ impl World {
                 self.members[who].gateway.handle_machines(machines, local);
                 self.gateway_turn(who);
             }
-            2 => {
-                let Some(server) = &mut self.server else { return };
-                let _ = server.pin(key, vec![[10, 1, who as u8, port].into()], now);
-            }
-            3 => {
-                let Some(server) = &mut self.server else { return };
-                let _ = server.rename(key, &format!("box-{who}-{port}"), now);
-            }
-            _ => {
-                let Some(server) = &mut self.server else { return };
-                let _ = server.command(key, kind, now);
-            }
+            2 => drop(self.order(Order::Pin(key, vec![[10, 1, who as u8, port].into()]))),
+            3 => drop(self.order(Order::Rename(key, format!("box-{who}-{port}")))),
+            _ => drop(self.order(Order::Command(key, kind))),
         }
     }
 
@@ -274,10 +233,8 @@ impl World {
         }
     }
 
-    fn token(&mut self, group: &str) -> Option<TokenSecret> {
+    fn token(&mut self, group: &'static str) -> Option<TokenSecret> {
         let expires = self.server_time() / 1000 + 600;
-        let secret = self.server.as_mut()?.create_token(group, expires).unwrap().1;
-        self.server_turn();
-        Some(secret)
+        self.order(Order::Token(group, expires))?.token
     }
 }

@@ -7,10 +7,11 @@ use crate::member::Member;
 use crate::plan::Plan;
 use crate::promises::Promises;
 use crate::random::Chance;
-use std::collections::BTreeMap;
+use crate::snapshot::{Input, Log};
+use std::collections::{BTreeMap, VecDeque};
 use tsg_control::gateway::Event;
 use tsg_control::keys::PublicKey;
-use tsg_control::message::{self, Done};
+use tsg_control::message::{self, Done, ToServer};
 use tsg_control::server::Server;
 
 pub(crate) struct World {
@@ -25,6 +26,12 @@ pub(crate) struct World {
     server_steps: (u64, u64),
     /// The server dies after so many more records and messages.
     pub(crate) dies_after: Option<u64>,
+    /// Nothing can be stored before that.
+    pub(crate) disk_full_until: u64,
+    /// When the machine was resumed from a snapshot.
+    pub(crate) resumed: u64,
+    pub(crate) inbox: VecDeque<(PublicKey, ToServer)>,
+    pub(crate) log: Log,
     pub(crate) disk: Disk,
     pub(crate) backups: Vec<Disk>,
     pub(crate) members: Vec<Member>,
@@ -55,6 +62,10 @@ impl World {
             server_timer: None,
             server_steps: (0, 0),
             dies_after: None,
+            disk_full_until: 0,
+            resumed: 0,
+            inbox: VecDeque::new(),
+            log: Log::default(),
             disk: Disk::default(),
             backups: Vec::new(),
             members,
@@ -107,6 +118,7 @@ impl World {
         }
         let now = self.server_time();
         self.checks.count_step(&mut self.server_steps, self.t, "server");
+        self.log.note_input(|| Input::Timeout, now);
         if let Some(server) = &mut self.server {
             server.handle_timeout(now);
         }
@@ -136,6 +148,7 @@ impl World {
             Happening::Heal(who) => self.heal(who),
             Happening::Talk(who) => self.talk(who),
             Happening::Packet { to, packet } => self.arrives(to, &packet),
+            Happening::ServerReads => self.server_reads(),
             Happening::ServerStarts => self.start_server(),
             Happening::Trouble => self.trouble(),
             Happening::Mischief(who) => self.mischief(who),
