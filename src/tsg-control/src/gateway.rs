@@ -453,7 +453,7 @@ impl Gateway {
     fn refused(&mut self, refused: crate::message::Refused, now: u64) {
         let asked = self.answered(refused.request).is_some();
         if refused.revoked {
-            self.keyring = Keyring::default();
+            self.keyring.clear();
             self.state = None;
             self.map = Map::default();
             self.stand(Standing::Revoked(refused.reason));
@@ -500,7 +500,7 @@ impl Gateway {
         }
         if !older {
             if self.state.as_ref().is_some_and(|known| known.group != state.group) {
-                self.keyring = Keyring::default();
+                self.keyring.clear();
                 // Revisions of the old group's map say nothing about the new one's.
                 self.map = Map::default();
                 self.events.push_back(Event::Machines);

@@ -156,15 +156,19 @@ impl Keyring {
         // What is newer than all that it lists is not retired: the server came back from an old
         // backup, does not know of it yet, and is about to count on from there.
         let newest = keys.iter().map(|key| key.id).max().unwrap_or(u64::MAX);
-        let unknown = self.keys.drain(..).filter(|key| key.id > newest);
-        let unknown: Vec<_> = unknown.filter(|key| key.stage != Stage::Prepared).collect();
+        let (used, unused): (Vec<_>, Vec<_>) =
+            self.keys.drain(..).partition(|key| key.stage != Stage::Prepared);
+        drop(unused);
+        let (unknown, retired): (Vec<_>, Vec<_>) =
+            used.into_iter().partition(|key| key.id > newest);
         // On the wire two epochs with the same byte could not be told apart.
         keys.retain(|key| unknown.iter().all(|other| other.byte() != key.byte()));
         keys.extend(unknown);
         keys.sort_by_key(|key| key.id);
         let surplus = keys.len().saturating_sub(MOST_LIVE);
-        keys.drain(..surplus);
+        let surplus: Vec<_> = keys.drain(..surplus).collect();
         self.keys = keys;
+        self.remember(retired.iter().chain(&surplus));
         self.close_revoked(now);
         for key in self.keys.iter_mut().filter(|key| revoking.is_some_and(|id| key.id < id)) {
             key.closes.get_or_insert(now + CLOSING);
@@ -207,17 +211,24 @@ impl Keyring {
 
     /// Forgets what is over. Gives whether anything was.
     pub(super) fn expire(&mut self, now: u64, clocks: &[Estimate], island: u32) -> bool {
-        let before = self.keys.len();
-        let (keys, over) = (&mut self.keys, &mut self.over);
-        keys.retain(|key| {
-            let lives = key.ends(clocks, island).is_none_or(|at| now < at);
-            if !lives {
-                over.push_back((key.id, key.check()));
-            }
-            lives
-        });
-        over.drain(..over.len().saturating_sub(MOST_OVER));
-        self.keys.len() < before
+        let lives = |key: &Key| key.ends(clocks, island).is_none_or(|at| now < at);
+        let (keys, over): (Vec<_>, Vec<_>) = self.keys.drain(..).partition(lives);
+        self.keys = keys;
+        self.remember(&over);
+        !over.is_empty()
+    }
+
+    /// Forgets all that it holds.
+    pub(super) fn clear(&mut self) {
+        let (used, _): (Vec<_>, Vec<_>) =
+            self.keys.drain(..).partition(|key| key.stage != Stage::Prepared);
+        self.remember(&used);
+    }
+
+    /// What was sealed with these is not known any more: none of them may come back.
+    fn remember<'a>(&mut self, over: impl IntoIterator<Item = &'a Key>) {
+        self.over.extend(over.into_iter().map(|key| (key.id, key.check())));
+        self.over.drain(..self.over.len().saturating_sub(MOST_OVER));
     }
 
     pub(super) fn next_change(&self, clocks: &[Estimate], island: u32) -> Option<u64> {
