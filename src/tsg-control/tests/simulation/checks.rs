@@ -5,7 +5,7 @@ use crate::member::{Link, Member, Opened, Packet, Secret};
 use crate::trouble::GROUPS;
 use crate::truth::Truth;
 use crate::world::World;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_esp::spi::Spi;
 
@@ -46,6 +46,10 @@ pub(crate) struct Checks {
     secrets: BTreeSet<Secret>,
     /// Epochs that a hostile member sealed in before they were in force.
     early: BTreeSet<Secret>,
+    /// Sender numbers that a hostile member used.
+    stolen: BTreeSet<(Secret, u32)>,
+    /// Who opened which packet.
+    heard: HashSet<(u64, usize)>,
     pub(crate) ghosts: Vec<Ghost>,
     /// What operators were told.
     pub(crate) truth: Truth,
@@ -63,6 +67,8 @@ impl Checks {
             owners: BTreeMap::new(),
             secrets: BTreeSet::new(),
             early: BTreeSet::new(),
+            stolen: BTreeSet::new(),
+            heard: HashSet::new(),
             ghosts: Vec::new(),
             truth: Truth::new(),
             open_end: Truth::new(),
@@ -83,6 +89,7 @@ impl Checks {
     /// A hostile member seals something.
     pub(crate) fn forged(&mut self, packet: &Packet, views: &[KeyView]) {
         self.tally.hostile += 1;
+        self.stolen.insert((packet.tek, packet.sender));
         if views.iter().any(|view| view.prepared && *view.tek.expose() == packet.tek) {
             self.early.insert(packet.tek);
         }
@@ -96,7 +103,7 @@ impl Checks {
             self.tally.epochs += 1;
         }
         let name = (packet.tek, packet.sender);
-        let sequence = member.sequences.get(&name).copied().unwrap_or(0);
+        let sequence = packet.sequence;
         let (boot, last) = *self.owners.entry(name).or_insert((member.boot, 0));
         let fine = boot == member.boot && sequence > last && !member.spent.contains(&name);
         self.demand(fine, packet.sent, || {
@@ -135,6 +142,17 @@ impl Checks {
         };
         self.demand(!views.iter().any(spent), t, || {
             "a used-up sender number is offered".to_owned()
+        });
+    }
+
+    /// 9: a packet is opened once, and not long after it was sealed.
+    pub(crate) fn once(&mut self, member: &Member, packet: &Packet, t: u64, late: bool) {
+        if !packet.honest {
+            return;
+        }
+        let new = self.heard.insert((packet.number, member.index));
+        self.demand(new && !late, t, || {
+            format!("box {} opens what was sent at {} again", member.index, packet.sent)
         });
     }
 
@@ -191,7 +209,10 @@ impl Checks {
 
     /// A member that is online must be able to seal.
     pub(crate) fn mute(&self, member: &Member, t: u64, nobody_helps: bool) {
+        // Numbers cannot come from a server that it does not reach.
+        let dry = member.is_dry && !member.is_reached(t, 5_000);
         let fine = nobody_helps
+            || dry
             || member.is_hostile()
             || !member.is_member()
             || t < member.excused.max(self.excused(member.group.as_deref()));
@@ -276,6 +297,7 @@ impl World {
         let member = &self.members[to];
         if matches!(opened, Opened::Yes { .. })
             || !packet.honest
+            || packet.replayed
             || self.plan.harsh
             || !packet.counts
         {
@@ -284,7 +306,16 @@ impl World {
         let (group, other) = (member.gateway.names(), self.members[packet.from].gateway.names());
         let same = group.zip(other).is_some_and(|(group, other)| group.0 == other.0);
         let early = opened == Opened::UnknownEpoch && self.checks.early.contains(&packet.tek);
+        let again = opened == Opened::Replayed
+            && (self.checks.heard.contains(&(packet.number, to))
+                || self.checks.stolen.contains(&(packet.tek, packet.sender)));
+        // Its time is over, by a clock that is ahead of the sender's within what is known of it.
+        let over = matches!(opened, Opened::UnknownEpoch | Opened::Over)
+            && member.views.iter().all(|view| view.prepared)
+            && self.server.is_none();
         let fine = early
+            || over
+            || again
             || member.is_hostile()
             || !same
             || !member.is_member()

@@ -150,6 +150,17 @@ impl World {
         self.later(self.t + wait, Happening::ServerStarts);
     }
 
+    /// The server gives no keys and numbers any more in the epochs from before.
+    pub(crate) fn begins_anew(&mut self) {
+        self.anew = self.t;
+        for member in &mut self.members {
+            if member.views.iter().all(|view| view.prepared) {
+                // It has nothing from before, and the new epoch may wait for others.
+                member.excused = member.excused.max(self.t + 20_000);
+            }
+        }
+    }
+
     pub(crate) fn start_server(&mut self) {
         if self.server.is_some() {
             return;
@@ -185,13 +196,9 @@ impl World {
         for excused in self.checks.excused.iter_mut().filter(|excused| **excused == u64::MAX) {
             *excused = self.t + 25_000;
         }
+        self.begins_anew();
         for who in 0..self.plan.boxes {
-            let member = &mut self.members[who];
-            if member.views.iter().all(|view| view.prepared) {
-                // It rebooted meanwhile, and the new epoch may wait for others.
-                member.excused = member.excused.max(self.t + 20_000);
-            }
-            if !member.link.cut {
+            if !self.members[who].link.cut {
                 self.break_link(who);
             }
         }

@@ -14,6 +14,7 @@ mod disk;
 mod ghost;
 mod host;
 mod hostile;
+mod lease;
 mod member;
 mod net;
 mod orders;

@@ -1,12 +1,14 @@
 //! One box: a gateway, its clock, its link to the server and a data path that seals and opens.
 
 use crate::hostile::Vice;
+use crate::lease::Leases;
 use crate::random::Chance;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing, pseudo_time};
 use tsg_control::keys::PublicKey;
 use tsg_control::token::TokenSecret;
 use tsg_esp::freshness::Freshness;
+use tsg_esp::replay::Window;
 use tsg_esp::spi::Spi;
 
 pub(crate) type Secret = [u8; 32];
@@ -30,6 +32,10 @@ pub(crate) struct Packet {
     /// It comes from a gateway that was thrown out.
     pub(crate) ghost: bool,
     pub(crate) sent: u64,
+    /// Tells it from all others.
+    pub(crate) number: u64,
+    pub(crate) sequence: u64,
+    pub(crate) replayed: bool,
     /// The sender was fit to be heard by all when it sent this.
     pub(crate) counts: bool,
     pub(crate) epoch: u64,
@@ -48,6 +54,7 @@ pub(crate) enum Opened {
     NoTime,
     Over,
     NotFresh,
+    Replayed,
     PolicyUnknown,
 }
 
@@ -68,11 +75,16 @@ pub(crate) struct Member {
     pub(crate) saved: Option<Saved>,
     pub(crate) views: Vec<KeyView>,
     pub(crate) viewed: u64,
-    /// Highest sequence number by secret and sender: in RAM, it survives the daemon.
-    pub(crate) sequences: BTreeMap<(Secret, u32), u64>,
+    pub(crate) leases: Leases,
+    /// What was heard, by epoch and sender; the daemon's memory.
+    windows: HashMap<(u64, u32), Box<Window>>,
     pub(crate) spent: BTreeSet<(Secret, u32)>,
     /// Until then it may lose packets.
     pub(crate) excused: u64,
+    /// It used up its last sender number and was given none since.
+    pub(crate) is_dry: bool,
+    /// When somebody last used up a number of it.
+    pub(crate) exhausted: u64,
     pub(crate) timer: Option<u64>,
     pub(crate) steps: (u64, u64),
     pub(crate) said: (u64, u64),
@@ -106,9 +118,12 @@ impl Member {
             saved: None,
             views: Vec::new(),
             viewed: 0,
-            sequences: BTreeMap::new(),
+            leases: Leases::default(),
+            windows: HashMap::new(),
             spent: BTreeSet::new(),
             excused: 25_000,
+            is_dry: false,
+            exhausted: 0,
             timer: None,
             steps: (0, 0),
             said: (0, 0),
@@ -147,11 +162,13 @@ impl Member {
             self.booted = t;
             self.uptime = process % 20_000;
             self.saved = None;
-            self.sequences.clear();
+            self.leases.reboot();
             self.spent.clear();
             self.newest = 0;
         }
         let local = self.local(t);
+        self.leases.restart();
+        self.windows.clear();
         self.process = process;
         self.gateway =
             Gateway::new(identity(self.index, self.aes, self.senders, token), process, local);
@@ -165,6 +182,10 @@ impl Member {
     pub(crate) fn look(&mut self, t: u64) {
         self.views = self.gateway.keys(self.local(t));
         self.viewed = t;
+        self.is_dry &= self.views.iter().any(|view| !view.prepared && view.senders.is_empty());
+        let epochs: Vec<_> = self.views.iter().map(|view| view.id).collect();
+        self.leases.keep(&epochs);
+        self.windows.retain(|(epoch, _), _| epochs.contains(epoch));
     }
 
     pub(crate) fn policy(&self) -> u64 {
@@ -176,6 +197,14 @@ impl Member {
         self.link.up && t >= self.link.since + long && t >= self.excused
     }
 
+    /// It has no sender number left, and waits for the server to give it some.
+    pub(crate) fn dry(&mut self, t: u64) {
+        if self.views.iter().any(|view| !view.prepared && view.senders.is_empty()) {
+            self.excused = self.excused.max(t + 5_000);
+            self.is_dry = true;
+        }
+    }
+
     pub(crate) fn is_member(&self) -> bool {
         *self.gateway.standing() == Standing::Member
     }
@@ -185,14 +214,22 @@ impl Member {
     }
 
     /// Seals one packet; `None` if there is nothing to seal with.
-    pub(crate) fn seal(&mut self, t: u64, chance: &mut Chance) -> Option<Packet> {
+    pub(crate) fn seal(
+        &mut self,
+        t: u64,
+        stride: u64,
+        chance: &mut Chance,
+    ) -> Option<(Packet, bool)> {
         let local = self.local(t);
         let view = self.views.iter().find(|view| view.sealing && Self::usable(view, local))?;
         let threads = view.senders.len().min(2);
         let sender = *view.senders.get(chance.below(threads.max(1)))?;
         let tek = *view.tek.expose();
-        *self.sequences.entry((tek, sender)).or_default() += 1;
-        Some(Packet {
+        let (sequence, over) = self.leases.take(view.id, sender, stride)?;
+        let packet = Packet {
+            number: 0,
+            sequence,
+            replayed: false,
             from: self.index,
             honest: !self.is_hostile(),
             ghost: false,
@@ -203,11 +240,12 @@ impl Member {
             sender,
             pseudo: pseudo_time(local, view.origin?),
             policy: self.policy(),
-        })
+        };
+        Some((packet, over))
     }
 
     /// Opens a packet, in the order of DESIGN section 4.
-    pub(crate) fn open(&self, packet: &Packet, t: u64) -> Opened {
+    pub(crate) fn open(&mut self, packet: &Packet, t: u64) -> Opened {
         let local = self.local(t);
         let byte = Spi::byte_of(packet.epoch);
         let Some(view) = self.views.iter().find(|view| Spi::byte_of(view.id) == byte) else {
@@ -216,8 +254,11 @@ impl Member {
         if view.ends.is_some_and(|at| local >= at) {
             return Opened::Over;
         }
-        if packet.sender > view.highest_sender {
-            return Opened::SenderTooHigh;
+        let name = (view.id, packet.sender);
+        let sequence = packet.sequence as u32;
+        let known = self.windows.get(&name);
+        if known.is_some_and(|window| window.check(sequence).is_err()) {
+            return Opened::Replayed;
         }
         let Some(origin) = view.origin else { return Opened::NoTime };
         let window = self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000;
@@ -225,15 +266,22 @@ impl Member {
         if fresh.check(packet.pseudo, pseudo_time(local, origin), Some(view.floor)).is_err() {
             return Opened::NotFresh;
         }
+        if known.is_none() && packet.sender > view.highest_sender {
+            return Opened::SenderTooHigh;
+        }
         if *view.tek.expose() != packet.tek {
             return Opened::WrongKey;
+        }
+        let prepared = view.prepared;
+        if self.windows.entry(name).or_default().mark(sequence).is_err() {
+            return Opened::Replayed;
         }
         if !packet.ghost
             && !self.gateway.policies().iter().any(|policy| policy.version == packet.policy)
         {
             return Opened::PolicyUnknown;
         }
-        Opened::Yes { prepared: view.prepared }
+        Opened::Yes { prepared }
     }
 }
 

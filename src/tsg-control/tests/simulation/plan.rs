@@ -35,6 +35,10 @@ pub(crate) struct Plan {
     pub(crate) breaks: bool,
     /// What was said while the connection was down is said when it is back.
     pub(crate) queues: bool,
+    /// Packets between boxes are lost, doubled and late.
+    pub(crate) rough: bool,
+    /// A packet stands for millions: sequence numbers come to their end.
+    pub(crate) ends: bool,
     /// Some members do not obey.
     pub(crate) hostile: bool,
     /// Longest delay of a message between gateway and server.
@@ -56,7 +60,7 @@ impl Plan {
             lab_from: boxes - 1 - boxes / 5,
             hearers,
             // Large worlds cost about as much as small ones.
-            pause: (boxes * hearers * 8).max(600) as u64,
+            pause: (boxes * hearers * 10).max(700) as u64,
             harsh: seed % 4 == 2,
             crashes: seed % 2 == 1 || chance.happens(300),
             transactions: chance.happens(700),
@@ -68,6 +72,8 @@ impl Plan {
             restarts: wild || chance.happens(600),
             breaks: chance.happens(700),
             queues: chance.happens(500),
+            rough: seed % 5 < 2,
+            ends: seed % 5 == 4,
             hostile: chance.happens(450),
             delay: [3, 20, 80, 400][chance.below(4)],
         }

@@ -1,8 +1,15 @@
-//! What the boxes say to each other: packets from one to all others, past the key server.
+//! What the boxes say to each other: packets from one to others, past the key server, over a
+//! network that may lose, double and delay them; and somebody who records and replays them.
 
 use crate::agenda::Happening;
 use crate::member::{Opened, Packet};
 use crate::world::World;
+
+/// A recording is played again after this long: beyond every window.
+const LATER: u64 = 10_000;
+
+/// So many packets are kept for a gateway that starts again.
+const RECORDED: usize = 40;
 
 impl World {
     pub(crate) fn talk(&mut self, who: usize) {
@@ -10,23 +17,32 @@ impl World {
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
         self.forge(who);
+        let stride = if self.plan.ends { 1 << self.chance.between(22, 26) } else { 1 };
+        // A server that has just started gives no numbers in epochs from before.
+        let dry = self.members[who].is_dry && self.t < self.anew + 50_000;
+        let (t, alone) = (self.t, dry || self.is_harsh() || self.server.is_none());
         let member = &mut self.members[who];
-        if member.viewed + 1_000 < self.t {
-            member.look(self.t);
+        if member.viewed + 1_000 < t {
+            member.look(t);
         }
-        let Some(mut packet) = member.seal(self.t, &mut self.chance) else {
-            self.checks.mute(member, self.t, self.plan.harsh || self.server.is_none());
-            return;
+        let Some((mut packet, over)) = member.seal(t, stride, &mut self.chance) else {
+            return self.checks.mute(member, t, alone);
         };
-        packet.counts = member.is_member() && self.t >= member.excused;
+        packet.counts = member.is_member() && t >= member.excused;
+        packet.number = self.checks.tally.sealed;
         self.checks.sealed(member, &packet);
-        self.checks.ghosts_hear(
-            &packet,
-            &self.members[who].link,
-            self.server_since,
-            self.plan.harsh,
-        );
+        let link = &self.members[who].link;
+        self.checks.ghosts_hear(&packet, link, self.server_since, self.plan.harsh);
         self.broadcast(&packet);
+        self.record(&packet);
+        if over {
+            let member = &mut self.members[who];
+            let local = member.local(t);
+            member.gateway.handle_exhausted(packet.epoch, packet.sender, local);
+            member.look(t);
+            member.dry(t);
+            self.gateway_turn(who);
+        }
     }
 
     pub(crate) fn broadcast(&mut self, packet: &Packet) {
@@ -35,20 +51,63 @@ impl World {
         let first = self.chance.below(boxes);
         let others = (first..first + boxes).map(|to| to % boxes);
         for to in others.filter(|&to| to != packet.from).take(hearers) {
-            self.later(at, Happening::Packet { to, packet: packet.clone() });
+            for at in self.ways(at) {
+                self.later(at, Happening::Packet { to, packet: packet.clone() });
+            }
+        }
+    }
+
+    /// When a packet, and a copy of it, arrive on a bad day.
+    fn ways(&mut self, at: u64) -> Vec<u64> {
+        if !self.plan.rough {
+            return vec![at];
+        }
+        let copies = [0, 2].get(self.chance.below(40)).copied().unwrap_or(1);
+        let late = |chance: &mut crate::random::Chance| {
+            if chance.happens(30) { chance.between(0, 1_500) } else { 0 }
+        };
+        (0..copies).map(|_| at + late(&mut self.chance)).collect()
+    }
+
+    fn record(&mut self, packet: &Packet) {
+        let recording = Packet { replayed: true, ..packet.clone() };
+        if self.chance.happens(30) {
+            let to = self.chance.below(self.plan.boxes);
+            let at = self.t + LATER + self.chance.between(0, 3_000);
+            self.later(at, Happening::Packet { to, packet: recording.clone() });
+        }
+        self.recorded.push_back(recording);
+        if self.recorded.len() > RECORDED {
+            self.recorded.pop_front();
+        }
+    }
+
+    /// What was said in the last seconds is played to a gateway that starts again.
+    pub(crate) fn replay(&mut self, to: usize) {
+        let fresh: Vec<_> =
+            self.recorded.iter().filter(|p| p.sent + 3_000 > self.t).cloned().collect();
+        for packet in fresh {
+            for wait in [1, 500, 1_500, 3_000] {
+                let wait = wait + self.chance.between(0, 400);
+                self.later(self.t + wait, Happening::Packet { to, packet: packet.clone() });
+            }
         }
     }
 
     pub(crate) fn arrives(&mut self, to: usize, packet: &Packet) {
+        // After that the server's time was behind for a while, and with it everybody's.
+        let (t, resumed) = (self.t, self.resumed);
         let member = &mut self.members[to];
-        if member.viewed + 1_000 < self.t {
-            member.look(self.t);
+        if member.viewed + 1_000 < t {
+            member.look(t);
         }
-        let opened = member.open(packet, self.t);
-        let local = member.local(self.t);
+        let opened = member.open(packet, t);
+        let local = member.local(t);
         match opened {
             Opened::Yes { prepared } => {
-                self.checks.opened(member, packet, self.t, self.server_since, self.plan.harsh);
+                let late = t > LATER + packet.sent && (resumed == 0 || t > resumed + 60_000);
+                self.checks.once(member, packet, t, late);
+                self.checks.opened(member, packet, t, self.server_since, self.plan.harsh);
                 if prepared {
                     member.gateway.handle_authentic(packet.epoch, local);
                     self.gateway_turn(to);
@@ -63,6 +122,7 @@ impl World {
             | Opened::NoTime
             | Opened::Over
             | Opened::NotFresh
+            | Opened::Replayed
             | Opened::PolicyUnknown => {}
         }
         self.lost_unless(to, packet, opened);

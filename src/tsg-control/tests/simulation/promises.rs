@@ -102,7 +102,8 @@ impl World {
             return;
         }
         for member in &self.members {
-            let reached = member.is_reached(t, SETTLED) && !member.is_hostile();
+            let dry = member.is_dry && t < self.anew + PATIENCE;
+            let reached = member.is_reached(t, SETTLED) && !member.is_hostile() && !dry;
             if !reached || member.group.as_deref() != Some(&group.name) || !member.is_member() {
                 continue;
             }

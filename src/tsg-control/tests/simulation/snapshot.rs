@@ -114,8 +114,9 @@ impl World {
         self.dies_after = None;
         self.inbox.clear();
         // Nobody has told the machine that time has passed.
-        self.server_ahead -= server_time.abs_diff(snapshot.server_time).cast_signed();
+        self.server_ahead -= server_time.cast_signed() - snapshot.server_time.cast_signed();
         self.resumed = self.t;
+        self.begins_anew();
         self.checks.tally.snapshots += 1;
         self.checks.went_back(self.t);
         self.promises.forget();

@@ -110,6 +110,7 @@ impl World {
         if !member.link.cut {
             self.break_link(who);
         }
+        self.replay(who);
         self.gateway_turn(who);
     }
 
@@ -117,6 +118,7 @@ impl World {
         let far = [5_000, 3_600_000, 30 * 86_400_000][self.chance.below(3)];
         self.server_ahead += if self.chance.happens(500) { far } else { -far };
         let now = self.server_time();
+        self.begins_anew();
         self.log.note_input(|| Input::ClockJump, now);
         if let Some(server) = &mut self.server {
             server.handle_clock_jump(now);
@@ -130,6 +132,10 @@ impl World {
         let t = self.t;
         let member = &mut self.members[who];
         let local = member.local(t);
+        if t < member.exhausted + 3_000 {
+            return;
+        }
+        member.exhausted = t;
         let Some(view) = member.views.iter().find(|view| view.sealing) else { return };
         let Some(&sender) = view.senders.first() else { return };
         let (epoch, tek) = (view.id, *view.tek.expose());
@@ -137,9 +143,8 @@ impl World {
         member.gateway.handle_exhausted(epoch, sender, local);
         if view.senders.len() == 1 {
             // A spare cannot come from a server that is down.
-            let while_down =
-                if self.plan.crashes || self.plan.partitions { 100_000 } else { 5_000 };
-            member.excused = member.excused.max(t + while_down);
+            member.excused = member.excused.max(t + 5_000);
+            member.is_dry = true;
         }
         self.gateway_turn(who);
     }

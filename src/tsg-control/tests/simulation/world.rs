@@ -3,7 +3,7 @@
 use crate::agenda::{Agenda, Happening};
 use crate::checks::{Checks, brief};
 use crate::disk::Disk;
-use crate::member::Member;
+use crate::member::{Member, Packet};
 use crate::plan::Plan;
 use crate::promises::Promises;
 use crate::random::Chance;
@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) t: u64,
     pub(crate) server: Option<Server>,
     pub(crate) server_since: u64,
+    /// When it last began with new epochs.
+    pub(crate) anew: u64,
     /// The server's clock less the true time.
     pub(crate) server_ahead: i64,
     pub(crate) server_timer: Option<u64>,
@@ -40,6 +42,8 @@ pub(crate) struct World {
     pub(crate) quiet_from: u64,
     pub(crate) checks: Checks,
     pub(crate) promises: Promises,
+    /// What somebody recorded.
+    pub(crate) recorded: VecDeque<Packet>,
     agenda: Agenda,
     told: bool,
 }
@@ -58,6 +62,7 @@ impl World {
             t: 0,
             server: None,
             server_since: 0,
+            anew: 0,
             server_ahead: 1_700_000_000_000,
             server_timer: None,
             server_steps: (0, 0),
@@ -71,6 +76,7 @@ impl World {
             members,
             who,
             quiet_from: 0,
+            recorded: VecDeque::new(),
             agenda: Agenda::default(),
             told: std::env::var_os("TSG_SIM_TRACE").is_some(),
             chance,
