@@ -155,8 +155,8 @@ impl World {
         self.anew = self.t;
         for member in &mut self.members {
             if member.views.iter().all(|view| view.prepared) {
-                // It has nothing from before, and the new epoch may wait for others.
-                member.excused = member.excused.max(self.t + 20_000);
+                // It has nothing from before, and the new epoch may wait for room and for others.
+                member.excused = member.excused.max(self.t + 35_000);
             }
         }
     }
