@@ -56,8 +56,8 @@ pub(crate) struct Checks {
     secrets: BTreeSet<Secret>,
     /// Epochs that a hostile member sealed in before they were in force.
     early: BTreeSet<Secret>,
-    /// Sender numbers that a hostile member used.
-    stolen: BTreeSet<(Secret, u32)>,
+    /// Sender numbers that a hostile or revoked member used.
+    pub(crate) stolen: BTreeSet<(Secret, u32)>,
     /// Who opened which packet.
     heard: HashSet<(u64, usize)>,
     pub(crate) ghosts: Vec<Ghost>,
@@ -319,7 +319,8 @@ impl World {
         }
         let early = opened == Opened::UnknownEpoch && self.checks.early.contains(&packet.tek);
         let again = opened == Opened::Replayed
-            && (self.checks.heard.contains(&(packet.number, to))
+            && (packet.sent < from.restarted
+                || self.checks.heard.contains(&(packet.number, to))
                 || self.checks.stolen.contains(&(packet.tek, packet.sender)));
         // Its time is over, by a clock that is ahead of the sender's within what is known of it.
         let over = matches!(opened, Opened::UnknownEpoch | Opened::Over)

@@ -80,6 +80,7 @@ impl World {
         };
         let packets: Vec<_> = ghost.held.iter().map(packet).collect();
         for packet in packets {
+            self.checks.stolen.insert((packet.tek, packet.sender));
             self.broadcast(&packet);
         }
     }

@@ -83,6 +83,8 @@ pub(crate) struct Member {
     pub(crate) excused: u64,
     /// It used up its last sender number and was given none since.
     pub(crate) is_dry: bool,
+    /// When its daemon last started: sequence numbers jump by a block then.
+    pub(crate) restarted: u64,
     /// When somebody last used up a number of it.
     pub(crate) exhausted: u64,
     pub(crate) timer: Option<u64>,
@@ -94,7 +96,7 @@ pub(crate) struct Member {
 }
 
 impl Member {
-    pub(crate) fn new(index: usize, chance: &mut Chance) -> Self {
+    pub(crate) fn new(index: usize, server: i64, chance: &mut Chance) -> Self {
         let mut key = [0; 32];
         key[..2].copy_from_slice(&(index as u16 + 1).to_be_bytes());
         key[2..10].copy_from_slice(&chance.next().to_be_bytes());
@@ -113,7 +115,7 @@ impl Member {
             boot: (index as u64) << 32,
             booted: 0,
             uptime,
-            ppm: chance.between(0, 380).cast_signed() - 190,
+            ppm: server + [-199, 0, 199][chance.below(3)] * i64::from(chance.happens(900)),
             link: Link::default(),
             saved: None,
             views: Vec::new(),
@@ -123,6 +125,7 @@ impl Member {
             spent: BTreeSet::new(),
             excused: 25_000,
             is_dry: false,
+            restarted: 0,
             exhausted: 0,
             timer: None,
             steps: (0, 0),
@@ -168,6 +171,7 @@ impl Member {
         }
         let local = self.local(t);
         self.leases.restart();
+        self.restarted = t;
         self.windows.clear();
         self.process = process;
         self.gateway =
@@ -273,13 +277,13 @@ impl Member {
             return Opened::WrongKey;
         }
         let prepared = view.prepared;
-        if self.windows.entry(name).or_default().mark(sequence).is_err() {
-            return Opened::Replayed;
-        }
         if !packet.ghost
             && !self.gateway.policies().iter().any(|policy| policy.version == packet.policy)
         {
             return Opened::PolicyUnknown;
+        }
+        if self.windows.entry(name).or_default().mark(sequence).is_err() {
+            return Opened::Replayed;
         }
         Opened::Yes { prepared }
     }

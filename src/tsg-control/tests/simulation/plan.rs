@@ -41,6 +41,10 @@ pub(crate) struct Plan {
     pub(crate) ends: bool,
     /// Some members do not obey.
     pub(crate) hostile: bool,
+    /// The server's crystal, in parts per million.
+    pub(crate) ppm: i64,
+    /// The number of the groups' last epoch before the world began.
+    pub(crate) last_epoch: u64,
     /// Longest delay of a message between gateway and server.
     pub(crate) delay: u64,
 }
@@ -75,6 +79,9 @@ impl Plan {
             rough: seed % 5 < 2,
             ends: seed % 5 == 4,
             hostile: chance.happens(450),
+            ppm: [-100, 0, 100][chance.below(3)],
+            last_epoch: [0, 0, chance.between(250, 260), (1 << 32) - chance.between(0, 20)]
+                [chance.below(4)],
             delay: [3, 20, 80, 400][chance.below(4)],
         }
     }

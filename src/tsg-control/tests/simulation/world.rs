@@ -53,7 +53,7 @@ impl World {
         let mut chance = Chance::new(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let plan = Plan::new(seed, &mut chance);
         let members: Vec<_> =
-            (0..plan.boxes).map(|index| Member::new(index, &mut chance)).collect();
+            (0..plan.boxes).map(|index| Member::new(index, plan.ppm, &mut chance)).collect();
         let who = members.iter().map(|member| (member.key, member.index)).collect();
         let mut world = Self {
             checks: Checks::new(plan.seed),
@@ -96,8 +96,13 @@ impl World {
         }
     }
 
+    /// How far the server's crystal has run ahead.
+    const fn server_drift(&self) -> i64 {
+        self.t.cast_signed() * self.plan.ppm / 1_000_000
+    }
+
     pub(crate) fn server_time(&self) -> u64 {
-        self.t.saturating_add_signed(self.server_ahead)
+        self.t.saturating_add_signed(self.server_drift() + self.server_ahead)
     }
 
     /// Runs until the true time `end`.
@@ -113,7 +118,8 @@ impl World {
     pub(crate) fn set_server_timer(&mut self, due: Option<u64>) {
         self.server_timer = due;
         if let Some(due) = due {
-            let at = due.saturating_add_signed(-self.server_ahead);
+            // A millisecond later rather than earlier: it must be due by the server's clock, too.
+            let at = due.saturating_add_signed(-self.server_ahead - self.server_drift()) + 1;
             self.later(at, Happening::ServerTimer(due));
         }
     }
