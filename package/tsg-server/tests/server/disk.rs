@@ -1,6 +1,6 @@
 //! The disk is full, the database damaged, or of another version.
 
-use super::daemon::{Daemon, PROGRAM, Place, signal};
+use super::daemon::{Daemon, PATIENCE, PROGRAM, Place, signal};
 use super::gateway::members;
 use rusqlite::Connection;
 use serde_json::json;
@@ -201,7 +201,12 @@ fn a_read_only_file_is_named() {
             "mount --bind \"{read_only}\" \"{read_only}\" && \
              mount -o remount,ro,bind \"{read_only}\""
         );
-        let output = with_mounts(&place, &script).args(place.arguments()).output().unwrap();
+        let limit = PATIENCE.as_secs().to_string();
+        let mut command = Command::new("timeout");
+        let inner = with_mounts(&place, &script);
+        command.arg(limit).arg(inner.get_program()).args(inner.get_args());
+        command.env("DATA", place.data()).args(place.arguments());
+        let output = command.output().unwrap();
         let complaint = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{complaint}");
         let read = complaint.to_lowercase();

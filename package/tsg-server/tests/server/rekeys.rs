@@ -77,6 +77,8 @@ fn commands_are_answered() {
             if c.command == command && c.kind == CommandKind::Diagnostics)
     };
     pump.until("the command", |g| g.heard.iter().any(is_it));
+    let text = "never asked".to_owned();
+    pump.say(&ToServer::Done(Done { command: command + 1, ok: true, text }));
     let text = "kernel 6.12".to_owned();
     pump.say(&ToServer::Done(Done { command, ok: true, text }));
     let mut client = daemon.admin();
@@ -89,4 +91,7 @@ fn commands_are_answered() {
     assert_eq!(outcome["text"], "kernel 6.12");
     let complaint = daemon.refused(&["gateway", "command", "press", "reboot"]);
     assert!(complaint.contains("no gateway"), "{complaint}");
+    let log = daemon.into_log();
+    assert!(log.iter().any(|line| line.contains("kernel 6.12")), "{log:#?}");
+    assert!(!log.iter().any(|line| line.contains("never asked")), "{log:#?}");
 }
