@@ -9,6 +9,9 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_esp::spi::Spi;
 
+/// So long after the server's machine was resumed members may differ in the time of old epochs.
+const MIXED_TIMES: u64 = 45_000;
+
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Tally {
     pub(crate) sealed: u64,
@@ -58,6 +61,8 @@ pub(crate) struct Checks {
     early: BTreeSet<Secret>,
     /// Sender numbers that a hostile or revoked member used.
     pub(crate) stolen: BTreeSet<(Secret, u32)>,
+    /// What members held when the server's machine was last resumed from a snapshot.
+    before_resumed: BTreeSet<Secret>,
     /// Who opened which packet.
     heard: HashSet<(u64, usize)>,
     pub(crate) ghosts: Vec<Ghost>,
@@ -78,6 +83,7 @@ impl Checks {
             secrets: BTreeSet::new(),
             early: BTreeSet::new(),
             stolen: BTreeSet::new(),
+            before_resumed: BTreeSet::new(),
             heard: HashSet::new(),
             ghosts: Vec::new(),
             truth: Truth::new(),
@@ -234,17 +240,22 @@ impl Checks {
     /// 7: pseudo-time agrees as far as the views say.
     ///
     /// After the server's machine was resumed from a snapshot its clock is behind and nobody
-    /// knows: this holds again for those who have heard it since, in the epoch that followed.
+    /// knows: this holds again for those who have heard it since, in the epochs that followed. In
+    /// those from before they may differ until a member has told the server, and the next epoch
+    /// has had room (15 s) and has come into force (15 s): some have asked for the time of their
+    /// old clock in between, others have not.
     pub(crate) fn times(&self, members: &[Member], resumed: u64, t: u64) {
         let mut all: BTreeMap<Secret, Vec<(usize, u32, u32)>> = BTreeMap::new();
         let fit = |member: &&Member| resumed == 0 || member.is_reached(t, 15_000);
-        if resumed > 0 && t < resumed + 15_000 {
-            return;
-        }
+        let settled = t >= resumed + MIXED_TIMES;
         for member in members.iter().filter(fit) {
             let local = member.local(t);
+            let judged = |view: &KeyView| match resumed {
+                0 => true,
+                _ => !self.before_resumed.contains(view.tek.expose()) || (settled && view.sealing),
+            };
             let views = member.gateway.keys(local).into_iter();
-            for view in views.filter(|view| resumed == 0 || view.sealing) {
+            for view in views.filter(judged) {
                 if let Some(origin) = view.origin {
                     let time = pseudo_time(local, origin);
                     all.entry(*view.tek.expose()).or_default().push((
@@ -266,6 +277,13 @@ impl Checks {
                 format!("boxes {} and {} differ in time: {times:?}", low.1, high.1)
             });
         }
+    }
+
+    /// The server's machine is resumed from a snapshot.
+    pub(crate) fn resumed(&mut self, members: &[Member], t: u64) {
+        let held = members.iter().flat_map(|member| &member.views);
+        self.before_resumed = held.map(|view| *view.tek.expose()).collect();
+        self.went_back(t);
     }
 
     /// The server knows only what it knew some time ago.

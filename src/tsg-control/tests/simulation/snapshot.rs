@@ -118,7 +118,7 @@ impl World {
         self.resumed = self.t;
         self.begins_anew();
         self.checks.tally.snapshots += 1;
-        self.checks.went_back(self.t);
+        self.checks.resumed(&self.members, self.t);
         self.promises.forget();
         for who in 0..self.plan.boxes {
             if !self.members[who].link.cut {
