@@ -77,6 +77,7 @@ impl World {
             sender: view.senders.first().copied().unwrap_or(1),
             pseudo: time.wrapping_add(since as u32),
             policy: 0,
+            fell_back: false,
         };
         let packets: Vec<_> = ghost.held.iter().map(packet).collect();
         for packet in packets {

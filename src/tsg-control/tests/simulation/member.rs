@@ -43,6 +43,8 @@ pub(crate) struct Packet {
     pub(crate) sender: u32,
     pub(crate) pseudo: u32,
     pub(crate) policy: u64,
+    /// Its sender had no numbers left in a newer epoch in force.
+    pub(crate) fell_back: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +81,8 @@ pub(crate) struct Member {
     /// What was heard, by epoch and sender; the daemon's memory.
     windows: HashMap<(u64, u32), Box<Window>>,
     pub(crate) spent: BTreeSet<(Secret, u32)>,
+    /// The epochs that it has held since it booted.
+    pub(crate) held: BTreeSet<Secret>,
     /// Until then it may lose packets.
     pub(crate) excused: u64,
     /// It used up its last sender number and was given none since.
@@ -123,6 +127,7 @@ impl Member {
             leases: Leases::default(),
             windows: HashMap::new(),
             spent: BTreeSet::new(),
+            held: BTreeSet::new(),
             excused: 25_000,
             is_dry: false,
             restarted: 0,
@@ -167,6 +172,7 @@ impl Member {
             self.saved = None;
             self.leases.reboot();
             self.spent.clear();
+            self.held.clear();
             self.newest = 0;
         }
         let local = self.local(t);
@@ -188,6 +194,7 @@ impl Member {
         self.viewed = t;
         self.is_dry &= self.views.iter().any(|view| !view.prepared && view.senders.is_empty());
         let epochs: Vec<_> = self.views.iter().map(|view| view.id).collect();
+        self.held.extend(self.views.iter().map(|view| *view.tek.expose()));
         self.leases.keep(&epochs);
         self.windows.retain(|(epoch, _), _| epochs.contains(epoch));
     }
@@ -230,7 +237,9 @@ impl Member {
         let sender = *view.senders.get(chance.below(threads.max(1)))?;
         let tek = *view.tek.expose();
         let (sequence, over) = self.leases.take(view.id, sender, stride)?;
+        let used_up = |newer: &KeyView| !newer.prepared && newer.senders.is_empty();
         let packet = Packet {
+            fell_back: self.views.iter().any(|newer| newer.id > view.id && used_up(newer)),
             number: 0,
             sequence,
             replayed: false,

@@ -8,7 +8,7 @@ use tsg_control::server::GroupView;
 use tsg_control::timeline::Stage;
 
 /// A change that runs (15 s), room for the next (15 s), and the next (15 s).
-const PATIENCE: u64 = 50_000;
+pub(crate) const PATIENCE: u64 = 50_000;
 
 /// A member that is connected is in the epoch in force after this long: two heartbeats.
 const SETTLED: u64 = 25_000;
