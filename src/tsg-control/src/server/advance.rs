@@ -5,7 +5,7 @@ use super::record::{PolicyRecord, Record};
 use super::session::Session;
 use super::{Gateway, Server};
 use crate::gateway::SILENCE;
-use crate::group::Cipher;
+use crate::group::{Cipher, FOREVER};
 use crate::keys::{PublicKey, tek_check};
 use crate::message::{Announcement, Held};
 use crate::timeline::{LINGER, MOST_LIVE, Stage, Step};
@@ -33,6 +33,10 @@ const LEAP_OVER: u64 = 16;
 /// Members that hold epochs which the server does not know cause at most one rekey in this many
 /// milliseconds, all together.
 const LEAP_AGAIN: u64 = 10_000;
+
+/// A new epoch comes into force so many milliseconds before the one in force runs out, at the
+/// latest: members have to hear of it.
+const LAST_CALL: u64 = 2_000;
 
 impl Server {
     /// The group shall have a new epoch.
@@ -184,6 +188,18 @@ impl Group {
         self.record.last_epoch = reached.saturating_add(LEAP_OVER);
     }
 
+    /// By then the next epoch should be in force: soon after that members have nothing left to seal
+    /// with. A server that was away can be late, and then it waits for nobody so long; but if its
+    /// clock was set meanwhile, this may seem to be long over when it is not.
+    fn last_call(&self) -> u64 {
+        match (self.epochs.active(), self.record.settings.island_time) {
+            (None, _) | (_, FOREVER) => u64::MAX,
+            (Some(entry), island) => {
+                entry.item.ends.saturating_add(u64::from(island) * 1000).saturating_sub(LAST_CALL)
+            }
+        }
+    }
+
     /// Prepares a new epoch; gives its number.
     fn begin_epoch(&mut self, want: Want, tek: Tek, clock: u64, all_aes: bool, now: u64) -> u64 {
         self.wanted = None;
@@ -202,6 +218,7 @@ impl Group {
         let revokes = want == Want::Leaving || promised.is_some();
         let deadline = now + self.delay(revokes);
         let deadline = promised.map_or(deadline, |promised| promised.min(deadline));
+        let deadline = deadline.min(self.last_call().max(now + LINGER));
         let room = (self.members.len() * ROOM_PER_MEMBER).next_power_of_two();
         let made = MadeEpoch {
             check: tek_check(&tek),

@@ -137,6 +137,44 @@ fn rekeys_are_not_held_up_by_a_member_that_is_away() {
 }
 
 #[test]
+fn a_server_that_comes_late_waits_for_nobody_longer_than_the_old_epoch_lasts() {
+    for (island, moment) in [("0", 58_000), ("1", 59_000), ("infinite", 65_000)] {
+        let mut server = server();
+        let settings = [("key_lifetime", "60"), ("island_time", island)];
+        let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        server.set_group("plant", &settings, NOW).unwrap();
+        for number in [1, 2] {
+            server.approve(key(number), "plant", 0, NOW).unwrap();
+            let state = register(&mut server, key(number), u64::from(number), NOW);
+            say(&mut server, key(number), beat(u64::from(number), &state, 2), NOW);
+        }
+        let records = std::iter::from_fn(|| server.poll_record());
+        let late = NOW + 50_000;
+        let mut server = Server::new(stored(records), Box::new(Counting(99)), late);
+        register(&mut server, key(1), 1, late);
+        // Member 2 is not heard.
+        for (at, stage) in [(moment - 1, Stage::Prepared), (moment, Stage::Active)] {
+            server.handle_timeout(NOW + at);
+            let newest = server.groups(NOW)[0].epochs.last().unwrap().stage;
+            assert_eq!(newest, stage, "island_time {island}, after {at}");
+        }
+    }
+}
+
+#[test]
+fn a_server_whose_clock_was_set_while_it_was_away_still_gives_members_time() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let state = register(&mut server, key(1), 1, NOW);
+    say(&mut server, key(1), beat(1, &state, 2), NOW);
+    let records = std::iter::from_fn(|| server.poll_record());
+    let now = NOW + 30 * 86_400_000;
+    let mut server = Server::new(stored(records), Box::new(Counting(99)), now);
+    server.handle_timeout(now + 4_999);
+    assert_eq!(server.groups(now)[0].epochs.last().unwrap().stage, Stage::Prepared);
+}
+
+#[test]
 fn a_higher_limit_is_announced_to_all_before_it_is_needed() {
     let mut server = server();
     server.approve(key(1), "plant", 0, NOW).unwrap();
