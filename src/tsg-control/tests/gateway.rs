@@ -379,7 +379,29 @@ fn what_was_recorded_before_the_start_is_not_opened() {
     let now = pseudo_time(this.now, view.origin.unwrap());
     let fresh = Freshness { window_ms: 4_000, clock_error_ms: view.error };
     assert_eq!(fresh.check(start.wrapping_sub(1), now, Some(view.floor)), Err(DropReason::Stale));
-    assert_eq!(fresh.check(start + view.error, now, Some(view.floor)), Ok(()));
+    assert_eq!(fresh.check(start + 2 * view.error, now, Some(view.floor)), Ok(()));
+}
+
+#[test]
+fn what_a_sender_with_a_fast_clock_sealed_before_the_start_is_not_opened() {
+    // It knows the time to within half of what the answer took, and takes others to be as far off.
+    for (round_trip, margin) in [(300, 151), (990, 496)] {
+        let mut this = Box::new(1_000);
+        this.wait(0);
+        let request = this.last_request();
+        this.now += round_trip;
+        let state = this.state(request, 1, vec![epoch(1, Stage::Active)]);
+        this.hear(ToGateway::State(state.into()));
+        let view = &this.keys()[0];
+        assert_eq!(view.error, margin);
+        let start = pseudo_time(1_000, view.origin.unwrap());
+        assert_eq!(view.floor, start + 2 * margin);
+        // As bad as a day without the server makes this clock, others need not be.
+        this.now += DAY;
+        let view = &this.keys()[0];
+        let start = pseudo_time(1_000, view.origin.unwrap());
+        assert_eq!(view.floor, start + view.error + 500);
+    }
 }
 
 #[test]

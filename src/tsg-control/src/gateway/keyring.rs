@@ -60,6 +60,10 @@ pub(super) struct Key {
     pub(super) since: u64,
 }
 
+/// Others are taken to know the time as badly as this gateway, but not worse than this, in
+/// milliseconds: who reaches the key server does not (DESIGN section 12).
+const SENDER_ERROR: u32 = 500;
+
 /// The epochs, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Keyring {
@@ -286,6 +290,7 @@ impl Keyring {
             // Older than the freshness window makes no difference, and serial arithmetic is short.
             let age = now.saturating_sub(started).min(1 << 30) as u32;
             let floor = pseudo_time(now, origin.unwrap_or(0)).wrapping_sub(age);
+            // A sender's clock may be ahead as far as this one's behind.
             KeyView {
                 id: key.id,
                 tek: key.keys.tek.0.clone(),
@@ -297,7 +302,7 @@ impl Keyring {
                 highest_sender: key.keys.highest_sender,
                 origin,
                 error,
-                floor: floor.wrapping_add(error),
+                floor: floor.wrapping_add(error).wrapping_add(error.min(SENDER_ERROR)),
                 ends: key.ends(clocks, island),
             }
         };

@@ -78,6 +78,7 @@ impl World {
             pseudo: time.wrapping_add(since as u32),
             policy: 0,
             fell_back: false,
+            error: 0,
         };
         let packets: Vec<_> = ghost.held.iter().map(packet).collect();
         for packet in packets {

@@ -182,6 +182,7 @@ impl Member {
     fn packet_of(&self, view: &KeyView, epoch: u64, sender: u32, pseudo: u32, t: u64) -> Packet {
         Packet {
             fell_back: false,
+            error: 0,
             from: self.index,
             honest: false,
             ghost: false,

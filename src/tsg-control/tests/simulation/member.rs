@@ -45,6 +45,8 @@ pub(crate) struct Packet {
     pub(crate) policy: u64,
     /// Its sender had no numbers left in a newer epoch in force.
     pub(crate) fell_back: bool,
+    /// How far its sender may be off in time.
+    pub(crate) error: u32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -240,6 +242,7 @@ impl Member {
         let used_up = |newer: &KeyView| !newer.prepared && newer.senders.is_empty();
         let packet = Packet {
             fell_back: self.views.iter().any(|newer| newer.id > view.id && used_up(newer)),
+            error: view.error,
             number: 0,
             sequence,
             replayed: false,
