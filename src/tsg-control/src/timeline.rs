@@ -87,6 +87,7 @@ impl<T> Timeline<T> {
         for entry in &mut self.entries {
             entry.since = now;
             entry.deadline = latest(&entry.item);
+            entry.due = entry.deadline;
         }
     }
 

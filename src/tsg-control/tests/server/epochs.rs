@@ -315,6 +315,25 @@ fn a_jump_of_the_clock_keeps_no_policy_of_an_empty_group_alive() {
 }
 
 #[test]
+fn a_jump_of_the_clock_leaves_time_for_the_next_policy() {
+    use tsg_control::policy::Policy;
+    for far in [3_600_000, -3_600_000_i64] {
+        let mut server = server();
+        server.approve(key(1), "plant", 0, NOW).unwrap();
+        let first = register(&mut server, key(1), 10, NOW);
+        say(&mut server, key(1), beat(10, &first, 2), NOW);
+        server.set_policy("plant", Policy::default(), NOW).unwrap();
+        let now = NOW.saturating_add_signed(far);
+        server.handle_clock_jump(now);
+        let next = server.set_policy("plant", Policy::default(), now + 1_000).unwrap();
+        let in_force = |server: &Server| server.groups(now)[0].policy_in_force;
+        assert!(in_force(&server) < next, "nobody has it yet, {far}");
+        server.handle_timeout(now + 16_000);
+        assert_eq!(in_force(&server), next, "{far}");
+    }
+}
+
+#[test]
 fn a_member_without_aes_hears_of_a_revocation_in_aes() {
     let mut server = server();
     server.set_group("plant", &[("cipher".to_owned(), "aes-256-gcm".to_owned())], NOW).unwrap();
