@@ -127,6 +127,12 @@ impl<T> Timeline<T> {
         over
     }
 
+    /// What waits to come into force has been put off already, and has [`LINGER`] at most left:
+    /// what took its place could come into force before members have it.
+    pub fn is_put_off(&self, now: u64) -> bool {
+        self.prepared().is_some_and(|entry| now > entry.due)
+    }
+
     /// Takes out what waits to come into force.
     pub fn take_prepared(&mut self) -> Option<T> {
         let at = self.entries.iter().position(|entry| entry.stage == Stage::Prepared)?;

@@ -59,7 +59,7 @@ impl Server {
     pub(super) fn advance_group(&mut self, name: &str, now: u64) {
         self.rekey_when_due(name, now);
         self.make_wanted_epoch(name, now);
-        while self.step(name, now) {}
+        while self.step(name, now) || self.prepare_newest_policy(name, now) {}
         self.make_wanted_epoch(name, now);
         // Each member's confirmation comes here: only news make it worth looking at all of them.
         if self.groups.get(name).is_some_and(|group| group.has_news(now)) {
@@ -98,6 +98,17 @@ impl Server {
         let record = group.record.clone();
         self.records.push_back(Record::Group(record));
         self.info(format!("{name}: epoch {id} is being prepared"));
+    }
+
+    /// A policy version that waited is prepared; gives whether there was one.
+    fn prepare_newest_policy(&mut self, name: &str, now: u64) -> bool {
+        let Some(group) = self.groups.get_mut(name) else { return false };
+        let prepared = group.prepare_newest_policy(now);
+        if prepared {
+            let record = group.record.clone();
+            self.records.push_back(Record::Group(record));
+        }
+        prepared
     }
 
     /// One step of the group's timelines; gives whether there was one.

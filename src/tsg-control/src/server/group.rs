@@ -131,7 +131,12 @@ impl Group {
     pub(super) fn record_timelines(&mut self) {
         self.record.epochs = self.live_records();
         let newest = self.record.policy.version;
-        let mut older = self.policies.live().iter().filter(|entry| entry.item.version != newest);
+        // One that is only being prepared is in no member's use.
+        let mut older = self
+            .policies
+            .live()
+            .iter()
+            .filter(|entry| entry.item.version != newest && entry.stage != Stage::Prepared);
         let previous = older.next_back().map(|entry| PolicyRecord {
             retiring: entry.stage == Stage::Retiring,
             ..entry.item.clone()
@@ -158,11 +163,24 @@ impl Group {
 
     /// A policy version that comes into force when all members have it.
     pub(super) fn prepare_policy(&mut self, next: PolicyRecord, now: u64) {
-        self.revision += 1;
-        self.record.policy = next.clone();
-        let deadline = now + self.delay(false);
-        self.policies.prepare(next, self.revision, now, deadline);
+        self.record.policy = next;
+        self.prepare_newest_policy(now);
         self.record_timelines();
+    }
+
+    /// Gives whether the newest policy version, which waited for the one before it to come into
+    /// force, is being prepared now.
+    pub(super) fn prepare_newest_policy(&mut self, now: u64) -> bool {
+        let version = self.record.policy.version;
+        let known = self.policies.live().iter().any(|entry| entry.item.version == version);
+        if known || self.policies.is_put_off(now) {
+            return false;
+        }
+        self.revision += 1;
+        let deadline = now + self.delay(false);
+        self.policies.prepare(self.record.policy.clone(), self.revision, now, deadline);
+        self.record_timelines();
+        true
     }
 
     /// Something that applies at once has changed: members are sent a new state.

@@ -334,6 +334,32 @@ fn a_jump_of_the_clock_leaves_time_for_the_next_policy() {
 }
 
 #[test]
+fn policies_in_a_row_come_into_force_when_members_had_time_for_them() {
+    use tsg_control::policy::Policy;
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let first = register(&mut server, key(1), 10, NOW);
+    say(&mut server, key(1), beat(10, &first, 2), NOW);
+    let mut records: Vec<_> = std::iter::from_fn(|| server.poll_record()).collect();
+    // The member hears nothing. 4 comes when 3, in the place of 2, is due in a moment.
+    for (version, at) in [(2, 0), (3, 14_000), (4, 18_990)] {
+        let given = server.set_policy("plant", Policy::default(), NOW + at).unwrap();
+        assert_eq!(given, version);
+    }
+    records.extend(std::iter::from_fn(|| server.poll_record()));
+    let in_force = |server: &Server| server.groups(NOW)[0].policy_in_force;
+    for (at, version) in [(18_991, 1), (19_000, 3), (33_999, 3), (34_000, 4)] {
+        server.handle_timeout(NOW + at);
+        assert_eq!(in_force(&server), version, "after {at}");
+    }
+    // A server that dies while 4 waits goes on from what members use.
+    let mut server = Server::new(stored(records.into_iter()), Box::new(Counting(99)), NOW + 18_995);
+    assert_eq!(in_force(&server), 1);
+    server.handle_timeout(NOW + 34_000);
+    assert_eq!(in_force(&server), 4);
+}
+
+#[test]
 fn a_member_without_aes_hears_of_a_revocation_in_aes() {
     let mut server = server();
     server.set_group("plant", &[("cipher".to_owned(), "aes-256-gcm".to_owned())], NOW).unwrap();
