@@ -2,6 +2,7 @@
 
 use crate::ghost::Ghost;
 use crate::member::{Link, Member, Opened, Packet, Secret};
+use crate::plane::LATER;
 use crate::promises::PATIENCE;
 use crate::trouble::GROUPS;
 use crate::truth::Truth;
@@ -163,7 +164,12 @@ impl Checks {
     }
 
     /// 9: a packet is opened once, and not long after it was sealed.
-    pub(crate) fn once(&mut self, member: &Member, packet: &Packet, t: u64, late: bool) {
+    ///
+    /// A daemon that has started knows what is from before by the key server's clock. Where that
+    /// goes back, unnoticed, with its machine, so does what is known: until new epochs are in force.
+    pub(crate) fn once(&mut self, member: &Member, packet: &Packet, t: u64, resumed: u64) {
+        let went_back = resumed > 0 && t < resumed + 60_000;
+        let late = t > packet.sent + LATER && !went_back;
         if !packet.honest {
             return;
         }
@@ -174,7 +180,8 @@ impl Checks {
         let known = view.map_or(0, |view| u64::from(view.error.min(500)));
         let ahead = packet.sent + u64::from(packet.error) + 3 >= member.restarted + known;
         let started_since = packet.sent < member.restarted;
-        let new = new || (ahead && started_since);
+        let behind = went_back && packet.sent < resumed && member.restarted < resumed;
+        let new = new || (started_since && (ahead || behind));
         self.demand(new && !late, t, || {
             format!("box {} opens what was sent at {} again", member.index, packet.sent)
         });

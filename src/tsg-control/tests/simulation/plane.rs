@@ -6,7 +6,7 @@ use crate::member::{Opened, Packet};
 use crate::world::World;
 
 /// A recording is played again after this long: beyond every window.
-const LATER: u64 = 10_000;
+pub(crate) const LATER: u64 = 10_000;
 
 /// So many packets are kept for a gateway that starts again.
 const RECORDED: usize = 40;
@@ -95,7 +95,6 @@ impl World {
     }
 
     pub(crate) fn arrives(&mut self, to: usize, packet: &Packet) {
-        // After that the server's time was behind for a while, and with it everybody's.
         let (t, resumed) = (self.t, self.resumed);
         let member = &mut self.members[to];
         if member.viewed + 1_000 < t {
@@ -105,8 +104,7 @@ impl World {
         let local = member.local(t);
         match opened {
             Opened::Yes { prepared } => {
-                let late = t > LATER + packet.sent && (resumed == 0 || t > resumed + 60_000);
-                self.checks.once(member, packet, t, late);
+                self.checks.once(member, packet, t, resumed);
                 self.checks.opened(member, packet, t, self.server_since, self.plan.harsh);
                 if prepared {
                     member.gateway.handle_authentic(packet.epoch, local);
