@@ -1,5 +1,7 @@
 //! The Ethernet header with up to two VLAN tags (IEEE 802.1Q, 802.1ad), read and written.
 
+use tsg_esp::ip::Version;
+
 /// IPv4.
 pub(super) const IPV4: u16 = 0x0800;
 /// IPv6.
@@ -124,6 +126,15 @@ impl Header {
 
 fn word(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes([*bytes.get(at)?, *bytes.get(at + 1)?]))
+}
+
+/// The IP version that an EtherType announces; `None` for what is not IP.
+pub(super) const fn version_of(ether_type: u16) -> Option<Version> {
+    match ether_type {
+        IPV4 => Some(Version::V4),
+        IPV6 => Some(Version::V6),
+        _ => None,
+    }
 }
 
 /// The EtherType of an IP packet by its version; `None` for what is none.

@@ -2,6 +2,7 @@
 
 use super::{Link, Outbox};
 use tsg_esp::buffer::Packet;
+use tsg_esp::ip::Version;
 
 /// A side of the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,6 +32,8 @@ impl Side {
 pub struct Frame<'a> {
     /// The packet, from its IP header on.
     pub packet: Packet<'a>,
+    /// What its EtherType says it is. Who receives the frame goes by that, whatever the packet says.
+    pub version: Version,
     /// Where it came from.
     pub from: Side,
     /// What is known of its Ethernet header; `None` on the iptables side as long as no

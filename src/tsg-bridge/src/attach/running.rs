@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use tsg_control::group::{Fail, NonIp};
-use tsg_esp::ip::Outline;
+use tsg_esp::ip::{Outline, Version};
 
 /// What the threads of one attach share.
 #[derive(Debug)]
@@ -62,10 +62,11 @@ impl Shared {
 
     /// Does this packet always pass? The rules do not look below a second tag, so those packets are asked about
     /// here.
-    pub(super) fn always_passes(&self, packet: &[u8]) -> bool {
+    pub(super) fn always_passes(&self, version: Version, packet: &[u8]) -> bool {
         let plan = self.plan();
         let servers = plan.as_ref().map_or(&[][..], |plan| &plan.servers);
-        Outline::parse(packet).is_ok_and(|outline| always_passes(&outline, servers))
+        Outline::parse(packet)
+            .is_ok_and(|outline| outline.version == version && always_passes(&outline, servers))
     }
 
     /// Does a frame pass that is not IP? Nothing is known of `non_ip` without a plan, and then it does not.

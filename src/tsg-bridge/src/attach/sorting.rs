@@ -31,12 +31,16 @@ enum Sorted {
 
 /// Where the matcher wants a packet.
 fn wanted(plan: &Plan, shot: &Shot) -> Sorted {
-    let Shot { outline, from, tags, .. } = shot;
+    let Shot { outline, from, tags, lies, .. } = shot;
     if *tags == 2 {
         // What is below a second tag the daemon alone can see.
         let looks = plan.acts() || plan.non_ip != NonIp::Pass;
-        let looks = looks && !always_passes(outline, &plan.servers);
+        let looks = looks && (*lies || !always_passes(outline, &plan.servers));
         return if looks { Sorted::Daemon } else { Sorted::Passes };
+    }
+    if *lies {
+        // The daemon refuses it.
+        return if plan.acts() { Sorted::Daemon } else { Sorted::Passes };
     }
     if sealed(plan, outline) {
         return if *from == Side::Lan { Sorted::Passes } else { Sorted::Daemon };
@@ -207,24 +211,29 @@ struct Shot {
     outline: Outline,
     from: Side,
     tags: usize,
+    /// Its EtherType announces the other IP version.
+    lies: bool,
 }
 
 impl Shot {
     /// `None` for frames that say nothing here: not IP, malformed, or with a second tag, below which
-    /// br_netfilter does not look.
+    /// br_netfilter does not look; nor does it let any pass that lies.
     fn new(mut frame: Vec<u8>, kind: Kind, number: u16) -> Option<Self> {
         frame[..6].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
         let header = Header::parse(&frame)?;
         let most = if kind == Kind::NfqueueIptables { 1 } else { 2 };
         let version = super::ethernet::ether_type_of(&frame[header.len..])?;
         let tags = header.link.vlans.tags().len();
-        if tags > most || version != header.ether_type {
+        let lies = version != header.ether_type;
+        let may_lie = kind != Kind::NfqueueIptables
+            && super::ethernet::version_of(header.ether_type).is_some();
+        if tags > most || lies && !may_lie {
             return None;
         }
         let outline = Outline::parse(&frame[header.len..]).ok()?;
         frames::number(&mut frame, header.len, number);
         let from = if number.is_multiple_of(2) { Side::Lan } else { Side::Wan };
-        Some(Self { frame, outline, from, tags })
+        Some(Self { frame, outline, from, tags, lies })
     }
 }
 

@@ -6,7 +6,7 @@ use tsg_esp::DropReason;
 /// Why a packet was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
-    /// Not an IP packet that can be read.
+    /// Not an IP packet that can be read, or not of the version that its frame announces.
     Malformed,
     /// A source-route option or a routing header.
     SourceRoute,

@@ -172,8 +172,9 @@ impl Worker {
 impl Handler for Worker {
     fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict {
         self.refresh();
-        let Ok(outline) = Outline::parse(frame.packet.bytes()) else {
-            return self.refuse(Reason::Malformed);
+        let outline = match Outline::parse(frame.packet.bytes()) {
+            Ok(outline) if outline.version == frame.version => outline,
+            Ok(_) | Err(_) => return self.refuse(Reason::Malformed),
         };
         if outline.source_route {
             return self.refuse(Reason::SourceRoute);

@@ -11,6 +11,7 @@ use tsg_esp::DropReason;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum;
 use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::ip::Version;
 
 const PLC: [u8; 4] = [192, 0, 2, 1];
 const HMI: [u8; 4] = [192, 0, 2, 2];
@@ -42,10 +43,20 @@ impl Gateway {
     }
 
     fn handle(&mut self, from: Side, packet: &[u8]) -> Made {
+        let version = if packet.first().is_some_and(|first| first >> 4 == 6) {
+            Version::V6
+        } else {
+            Version::V4
+        };
+        self.handle_as(version, from, packet)
+    }
+
+    /// In a frame that announces this version.
+    fn handle_as(&mut self, version: Version, from: Side, packet: &[u8]) -> Made {
         let mut buffer = vec![0; HEAD_ROOM + packet.len() + TAIL_ROOM];
         buffer[HEAD_ROOM..][..packet.len()].copy_from_slice(packet);
         let packet = Packet::new(&mut buffer, HEAD_ROOM..HEAD_ROOM + packet.len()).unwrap();
-        let mut frame = Frame { packet, from, link: None, lan_port: 0 };
+        let mut frame = Frame { packet, version, from, link: None, lan_port: 0 };
         self.out.clear();
         let verdict = self.worker.handle(&mut frame, &mut self.out);
         self.worker.idle();
@@ -471,4 +482,15 @@ fn a_flood_from_the_wan_does_not_hide_a_gateway_in_series() {
     }
     assert_eq!(outer.handle(Side::Lan, &sealed).verdict, Verdict::Pass);
     assert!(outer.notes().contains(&Note::Downstream(IpAddr::from(PLC))));
+}
+
+#[test]
+fn a_packet_of_another_version_than_its_frame_says_goes_nowhere() {
+    let (mut plc, _) = pair(&[MODBUS]);
+    let bypassed = ipv4(55, false, &[7; 20]);
+    assert_eq!(plc.handle(Side::Wan, &bypassed).verdict, Verdict::Pass);
+    for (n, from) in [(1, Side::Wan), (2, Side::Lan)] {
+        assert_eq!(plc.handle_as(Version::V6, from, &bypassed).verdict, Verdict::Drop);
+        assert_eq!(plc.dropped(Reason::Malformed), n);
+    }
 }

@@ -146,7 +146,7 @@ pub(crate) fn frame() -> impl Strategy<Value = Vec<u8>> {
                 frame.extend([0, 5 + n]);
             }
             // Now and then an EtherType that lies about the packet.
-            let kind = if swapped && group && tags == 2 { kind ^ 0x8edd } else { kind };
+            let kind = if swapped && group { kind ^ 0x8edd } else { kind };
             frame.extend(kind.to_be_bytes());
             frame.extend(body);
             frame.resize(frame.len().max(60), 0);

@@ -159,6 +159,11 @@ fn shared(text: &mut String, plan: &Plan) {
             );
         }
         chain(text, name, |lines| {
+            // What is not what its EtherType says the daemon refuses, and counts.
+            lines.add(match version {
+                Version::V4 => "ip version != 4 goto daemon",
+                Version::V6 => "ip6 version != 6 goto daemon",
+            });
             always_pass(lines, plan, version);
             classify(lines, version);
         });

@@ -10,7 +10,7 @@ mod stations;
 
 pub(super) use stations::Stations;
 
-use super::ethernet::{Header, IPV4, IPV6, Link};
+use super::ethernet::{Header, Link, version_of};
 use super::running::Shared;
 use super::sockets::Wire;
 use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
@@ -162,11 +162,11 @@ impl Worker {
             (Side::Wan, Lan::One(port)) => port,
             (Side::Wan, Lan::None | Lan::AllBut(_)) => 0,
         };
-        if !matches!(header.ether_type, IPV4 | IPV6) {
+        let Some(version) = version_of(header.ether_type) else {
             return self.not_ip(&header, whole, from, &exits);
-        }
+        };
         if header.link.vlans.tags().len() > 1
-            && self.shared.always_passes(&buffer[start + header.len..end])
+            && self.shared.always_passes(version, &buffer[start + header.len..end])
         {
             self.counters.passed += 1;
             let whole = &buffer[start..end];
@@ -176,7 +176,7 @@ impl Worker {
             self.counters.malformed += 1;
             return;
         };
-        let mut frame = Frame { packet, from, link: Some(header.link), lan_port };
+        let mut frame = Frame { packet, version, from, link: Some(header.link), lan_port };
         let verdict = self.handler.handle(&mut frame, &mut self.outbox);
         let sent = frame.packet.range();
         match verdict {

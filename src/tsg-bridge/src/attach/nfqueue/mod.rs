@@ -16,7 +16,7 @@ mod message;
 
 pub(super) use bind::{dropped, try_bind};
 
-use super::ethernet::{IPV4, IPV6, Link, Tag};
+use super::ethernet::{Link, Tag, version_of};
 use super::neighbours::{Place, addresses};
 use super::running::Shared;
 use super::sockets::Wire;
@@ -117,9 +117,9 @@ impl Worker {
     fn packet(&mut self, buffer: &mut [u8], mut queued: Queued) {
         self.counters.frames += 1;
         let inner = take_inner_tag(buffer, &mut queued);
-        if !matches!(queued.ether_type, IPV4 | IPV6) {
+        let Some(version) = version_of(queued.ether_type) else {
             return self.not_ip(&queued);
-        }
+        };
         let Some(route) = self.route(&queued) else {
             self.counters.malformed += 1;
             return self.refuse(queued.id);
@@ -128,7 +128,7 @@ impl Worker {
         if queued.headless {
             queued.link = addresses.and_then(|ends| self.known_link(&queued, route, ends));
         }
-        if inner.is_some() && self.shared.always_passes(&buffer[queued.payload.clone()]) {
+        if inner.is_some() && self.shared.always_passes(version, &buffer[queued.payload.clone()]) {
             return self.pass(buffer, &queued, route);
         }
         if let (Some((src, _)), Some(mac), None) = (addresses, queued.hw_src, queued.link) {
@@ -139,7 +139,7 @@ impl Worker {
             return self.refuse(queued.id);
         };
         let Route { from, lan_port } = route;
-        let mut frame = Frame { packet, from, link: queued.link, lan_port };
+        let mut frame = Frame { packet, version, from, link: queued.link, lan_port };
         let verdict = self.handler.handle(&mut frame, &mut self.outbox);
         let range = frame.packet.range();
         match verdict {
