@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{self, MAX_FRAME, ToGateway, ToServer};
 
-/// Where libzmq tells of connections made; each socket has an address of its own.
+/// Where libzmq tells of connections made and broken off; each socket has an address of its own.
 const MONITOR: &str = "inproc://tsg-monitor";
 
 /// No sign of life from the server's side of the connection for this long: it is made anew.
@@ -42,6 +42,9 @@ pub struct Link {
 pub struct Received {
     /// The connection was made anew.
     pub connected: bool,
+    /// Connections since then that ended before the other end had shown that it is the key server: it
+    /// closes them when it is not the one that the gateway has the key of.
+    pub broken_off: u32,
     /// Messages in order.
     pub messages: Vec<ToGateway>,
 }
@@ -100,7 +103,7 @@ impl Link {
 
     /// What there is to be read, without waiting.
     pub fn receive(&self) -> Received {
-        let mut received = Received { connected: self.was_connected(), messages: Vec::new() };
+        let mut received = self.handshakes();
         for _ in 0..BATCH {
             let frames = match self.socket.recv_multipart(zmq::DONTWAIT) {
                 Ok(frames) => frames,
@@ -127,15 +130,19 @@ impl Link {
         [self.socket.as_poll_item(zmq::POLLIN), self.monitor.as_poll_item(zmq::POLLIN)]
     }
 
-    fn was_connected(&self) -> bool {
-        let mut connected = false;
+    fn handshakes(&self) -> Received {
+        let mut received = Received::default();
         for _ in 0..BATCH {
             let Ok(event) = self.monitor.recv_multipart(zmq::DONTWAIT) else { break };
             let number = event.first().and_then(|frame| frame.first_chunk::<2>());
-            let number = number.map(|bytes| u16::from_ne_bytes(*bytes));
-            connected |= number == Some(zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16);
+            let Some(number) = number.map(|bytes| u16::from_ne_bytes(*bytes)) else { continue };
+            if number == zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16 {
+                (received.connected, received.broken_off) = (true, 0);
+            } else {
+                received.broken_off += 1;
+            }
         }
-        connected
+        received
     }
 }
 
@@ -165,7 +172,10 @@ fn connect(
         socket.set_heartbeat_timeout(DEAD_AFTER_MS)
     };
     set().context("libzmq refuses an option; it must be 4.2 or newer")?;
-    let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32;
+    let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32
+        | zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL as i32
+        | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL as i32
+        | zmq::SocketEvent::HANDSHAKE_FAILED_AUTH as i32;
     let address = format!("{MONITOR}-{number}");
     socket.monitor(&address, events).context("a ZeroMQ monitor")?;
     let monitor = context.socket(zmq::PAIR).context("a ZeroMQ socket")?;
@@ -227,6 +237,24 @@ mod tests {
         }
         assert!(link.next_server(&gateway) && link.next_server(&gateway));
         assert!(connects(&link), "the first that answers, again");
+    }
+
+    #[test]
+    fn a_server_with_another_key_breaks_off() {
+        tsg_sodium::init().unwrap();
+        let [gateway, key, other] = [(); 3].map(|()| Identity::generate().unwrap());
+        let context = zmq::Context::new();
+        let (_socket, endpoint) = server(&context, &key);
+        let link = Link::open(vec![endpoint], *other.public(), &gateway).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut broken_off = 0;
+        while broken_off < 2 {
+            assert!(Instant::now() < deadline, "{broken_off} handshakes failed");
+            zmq::poll(&mut link.poll_items(), 1_000).unwrap();
+            let received = link.receive();
+            assert!(!received.connected);
+            broken_off += received.broken_off;
+        }
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The control thread: key server, rules, status.
 
+#[cfg(test)]
+mod tests;
+
 use super::data::Data;
 use super::policy::{self, Policies};
 use super::servers::Servers;
@@ -14,7 +17,7 @@ use crate::folders::Folders;
 use crate::identity::Identity;
 use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
-use crate::server::Link;
+use crate::server::{Link, Received};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -41,6 +44,9 @@ const NAME_UNREACHED: u64 = 5 * 60_000;
 /// A server that does not let us in for this long is given up for the next one of the list.
 const NEXT_SERVER: u64 = 20_000;
 
+/// One connection broken off at its beginning may be a key server that just stops; more are not.
+const BROKEN_OFF: u32 = 2;
+
 /// Sender numbers beyond one for each thread.
 const SPARES: usize = 2;
 
@@ -54,6 +60,8 @@ pub(super) struct Control {
     pub(super) identity: Identity,
     pub(super) gateway: Gateway,
     link: Option<Link>,
+    /// Connections that a key server broke off at their beginning, since one held.
+    broken_off: u32,
     pub(super) data: Data,
     pub(super) shared: Arc<Shared>,
     policies: Policies,
@@ -108,6 +116,7 @@ impl Control {
             signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             gateway,
             link,
+            broken_off: 0,
             data,
             shared,
             plan: None,
@@ -218,12 +227,33 @@ impl Control {
     fn take_messages(&mut self, now: u64) {
         let Some(link) = &self.link else { return };
         let received = link.receive();
+        self.note_handshakes(&received);
         if received.connected {
             self.gateway.handle_connected(now);
         }
         for message in received.messages {
             self.gateway.handle_message(message, now);
         }
+    }
+
+    fn note_handshakes(&mut self, received: &Received) {
+        let known = self.key_trouble().is_some();
+        let before = if received.connected { 0 } else { self.broken_off };
+        self.broken_off = before.saturating_add(received.broken_off);
+        if let (false, Some(trouble)) = (known, self.key_trouble()) {
+            log::error!("{trouble}");
+        }
+    }
+
+    /// The key server seems to have another key than the one that is set.
+    pub(super) fn key_trouble(&self) -> Option<String> {
+        (self.broken_off >= BROKEN_OFF).then(|| {
+            format!(
+                "the key server breaks off every connection: compare option server_key of {} with \
+                 what `tsg-server key` says there",
+                self.folders.config_file().display()
+            )
+        })
     }
 
     fn take_events(&mut self, now: u64) {

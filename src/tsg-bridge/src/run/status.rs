@@ -33,6 +33,7 @@ pub(super) fn overview(
     let mut alarms = Vec::new();
     if control.is_active() {
         alarms.extend(standing_alarm(gateway.standing(), now));
+        alarms.extend(control.key_trouble());
         alarms.extend(key_alarm(&keys, policy));
     }
     alarms.extend(unreached_alarm(&unreached, policy));
