@@ -90,11 +90,13 @@ fn an_idle_gateway_answers_and_stops_when_told() {
 #[test]
 fn a_wrong_configuration_is_told_once_and_whole() {
     let folder = folder_with("config tsg main\n option fail x\n option attach y\n");
-    let ran = tsg(folder.path(), &["run", "--log", "stderr"]).output().unwrap();
-    assert_eq!(ran.status.code(), Some(1));
-    let text = shown(&ran);
-    for option in ["fail", "attach"] {
-        assert_eq!(text.matches(&format!("option {option}: ")).count(), 1, "{text}");
+    for log in ["auto", "stderr", "syslog"] {
+        let ran = tsg(folder.path(), &["run", "--log", log]).output().unwrap();
+        assert_eq!(ran.status.code(), Some(1));
+        let text = shown(&ran);
+        for option in ["fail", "attach"] {
+            assert_eq!(text.matches(&format!("option {option}: ")).count(), 1, "{log}: {text}");
+        }
     }
     assert!(
         !folder.path().join("state").exists(),

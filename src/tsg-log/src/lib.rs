@@ -18,6 +18,9 @@ use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
 /// Longer messages are cut.
 const MAX_MESSAGE_BYTES: usize = 1024;
 
+/// The log target of what the program says on stderr by itself: it goes to syslog, and never to stderr.
+pub const SAID: &str = "tsg-said";
+
 /// Where messages go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Target {
@@ -68,7 +71,7 @@ impl Log for Stderr {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
+        if self.enabled(record.metadata()) && record.target() != SAID {
             to_stderr(record.level(), &one_line(record));
         }
     }
@@ -95,7 +98,7 @@ impl Log for Syslog {
         let Ok(mut connection) = self.connection.lock() else { return };
         let sent = send(self.name, &mut connection, record.level(), &message)
             || send(self.name, &mut connection, record.level(), &message);
-        if !sent {
+        if !sent && record.target() != SAID {
             to_stderr(record.level(), &message);
         }
     }

@@ -53,15 +53,11 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Problems) => return ExitCode::from(FAILED),
         Err(error) => error,
     };
-    let is_daemon = options.command == Command::Run;
-    if !is_daemon && is_broken_pipe(&error) {
+    if options.command != Command::Run && is_broken_pipe(&error) {
         // Whoever reads has enough: `tsg status | head`.
         return ExitCode::SUCCESS;
     }
-    let was_logged_here = is_daemon && options.log.is_stderr();
-    if !was_logged_here {
-        complain(&format!("{error:#}"));
-    }
+    complain(&format!("{error:#}"));
     ExitCode::from(FAILED)
 }
 

@@ -34,7 +34,7 @@ pub fn run(options: &Options) -> Result<()> {
     tsg_log::start("tsg", options.log, level)?;
     let started = loaded.and_then(|(config, warnings)| start(config, &warnings, folders));
     if let Err(error) = &started {
-        log::error!("{error:#}");
+        log::error!(target: tsg_log::SAID, "{error:#}");
     }
     started
 }
