@@ -29,6 +29,8 @@ pub struct Counters {
     pub same_side: u64,
     /// Packets that the kernel dropped, as a queue or a TAP was full or the socket had no room.
     pub queue_full: u64,
+    /// Frames that the gate stopped: neither the rules nor a handler had refused them before.
+    pub gate: u64,
 }
 
 impl AddAssign for Counters {
@@ -45,6 +47,7 @@ impl AddAssign for Counters {
             lan_to_lan,
             same_side,
             queue_full,
+            gate,
         } = other;
         self.frames += frames;
         self.passed += passed;
@@ -57,5 +60,6 @@ impl AddAssign for Counters {
         self.lan_to_lan += lan_to_lan;
         self.same_side += same_side;
         self.queue_full += queue_full;
+        self.gate += gate;
     }
 }

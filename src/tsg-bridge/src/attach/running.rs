@@ -343,6 +343,7 @@ impl Running {
             sum += *counters;
         }
         sum.queue_full += self.keeper.overruns();
+        sum.gate += self.gate.stopped();
         sum
     }
 

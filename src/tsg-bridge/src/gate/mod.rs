@@ -26,12 +26,16 @@ use crate::attach::Ports;
 use crate::rules::Plan;
 use anyhow::{Context as _, Result};
 use program::Exit;
+use std::collections::BTreeMap;
 
 /// The filters on the ports of one bridge.
 #[derive(Debug)]
 pub struct Gate {
     ports: Ports,
     standing: Vec<Standing>,
+    /// What the kernel has counted at each port when it was asked last.
+    counted: BTreeMap<u32, u32>,
+    stopped: u64,
 }
 
 /// A filter as it was put up.
@@ -46,7 +50,7 @@ impl Gate {
     /// No filter yet; those that another process left behind stand until
     /// [`install`](Self::install) replaces them.
     pub fn new(ports: &Ports) -> Self {
-        Self { ports: ports.clone(), standing: Vec::new() }
+        Self { ports: ports.clone(), standing: Vec::new(), counted: BTreeMap::new(), stopped: 0 }
     }
 
     /// Puts the gate up on all ports that there are, each in one step in place of the one before. With several
@@ -64,7 +68,30 @@ impl Gate {
                 Err(error) => done = done.and(Err(error)),
             }
         }
+        self.count();
         done
+    }
+
+    /// Frames that it has stopped since it was first put up here, as of the last [`install`](Self::install) or
+    /// [`verify`](Self::verify). A frame for several ports counts at each.
+    pub const fn stopped(&self) -> u64 {
+        self.stopped
+    }
+
+    fn count(&mut self) {
+        let drops = match tc::drops() {
+            Ok(drops) => drops,
+            Err(error) => return log::debug!("{error:#}"),
+        };
+        let standing = |ifindex| self.standing.iter().any(|filter| filter.ifindex == ifindex);
+        let now: BTreeMap<u32, u32> =
+            drops.into_iter().filter(|&(ifindex, _)| standing(ifindex)).collect();
+        for (ifindex, now) in &now {
+            // The first time tells what was before us. Less than before: the hook was made anew.
+            let new = self.counted.get(ifindex).map(|was| now.checked_sub(*was).unwrap_or(*now));
+            self.stopped += u64::from(new.unwrap_or(0));
+        }
+        self.counted = now;
     }
 
     /// All filters are there and are ours; if not they are put up again, and the answer is `true`.
@@ -73,6 +100,7 @@ impl Gate {
     /// As [`install`](Self::install).
     pub fn verify(&mut self, plans: &[&Plan]) -> Result<bool> {
         if self.stands()? {
+            self.count();
             return Ok(false);
         }
         self.install(plans)?;

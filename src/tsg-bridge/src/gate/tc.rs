@@ -11,6 +11,7 @@ const NEW_QDISC: u16 = 36;
 const NEW_FILTER: u16 = 44;
 const DEL_FILTER: u16 = 45;
 const GET_FILTER: u16 = 46;
+const GET_QDISC: u16 = 38;
 
 const CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
@@ -18,6 +19,8 @@ const EGRESS: u32 = 0xffff_fff3;
 
 const KIND: u16 = 1;
 const OPTIONS: u16 = 2;
+const STATISTICS: u16 = 7;
+const QUEUE_STATISTICS: u16 = 3;
 const BPF_FD: u16 = 6;
 const BPF_NAME: u16 = 7;
 const BPF_FLAGS: u16 = 8;
@@ -85,6 +88,32 @@ pub(super) fn attached(ifindex: u32) -> Result<Option<u32>> {
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error).context("cannot read the filters of a port"),
     }
+}
+
+/// What was dropped by the filters on each port that has our hook, ours and those of others, since the hook was made:
+/// the kernel counts it at the hook. It counts in 32 bits.
+pub(super) fn drops() -> Result<Vec<(u32, u32)>> {
+    let mut socket = Socket::open(Family::Route)?;
+    let asked = flags::REQUEST | flags::DUMP;
+    let mut request = Request::new(GET_QDISC, asked, &fixed(0, 0, 0, 0));
+    let mut found = Vec::new();
+    let answer = socket.query(&mut request, |_, body| found.extend(drops_of(body)));
+    answer.context("cannot read what the gate has dropped")?;
+    Ok(found)
+}
+
+/// The port and its drops, if this `struct tcmsg` is of a clsact hook.
+fn drops_of(body: &[u8]) -> Option<(u32, u32)> {
+    let word = |bytes: &[u8], at: usize| {
+        bytes.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
+    };
+    if (word(body, 8)?, word(body, 12)?) != (CLSACT_HANDLE, CLSACT) {
+        return None;
+    }
+    let statistics = Attributes(body.get(20..)?).find(STATISTICS)?;
+    // `struct gnet_stats_queue`: waiting, their bytes, dropped, …
+    let queue = Attributes(statistics).find(QUEUE_STATISTICS)?;
+    Some((word(body, 4)?, word(queue, 8)?))
 }
 
 /// Takes the filter away.

@@ -115,6 +115,7 @@ impl Data {
             ("attach_malformed", sum.malformed),
             ("attach_same_side", sum.same_side),
             ("attach_queue_full", sum.queue_full),
+            ("drop_gate", sum.gate),
         ];
         counts.into_iter().map(|(name, count)| (name.to_owned(), count)).collect()
     }

@@ -109,8 +109,17 @@ fn tags_are_kept() {
             send_tagged(&lab, 1, 1_003);
             arrived.expect(&["10.9.0.1.1003 > 10.9.0.2.502"]);
             assert_eq!(wire.count(&["vlan 102"]), 0, "{}", wire.text());
+            wait_for("the gate counts what it stops", || {
+                pair[0].tell("verify");
+                pair[0].tell("counters").ends_with("gate: 1 }")
+            });
         }
         assert!(pair[0].tell("counters").contains("malformed: 0"));
+        // What the gate of an earlier daemon has stopped is not this one's.
+        pair[0].kill();
+        pair[0] = Gateway::start(&lab.namespace(At::GatewayA), kind);
+        pair[0].install(MODBUS);
+        assert!(pair[0].tell("counters").ends_with("gate: 0 }"), "{kind}");
     }
 }
 
