@@ -15,6 +15,7 @@ use tsg_control::policy::Policy;
 use tsg_control::timeline::Stage;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::ip::Version::{V4, V6};
 
 const RULES: [&str; 3] =
     ["encrypt proto=tcp dest_port=502", "encrypt proto=udp dest_port=20000", "drop proto=udp dest_port=161"];
@@ -51,7 +52,8 @@ impl Gateway {
         self.buffer[HEAD_ROOM..][..packet.len()].copy_from_slice(packet);
         let range = HEAD_ROOM..HEAD_ROOM + packet.len();
         let packet = Packet::new(&mut self.buffer, range).unwrap();
-        let mut frame = Frame { packet, from, link: None, lan_port: 0 };
+        let version = if packet.bytes().first().is_some_and(|first| first >> 4 == 6) { V6 } else { V4 };
+        let mut frame = Frame { packet, version, from, link: None, lan_port: 0 };
         self.out.clear();
         let verdict = self.worker.handle(&mut frame, &mut self.out);
         self.worker.idle();
