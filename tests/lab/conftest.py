@@ -19,7 +19,8 @@ def pytest_collection_modifyitems(items):
     # Tests that share a plant share a worker.
     for item in items:
         if "plant" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group(item.callspec.params["attach"]))
+            group = f"{item.path.stem}-{item.callspec.params['attach']}"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module", params=attaches.NAMES)
