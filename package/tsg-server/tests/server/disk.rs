@@ -41,16 +41,20 @@ fn a_full_disk_is_said_and_nothing_is_half_done() {
     println!("{} groups fitted", done.len());
 }
 
-/// Runs a shell where the server has its mounts.
+/// Runs a shell that sees the server's data folder as the server does.
 fn beside(daemon: &Daemon, script: &str) {
-    let target = daemon.pid().to_string();
-    let mut command = Command::new("nsenter");
-    command.args(["--target", &target, "--mount"]);
-    if !is_root() {
-        command.args(["--user", "--preserve-credentials"]);
-    }
-    let status = command.args(["sh", "-c", script]).env("DATA", daemon.place.data()).status();
-    assert!(status.unwrap().success());
+    let (target, data) = (daemon.pid().to_string(), daemon.place.data());
+    let mut command = if is_root() {
+        let mut command = Command::new("sh");
+        command.env("DATA", format!("/proc/{target}/root{}", data.display()));
+        command
+    } else {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &target, "--user", "--mount", "--preserve-credentials", "sh"]);
+        command.env("DATA", data);
+        command
+    };
+    assert!(command.args(["-ec", script]).status().unwrap().success());
 }
 
 #[test]
