@@ -131,11 +131,10 @@ mod tests {
         (text(2), text(4))
     }
 
-    #[test]
-    fn strangers_may_ask_and_the_revoked_may_not() {
-        let roster = Roster::default();
-        let mut gateway = GatewayRecord {
-            key: PublicKey([1; 32]),
+    /// The record of a gateway with this key.
+    fn approved(key: [u8; 32]) -> GatewayRecord {
+        GatewayRecord {
+            key: PublicKey(key),
             name: "a".to_owned(),
             group: "g".to_owned(),
             revoked: None,
@@ -143,7 +142,13 @@ mod tests {
             aes: false,
             machines: Vec::new(),
             pinned: Vec::new(),
-        };
+        }
+    }
+
+    #[test]
+    fn strangers_may_ask_and_the_revoked_may_not() {
+        let roster = Roster::default();
+        let mut gateway = approved([1; 32]);
         let id = gateway.key.to_string();
         let no = ("300".to_owned(), String::new());
         let yes = ("200".to_owned(), id);
@@ -183,16 +188,7 @@ mod tests {
             .collect();
         let (roster, room) = (Roster::default(), Room::default());
         assert_eq!(answer(&request, &roster, &room)[2], b"300");
-        roster.note(&Record::Gateway(GatewayRecord {
-            key: PublicKey([1; 32]),
-            name: "a".to_owned(),
-            group: "g".to_owned(),
-            revoked: None,
-            approved: 0,
-            aes: false,
-            machines: Vec::new(),
-            pinned: Vec::new(),
-        }));
+        roster.note(&Record::Gateway(approved([1; 32])));
         assert_eq!(answer(&request, &roster, &room)[2], b"200");
     }
 
