@@ -2,20 +2,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tsg_control::gateway::{Gateway, Identity, Saved};
+use tsg_control::gateway::Saved;
 use tsg_control::message::{decode, encode};
 
 fuzz_target!(|file: &[u8]| {
     let Ok(saved) = decode::<Saved>(file, 1 << 20) else { return };
     assert_eq!(decode::<Saved>(&encode(&saved), 1 << 21).as_ref(), Ok(&saved));
-    let identity = Identity {
-        name: "press".to_owned(),
-        version: "0.1.0".to_owned(),
-        aes: true,
-        senders: 2,
-        token: None,
-    };
-    let mut gateway = Gateway::new(identity, 1, 1_000);
+    let mut gateway = tsg_fuzz::gateway();
     gateway.restore(saved, 1_000);
     for now in [1_000, 5_000, 1 << 40] {
         gateway.handle_timeout(now);

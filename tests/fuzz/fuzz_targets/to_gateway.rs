@@ -2,22 +2,14 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tsg_control::gateway::{Gateway, Identity};
 use tsg_control::message::{MAX_FRAME, ToGateway, decode, encode};
 
 fuzz_target!(|frame: &[u8]| {
     let Ok(message) = decode::<ToGateway>(frame, MAX_FRAME) else { return };
     let again = decode::<ToGateway>(&encode(&message), MAX_FRAME * 2);
     assert_eq!(again.as_ref(), Ok(&message));
-    let identity = Identity {
-        name: "press".to_owned(),
-        version: "0.1.0".to_owned(),
-        aes: true,
-        senders: 2,
-        token: None,
-    };
     // Its first request has number 2, so that inputs can answer it.
-    let mut gateway = Gateway::new(identity, 1, 1_000);
+    let mut gateway = tsg_fuzz::gateway();
     gateway.handle_timeout(1_000);
     for now in [1_010, 1_020, 60_000] {
         gateway.handle_message(message.clone(), now);

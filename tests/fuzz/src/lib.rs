@@ -1,6 +1,7 @@
-//! What the packet targets share: forms, a buffer, and a cipher that lets everything through, so
-//! that the code behind the authentication is reached too.
+//! What targets share: for packets forms, a buffer, and a cipher that lets everything through, so
+//! that the code behind the authentication is reached too; for the control link a gateway.
 
+use tsg_control::gateway::{Gateway, Identity};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Cipher, ICV_LEN, Unauthentic};
 use tsg_esp::form::{Aad, Encap, Form};
@@ -72,4 +73,16 @@ impl Buffer {
 pub fn form_and_rest(input: &[u8]) -> Option<(&'static Form, &[u8])> {
     let (first, rest) = input.split_first()?;
     Some((&FORMS[usize::from(*first) % FORMS.len()], rest))
+}
+
+/// A gateway that has just started, at its millisecond 1,000.
+pub fn gateway() -> Gateway {
+    let identity = Identity {
+        name: "press".to_owned(),
+        version: "0.1.0".to_owned(),
+        aes: true,
+        senders: 2,
+        token: None,
+    };
+    Gateway::new(identity, 1, 1_000)
 }
