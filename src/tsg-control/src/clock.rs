@@ -10,6 +10,9 @@ use crate::message::Reading;
 /// An answer that took longer than this, in milliseconds, says too little about the time.
 pub const LONGEST_ROUND_TRIP: u64 = 1_000;
 
+/// How far an estimate can be off that has no upper end.
+const UNKNOWN: i64 = i64::MAX;
+
 /// Two crystals drift apart by at most this, in parts per million.
 pub const DRIFT_PPM: u64 = 200;
 
@@ -20,10 +23,13 @@ pub struct Estimate {
     pub clock: u64,
     /// Server's time less local time, in milliseconds, lies at or above this…
     low: i64,
-    /// …and at or below this,
+    /// …and at or below this ([`UNKNOWN`]: nobody has said),
     high: i64,
     /// at this local time.
     at: u64,
+    /// Server's time before which packets may have been opened by a process that this one knows
+    /// nothing of; only as long as there is no upper end.
+    floor: u64,
 }
 
 impl Estimate {
@@ -42,12 +48,48 @@ impl Estimate {
             low: low - 1,
             high: low.checked_add_unsigned(round_trip)? + 1,
             at: received,
+            floor: 0,
         })
+    }
+
+    /// It is `time` or later by this clock at local time `now`: all that is known after a power cut,
+    /// until the key server answers. What was sealed before `floor` may have been opened before it.
+    pub fn at_least(clock: u64, time: u64, floor: u64, now: u64) -> Self {
+        let time = i64::try_from(time).unwrap_or(i64::MAX / 4);
+        Self { clock, low: time.saturating_sub_unsigned(now), high: UNKNOWN, at: now, floor }
+    }
+
+    /// There is no upper end: nobody has said what time it is, only what it was.
+    pub const fn is_open(&self) -> bool {
+        self.high == UNKNOWN
+    }
+
+    /// Another sign that it is `time` or later. Says nothing to an estimate that has an upper end.
+    pub fn raise(&mut self, time: u64, now: u64) {
+        let told = Self::at_least(self.clock, time, self.floor, now);
+        if self.is_open() && told.low > self.grown(now).low {
+            *self = told;
+        }
+    }
+
+    /// Server's time, see [`Estimate::at_least`].
+    pub const fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    pub(crate) const fn set_floor(&mut self, floor: u64) {
+        self.floor = floor;
+    }
+
+    /// The least that the server's time can be at local time `now`.
+    pub fn least(&self, now: u64) -> u64 {
+        let grown = self.grown(now);
+        u64::try_from(grown.low.saturating_add_unsigned(now)).unwrap_or(0)
     }
 
     /// What an estimate from a file says, see [`Estimate::parts`].
     pub const fn from_parts((clock, low, high, at): (u64, i64, i64, u64)) -> Self {
-        Self { clock, low, high, at }
+        Self { clock, low, high, at, floor: 0 }
     }
 
     /// The estimate as numbers, for a file that outlives the process but not the boot.
@@ -64,16 +106,20 @@ impl Estimate {
         *self = if both.low <= both.high { both } else { new };
     }
 
-    /// Server's time less local time: the middle of what is possible at local time `now`.
+    /// Server's time less local time: the middle of what is possible at local time `now`, or the
+    /// least where there is no upper end.
     pub fn offset(&self, now: u64) -> i64 {
         let grown = self.grown(now);
+        if self.is_open() {
+            return grown.low;
+        }
         grown.low + (grown.high - grown.low) / 2
     }
 
     /// How far [`Estimate::offset`] can be off at local time `now`, in milliseconds.
     pub fn error(&self, now: u64) -> u64 {
         let grown = self.grown(now);
-        (grown.high - grown.low).unsigned_abs().div_ceil(2)
+        grown.high.saturating_sub(grown.low).unsigned_abs().div_ceil(2)
     }
 
     fn grown(&self, now: u64) -> Self {
@@ -115,6 +161,26 @@ mod tests {
         assert!(estimate.error(now) < 250, "{}", estimate.error(now));
         let before = estimate;
         estimate.refine(reading(1), 1_000_000, 1_001_001);
+        assert_eq!(estimate, before);
+    }
+
+    #[test]
+    fn without_an_answer_it_is_only_known_what_time_it_was() {
+        let mut estimate = Estimate::at_least(1, 50_000, 80_000, 1_000);
+        assert!(estimate.is_open());
+        assert_eq!(estimate.offset(1_000), 49_000);
+        // Its own crystal may be the faster one: it never runs ahead by itself.
+        assert_eq!(estimate.offset(1_001_000), 49_000 - 200);
+        estimate.raise(40_000, 1_000);
+        assert_eq!(estimate.offset(1_000), 49_000);
+        estimate.raise(70_000, 2_000);
+        assert_eq!((estimate.offset(2_000), estimate.least(2_500)), (68_000, 70_499));
+        assert_eq!(estimate.floor(), 80_000);
+        // The key server's word ends it.
+        estimate.refine(reading(99_001), 2_000, 2_002);
+        assert!(!estimate.is_open() && estimate.error(2_002) <= 2 && estimate.floor() == 0);
+        let before = estimate;
+        estimate.raise(500_000, 2_002);
         assert_eq!(estimate, before);
     }
 

@@ -12,7 +12,7 @@ mod keyring;
 mod saved;
 
 pub use keyring::{KeyView, pseudo_time};
-pub use saved::Saved;
+pub use saved::{Saved, Times};
 
 use crate::clock::Estimate;
 use crate::message::{
@@ -60,6 +60,8 @@ pub struct Identity {
     pub aes: bool,
     /// Sender numbers wanted in each epoch: one for each sealing thread, and spares.
     pub senders: u8,
+    /// And so many to put aside for after power cuts, see [`Gateway::save_for_next_boot`].
+    pub kept: u8,
     /// The secret of a one-time token.
     pub token: Option<TokenSecret>,
 }
@@ -320,6 +322,22 @@ impl Gateway {
         }
     }
 
+    /// The data path opened a packet of this pseudo-time, which is later than it is here, in an epoch
+    /// whose time is `open`: so it is that late.
+    pub fn handle_later(&mut self, epoch: u64, time: u32, now: u64) {
+        let Some(key) = self.keyring.keys.iter().find(|key| key.id == epoch) else { return };
+        let (clock, origin) = (key.keys.clock, key.keys.origin);
+        let Some(estimate) = self.clocks.iter_mut().find(|known| known.clock == clock) else {
+            return;
+        };
+        let least = estimate.least(now);
+        let ahead = time.wrapping_sub(least.wrapping_sub(origin) as u32) as i32;
+        if let Ok(ahead @ 1..) = u64::try_from(ahead) {
+            estimate.raise(least + ahead, now);
+            self.events.extend([Event::Keys, Event::Save]);
+        }
+    }
+
     /// Sender numbers that are used up: they must not be offered to a thread again.
     pub fn handle_exhausted(&mut self, epoch: u64, sender: u32, now: u64) {
         if self.keyring.exhaust(epoch, sender) {
@@ -412,7 +430,7 @@ impl Gateway {
             version: self.identity.version.clone(),
             token: self.identity.token.clone(),
             aes: self.identity.aes,
-            senders: self.identity.senders,
+            senders: self.identity.senders.saturating_add(self.identity.kept),
             holds: self.keyring.held(),
         }));
         self.try_in(now, self.retry);
@@ -505,7 +523,7 @@ impl Gateway {
                 self.map = Map::default();
                 self.events.push_back(Event::Machines);
             }
-            self.keyring.take_over(state.epochs, now);
+            self.keyring.take_over(state.epochs, self.identity.kept, now);
             self.state = Some(Known {
                 instance: state.instance,
                 revision: state.revision,

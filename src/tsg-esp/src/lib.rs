@@ -17,6 +17,7 @@
 //! | [`replay`], [`freshness`] | was it there before, is it of now | RFC 6479, RFC 1982 |
 //! | [`fragment`] | cutting what does not fit | RFC 8200 section 4.5 |
 //! | [`too_big`], [`mss`] | telling the sender instead | RFC 1191, RFC 4443, RFC 9293 |
+//! | [`dummy`] | packets that bring nothing but their time | RFC 4303 section 2.6 |
 //! | [`udp`], [`checksum`] | the smaller parts | RFC 3948, RFC 1624 |
 //!
 //! # Sealing
@@ -121,6 +122,7 @@
 pub mod buffer;
 pub mod checksum;
 pub mod crypto;
+pub mod dummy;
 pub mod esp;
 pub mod form;
 pub mod fragment;

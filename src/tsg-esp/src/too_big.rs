@@ -5,11 +5,11 @@
 //! own. Not for: the limit on how many are sent, which is the caller's (RFC 4443 section 2.4 f asks
 //! for one).
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::IpAddr;
 
 use crate::buffer::{NoRoom, Packet};
 use crate::checksum::Sum;
-use crate::ip::{Outline, Version, protocol, v4, v6};
+use crate::ip::{self, Malformed, Outline, Version, protocol, v4, v6};
 
 /// The longest message: the minimum that every IPv6 path carries, and RFC 1812's limit for IPv4.
 pub const MAX_LEN: usize = V6_MAX_LEN;
@@ -17,7 +17,6 @@ pub const MAX_LEN: usize = V6_MAX_LEN;
 const V4_MAX_LEN: usize = 576;
 const V6_MAX_LEN: usize = 1280;
 const ICMP_HEADER_LEN: usize = 8;
-const HOP_LIMIT: u8 = 64;
 
 /// The least MTU that hosts believe: RFC 791 and RFC 8200 section 5.
 const V4_MIN_MTU: u16 = 68;
@@ -66,13 +65,12 @@ pub fn answer(
     out.push_back(total_len).map_err(|NoRoom| Unanswerable::NoRoom)?;
 
     let (header, icmp) = out.bytes_mut().split_at_mut(header_len);
-    match (outline.src, outline.dst) {
-        (IpAddr::V4(src), IpAddr::V4(dst)) => write_v4(header, total_len, dst, src),
-        (IpAddr::V6(src), IpAddr::V6(dst)) => write_v6(header, total_len, dst, src),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {
-            return Err(Unanswerable::Address);
-        }
-    }
+    let protocol = match outline.version {
+        Version::V4 => protocol::ICMP,
+        Version::V6 => protocol::ICMPV6,
+    };
+    ip::emit(header, total_len, protocol, outline.dst, outline.src)
+        .map_err(|Malformed| Unanswerable::Address)?;
     write_icmp(icmp, quote, outline, mtu);
     Ok(())
 }
@@ -103,28 +101,6 @@ fn is_one_host(address: IpAddr) -> bool {
         }
         IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unspecified() && !v6.is_loopback(),
     }
-}
-
-fn write_v4(header: &mut [u8], total_len: usize, src: Ipv4Addr, dst: Ipv4Addr) {
-    /// Precedence 6, internetwork control: RFC 1812 section 4.3.2.5.
-    const TYPE_OF_SERVICE: u8 = 0xc0;
-    let [len_hi, len_lo] = (total_len as u16).to_be_bytes();
-    header.fill(0);
-    header[..4].copy_from_slice(&[0x45, TYPE_OF_SERVICE, len_hi, len_lo]);
-    header[8] = HOP_LIMIT;
-    header[9] = protocol::ICMP;
-    header[12..16].copy_from_slice(&src.octets());
-    header[16..20].copy_from_slice(&dst.octets());
-    if let Ok(mut header) = v4::Header::new_checked(header) {
-        header.fill_checksum();
-    }
-}
-
-fn write_v6(header: &mut [u8], total_len: usize, src: Ipv6Addr, dst: Ipv6Addr) {
-    let [len_hi, len_lo] = ((total_len - v6::HEADER_LEN) as u16).to_be_bytes();
-    header[..8].copy_from_slice(&[0x60, 0, 0, 0, len_hi, len_lo, protocol::ICMPV6, HOP_LIMIT]);
-    header[8..24].copy_from_slice(&src.octets());
-    header[24..40].copy_from_slice(&dst.octets());
 }
 
 fn write_icmp(icmp: &mut [u8], quote: &[u8], outline: &Outline, mtu: u16) {

@@ -74,6 +74,7 @@ fn view(sender: u32) -> View {
         sealing: true,
         prepared: false,
         senders: vec![sender],
+        open: false,
         highest_sender: 256,
         origin: Some(0),
         error: 5,

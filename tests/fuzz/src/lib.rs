@@ -82,6 +82,7 @@ pub fn gateway() -> Gateway {
         version: "0.1.0".to_owned(),
         aes: true,
         senders: 2,
+        kept: 0,
         token: None,
     };
     Gateway::new(identity, 1, 1_000)

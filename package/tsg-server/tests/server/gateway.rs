@@ -207,7 +207,7 @@ pub(super) fn turn_all(gateways: &mut [TestGateway]) {
 
 fn identity(name: &str, token: Option<TokenSecret>) -> Identity {
     let (name, version) = (name.to_owned(), "test".to_owned());
-    Identity { name, version, aes: false, senders: 2, token }
+    Identity { name, version, aes: false, senders: 2, kept: 0, token }
 }
 
 /// A group with these gateways in it, all of them sealing.

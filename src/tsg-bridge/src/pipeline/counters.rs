@@ -87,6 +87,10 @@ pub struct Counters {
     pub fragmented: u64,
     /// TCP connections whose segment size was lowered.
     pub clamped: u64,
+    /// Dummy packets opened, which bring nothing but the time.
+    pub time_heard: u64,
+    /// Dummy packets sent to gateways that do not know the time.
+    pub time_told: u64,
     drops: [u64; REASONS],
 }
 
@@ -106,6 +110,8 @@ impl Counters {
         self.unreached += other.unreached;
         self.fragmented += other.fragmented;
         self.clamped += other.clamped;
+        self.time_heard += other.time_heard;
+        self.time_told += other.time_told;
         for (sum, count) in self.drops.iter_mut().zip(&other.drops) {
             *sum += count;
         }
@@ -127,6 +133,8 @@ impl Counters {
             ("unreached", self.unreached),
             ("fragmented", self.fragmented),
             ("clamped", self.clamped),
+            ("time_heard", self.time_heard),
+            ("time_told", self.time_told),
         ];
         let own = Reason::OWN.iter().map(|&(reason, name)| (name, self.dropped(reason)));
         let packet = DropReason::ALL

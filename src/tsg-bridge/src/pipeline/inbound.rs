@@ -6,9 +6,10 @@ use crate::attach::{Frame, Outbox, Side, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tsg_esp::DropReason;
-use tsg_esp::buffer::Packet;
+use tsg_esp::buffer::{HEAD_ROOM, Packet};
+use tsg_esp::dummy;
 use tsg_esp::form::Form;
-use tsg_esp::ip::Outline;
+use tsg_esp::ip::{Outline, protocol};
 use tsg_esp::mss;
 use tsg_esp::open::Header;
 
@@ -20,6 +21,14 @@ enum For {
     Another,
     /// One or the other: nobody can tell yet.
     Both,
+}
+
+/// What an opened packet is good for.
+enum Brings {
+    /// It goes on to its machine.
+    Packet,
+    /// A dummy packet, which brings nothing but the time it was sealed at.
+    Time,
 }
 
 impl Worker {
@@ -36,8 +45,14 @@ impl Worker {
         };
         match self.whose(outline.dst, &view) {
             For::Us => match self.open(&mut frame.packet, outline, &form, &view, now) {
-                Ok(()) => Verdict::Send,
-                Err(reason) => self.refuse(reason),
+                Ok(Brings::Packet) => Verdict::Send,
+                Ok(Brings::Time) => Verdict::Drop,
+                Err(reason) => {
+                    if reason == DropReason::Stale.into() {
+                        self.tell_time(&mut frame.packet, outline, &form, out, &view, now);
+                    }
+                    self.refuse(reason)
+                }
             },
             For::Another => {
                 self.counters.in_series += 1;
@@ -74,10 +89,10 @@ impl Worker {
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(mut copy) = copy_into(&mut scratch, frame.packet.bytes()) {
             match self.open(&mut copy, outline, form, view, now) {
-                Ok(()) if out.push(Side::Lan, copy.bytes()).is_err() => {
+                Ok(Brings::Packet) if out.push(Side::Lan, copy.bytes()).is_err() => {
                     self.counters.refuse(Reason::OutboxFull);
                 }
-                Ok(()) => {}
+                Ok(Brings::Packet | Brings::Time) => {}
                 Err(reason) => self.counters.refuse(reason),
             }
         }
@@ -92,7 +107,7 @@ impl Worker {
         form: &Form,
         view: &View,
         now: u64,
-    ) -> Result<(), Reason> {
+    ) -> Result<Brings, Reason> {
         let header = Header::parse(packet.bytes(), outline, form)?;
         let Some(epoch) = view.epoch(header.spi.epoch_byte()).filter(|epoch| epoch.lives(now))
         else {
@@ -104,13 +119,62 @@ impl Worker {
         if epoch.prepared {
             self.shared.notes.put(Note::Authentic { epoch: epoch.tag.id });
         }
+        if epoch.is_later(opened.time, now) {
+            self.shared.notes.put(Note::Later { epoch: epoch.tag.id, time: opened.time });
+        }
+        if opened.next_header == protocol::NO_NEXT_HEADER {
+            self.counters.time_heard += 1;
+            return Ok(Brings::Time);
+        }
         let subject = Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
         if opened.outline.source_route || !view.wants_sealed(&subject.flow) {
             return Err(Reason::InsidePolicy);
         }
         self.clamp(packet, &opened.outline, &epoch.form, view);
         self.counters.opened += 1;
-        Ok(())
+        Ok(Brings::Packet)
+    }
+
+    /// Who seals an authentic packet as if it were earlier does not know the time: its gateway has lost
+    /// power, and the key server does not answer it. It is told by a sealed packet that brings nothing
+    /// else, from the machine that the late one was for.
+    fn tell_time(
+        &mut self,
+        packet: &mut Packet<'_>,
+        outline: &Outline,
+        form: &Form,
+        out: &mut Outbox,
+        view: &View,
+        now: u64,
+    ) {
+        let Ok(header) = Header::parse(packet.bytes(), outline, form) else { return };
+        let Some(epoch) = view.epoch(header.spi.epoch_byte()) else { return };
+        let receivers = &self.shared.receivers;
+        let asks = epoch.is_behind(header.time, now, view.window)
+            && !outline.dst.is_multicast()
+            && self.told_time.take(now)
+            && receivers.is_authentic(epoch, header, packet, outline, Side::Wan, now);
+        if !asks {
+            return;
+        }
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let told = self.write_time(&mut scratch, outline, out, view, now);
+        self.scratch = scratch;
+        self.counters.time_told += u64::from(told.is_some());
+    }
+
+    fn write_time(
+        &mut self,
+        scratch: &mut [u8],
+        outline: &Outline,
+        out: &mut Outbox,
+        view: &View,
+        now: u64,
+    ) -> Option<()> {
+        let mut dummy = Packet::new(scratch, HEAD_ROOM..HEAD_ROOM).ok()?;
+        let outline = dummy::write(outline.dst, outline.src, &mut dummy).ok()?;
+        self.seal(&mut dummy, &outline, view, now).ok()?;
+        out.push(Side::Wan, dummy.bytes()).ok()
     }
 
     fn let_in(&mut self, frame: &Frame<'_>, outline: &Outline, view: &View) -> Verdict {
@@ -156,10 +220,13 @@ impl Worker {
         let Ok(header) = Header::parse(bytes, outline, form) else { return false };
         let Some(epoch) = view.epoch(header.spi.epoch_byte()) else { return false };
         // One of our own that came back, by a loop or by somebody's hand, says nothing.
-        if epoch.senders.contains(&header.spi.sender()) {
+        if epoch.senders.contains(&header.spi.sender())
+            || epoch.check_time(header.time, now, view.window).is_err()
+        {
             return false;
         }
         let Some(mut copy) = copy_into(&mut self.scratch, bytes) else { return false };
-        self.shared.receivers.is_authentic(epoch, header, &mut copy, outline, now, view.window)
+        let receivers = &self.shared.receivers;
+        receivers.is_authentic(epoch, header, &mut copy, outline, Side::Lan, now)
     }
 }

@@ -45,6 +45,9 @@ const LARGEST: usize = 65_535;
 /// Answers to packets that are too big, per second and worker. A host that heeds them needs one.
 const TOO_BIG: u32 = 100;
 
+/// Answers to packets of gateways that do not know the time, per second and worker.
+const TOLD_TIME: u32 = 10;
+
 /// What the workers of one gateway have in common.
 #[derive(Debug)]
 pub struct Shared {
@@ -130,6 +133,7 @@ pub struct Worker {
     seen: HashSet<IpAddr>,
     spare_id: u32,
     too_big: Budget,
+    told_time: Budget,
 }
 
 impl Worker {
@@ -145,6 +149,7 @@ impl Worker {
             seen: HashSet::new(),
             spare_id: 0,
             too_big: Budget::new(TOO_BIG),
+            told_time: Budget::new(TOLD_TIME),
             shared,
         }
     }

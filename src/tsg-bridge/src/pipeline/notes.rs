@@ -18,6 +18,13 @@ pub enum Note {
         /// Number of the epoch.
         epoch: u64,
     },
+    /// An authentic packet of an epoch whose time is open, and of later than it is here.
+    Later {
+        /// Number of the epoch.
+        epoch: u64,
+        /// Its pseudo-time.
+        time: u32,
+    },
     /// A sender number is used up.
     Exhausted {
         /// Number of the epoch.

@@ -136,7 +136,7 @@ impl Worker {
         self.answer_too_big(frame, outline, &form, out, view, now)
     }
 
-    fn seal(
+    pub(super) fn seal(
         &mut self,
         packet: &mut Packet<'_>,
         outline: &Outline,

@@ -1,5 +1,7 @@
 //! Two gateways' workers face to face, without a kernel between them.
 
+mod power_cut;
+
 use super::*;
 use crate::config::Oversize;
 use tsg_control::gateway::KeyView;
@@ -90,6 +92,7 @@ pub(super) fn key(sender: u32) -> KeyView {
         sealing: true,
         prepared: false,
         senders: vec![sender],
+        open: false,
         highest_sender: 256,
         origin: Some(0),
         error: 5,

@@ -11,10 +11,14 @@ use tsg_control::keys::tek_check;
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Flow, Policy};
 use tsg_control::timeline::Stage;
+use tsg_esp::DropReason;
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::form::{Aad, Encap, Form};
 use tsg_esp::freshness::Freshness;
 use tsg_esp::spi::Spi;
+
+/// Packets that are later than it is here by less, in milliseconds, are not worth a note.
+const LATER: i32 = 500;
 
 /// The state of the gateway as the data path sees it.
 #[derive(Debug)]
@@ -95,6 +99,8 @@ pub struct EpochView {
     pub senders: Vec<u32>,
     /// No sender is above.
     pub highest_sender: u32,
+    /// Its time is only known to be so late or later.
+    pub open: bool,
     origin: i64,
     error: u32,
     floor: u32,
@@ -114,6 +120,7 @@ impl EpochView {
             senders: key.senders,
             highest_sender: key.highest_sender,
             origin: key.origin?,
+            open: key.open,
             error: key.error,
             floor: key.floor,
             ends: key.ends,
@@ -132,14 +139,39 @@ impl EpochView {
     }
 
     /// Is a packet of this pseudo-time of now, and of after this gateway's start?
-    pub(super) fn check_time(
-        &self,
-        time: u32,
-        now: u64,
-        window: u32,
-    ) -> Result<(), tsg_esp::DropReason> {
+    pub(super) fn check_time(&self, time: u32, now: u64, window: u32) -> Result<(), DropReason> {
+        if self.open {
+            return self.check_open_time(time, now, window);
+        }
         let fresh = Freshness { window_ms: window, clock_error_ms: self.error };
         fresh.check(time, self.time(now), Some(self.floor))
+    }
+
+    /// A packet may be of later than it is here, up to the end of the epoch.
+    fn check_open_time(&self, time: u32, now: u64, window: u32) -> Result<(), DropReason> {
+        let here = self.time(now);
+        let later = |a: u32, b: u32| (a.wrapping_sub(b) as i32) > 0;
+        if later(self.floor, time) || later(here.wrapping_sub(window), time) {
+            return Err(DropReason::Stale);
+        }
+        let end = self.ends.map(|at| self.time(at));
+        if end.is_some_and(|end| later(time, end) && !later(here, end)) {
+            return Err(DropReason::Future);
+        }
+        Ok(())
+    }
+
+    /// Is a packet of this pseudo-time, which is authentic, news of how late it is?
+    pub(super) fn is_later(&self, time: u32, now: u64) -> bool {
+        self.open && (time.wrapping_sub(self.time(now)) as i32) > LATER
+    }
+
+    /// Has its sender another idea of the time, an earlier one than is borne? What is only from before
+    /// this gateway's start is something else.
+    pub(super) fn is_behind(&self, time: u32, now: u64, window: u32) -> bool {
+        let fresh = Freshness { window_ms: window, clock_error_ms: self.error };
+        let tolerance = if self.open { window } else { fresh.tolerance_ms() };
+        (self.time(now).wrapping_sub(time) as i32) > tolerance as i32
     }
 }
 

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use super::cache::Cache;
 use super::data::Data;
 use super::policy::{self, Policies};
 use super::servers::Servers;
@@ -50,6 +51,9 @@ const BROKEN_OFF: u32 = 2;
 /// Sender numbers beyond one for each thread.
 const SPARES: usize = 2;
 
+/// With `cache_keys`: power cuts without a key server for which there are sender numbers.
+const POWER_CUTS: usize = 4;
+
 /// More machines than this are not told apart.
 const MOST_MACHINES: usize = 1_024;
 
@@ -62,6 +66,8 @@ pub(super) struct Control {
     link: Option<Link>,
     /// Connections that a key server broke off at their beginning, since one held.
     broken_off: u32,
+    /// Keys for after a power cut, if that is wanted.
+    pub(super) cache: Option<Cache>,
     pub(super) data: Data,
     pub(super) shared: Arc<Shared>,
     policies: Policies,
@@ -94,9 +100,13 @@ impl Control {
         let wake = Wake::new()?;
         let shared = Arc::new(Shared::new(data.workers(), leases, wake.bell()));
         let mut gateway = Gateway::new(about(&config, &folders, &data)?, random_number(), now);
+        let mut cache = open_cache(&config, &folders, &identity, now);
         if let Some(saved) = saved {
             log::info!("going on with the keys of before the restart");
             gateway.restore(saved, now);
+            if let Some(cache) = &mut cache {
+                cache.forget_earlier();
+            }
         }
         let active = config.enabled && !config.servers.is_empty();
         let link = match (active, config.server_key) {
@@ -106,9 +116,6 @@ impl Control {
         if link.is_none() {
             log::info!("idle: no key server is set, or the gateway is switched off");
         }
-        if config.cache_keys {
-            log::warn!("option cache_keys: this version keeps no keys over a power cut");
-        }
         Ok(Self {
             servers: Servers::find(if active { &config.servers } else { &[] })?,
             policies: Policies::recall(&folders),
@@ -117,6 +124,7 @@ impl Control {
             gateway,
             link,
             broken_off: 0,
+            cache,
             data,
             shared,
             plan: None,
@@ -145,6 +153,7 @@ impl Control {
             if self.gateway.poll_timeout().is_some_and(|at| now >= at) && self.link.is_some() {
                 self.gateway.handle_timeout(now);
             }
+            self.take_up_cache(now);
             self.take_events(now);
             self.renew(now);
             self.look_after(now);
@@ -199,6 +208,7 @@ impl Control {
             match note {
                 Note::UnknownEpoch => self.gateway.handle_unknown_epoch(now),
                 Note::Authentic { epoch } => self.gateway.handle_authentic(epoch, now),
+                Note::Later { epoch, time } => self.gateway.handle_later(epoch, time, now),
                 Note::Exhausted { epoch, sender } => {
                     log::info!("epoch {epoch}: sender number {sender} is used up");
                     self.gateway.handle_exhausted(epoch, sender, now);
@@ -276,9 +286,18 @@ impl Control {
         if save {
             let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
             report(kept, "the keys do not survive a restart of the daemon");
+            if let Some(cache) = &mut self.cache {
+                cache.follow(&self.gateway, now);
+            }
         }
         if self.is_active() && now >= self.view_at + RENEW_VIEW {
             self.stale_view = true;
+        }
+    }
+
+    fn take_up_cache(&mut self, now: u64) {
+        if let (Some(cache), true) = (&mut self.cache, self.link.is_some()) {
+            cache.take_up(&mut self.gateway, self.data.workers(), now);
         }
     }
 
@@ -359,6 +378,9 @@ impl Control {
             self.data.verify(plan, &self.shared);
         }
         self.look_after_leases(now);
+        if let Some(cache) = &mut self.cache {
+            cache.keep_times(&self.gateway, now);
+        }
         for address in self.data.machines() {
             self.hear(address, now);
         }
@@ -491,6 +513,9 @@ impl Control {
         self.data.leave(fail);
         let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
         report(kept, "the keys do not survive a restart of the daemon");
+        if let Some(cache) = &mut self.cache {
+            cache.close(&self.gateway, boottime::now());
+        }
         log::info!("stopped; `fail` is {fail:?} for what the rules match");
     }
 }
@@ -500,14 +525,28 @@ fn about(
     folders: &Folders,
     data: &Data,
 ) -> Result<tsg_control::gateway::Identity> {
+    let kept = if config.cache_keys { POWER_CUTS * data.workers() } else { 0 };
     let host = || nix::unistd::gethostname().ok()?.into_string().ok();
     Ok(tsg_control::gateway::Identity {
         name: config.name.clone().or_else(host).unwrap_or_default(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         aes: tsg_sodium::aes_available(),
         senders: u8::try_from(data.workers() + SPARES).unwrap_or(u8::MAX),
+        kept: u8::try_from(kept).unwrap_or(u8::MAX),
         token: enrolment::pending(folders)?,
     })
+}
+
+fn open_cache(config: &Config, folders: &Folders, identity: &Identity, now: u64) -> Option<Cache> {
+    if !config.cache_keys {
+        report(
+            Cache::clear(folders),
+            "option cache_keys is off, and what it left cannot be deleted",
+        );
+        return None;
+    }
+    let wan = config.bridges.iter().map(|bridge| bridge.wan.clone()).collect();
+    Some(Cache::open(folders, identity, wan, now))
 }
 
 fn random_number() -> u64 {

@@ -3,6 +3,7 @@
 //! One thread is in control: it talks to the key server, keeps the rules in force and answers on
 //! the Unix socket. The packets are on the attach's threads, and do not wait for it.
 
+mod cache;
 mod control;
 mod data;
 mod memory;

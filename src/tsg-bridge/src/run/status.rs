@@ -1,5 +1,6 @@
 //! What the gateway says of itself: for `tsg status`, and in its reports to the key server.
 
+use super::cache::Cache;
 use super::control::Control;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -40,6 +41,10 @@ pub(super) fn overview(
     if lease_failed {
         alarms.push("sequence numbers cannot be stored: nothing is sealed".to_owned());
     }
+    alarms.extend(open_alarm(&keys).map(str::to_owned));
+    if let Some(why) = control.cache.as_ref().and_then(Cache::trouble) {
+        alarms.push(format!("option cache_keys: a power cut would leave no keys: {why}"));
+    }
     for bridge in control.data.status() {
         let device = &bridge.ports.bridge;
         alarms.extend(bridge.trouble.iter().map(|trouble| format!("{device}: {trouble}")));
@@ -77,7 +82,7 @@ pub(super) fn overview(
         })).collect::<Vec<_>>(),
         "mode": policy.map(|version| version.mode),
         "fail": policy.map_or(control.config.fail, |version| version.fail),
-        "time_error_ms": clock.map(|clock| clock.error(now)),
+        "time_error_ms": clock.filter(|clock| !clock.is_open()).map(|clock| clock.error(now)),
         "bridges": bridges,
         "machines": gateway.machines().iter().collect::<Vec<_>>(),
         "machines_of_others": gateway.map().others.len(),
@@ -110,7 +115,7 @@ fn epoch(key: &KeyView, now: u64) -> Value {
         "cipher": key.suite.as_str(),
         "senders": key.senders,
         "ends_in_s": key.ends.map(|at| at.saturating_sub(now) / 1000),
-        "time_known": key.origin.is_some(),
+        "time_known": key.origin.is_some() && !key.open,
     })
 }
 
@@ -137,6 +142,13 @@ fn key_alarm(keys: &[KeyView], policy: Option<&PolicyVersion>) -> Option<String>
         Fail::Closed => "no key: what the rules match is stopped".to_owned(),
         Fail::Open => "no key: what the rules match goes IN CLEAR, as `fail open` says".to_owned(),
     })
+}
+
+fn open_alarm(keys: &[KeyView]) -> Option<&'static str> {
+    keys.iter().any(|key| key.open && key.origin.is_some()).then_some(
+        "keys of before the power cut serve until the key server answers; the time is what other \
+         gateways seal by",
+    )
 }
 
 fn unreached_alarm(unreached: &[IpAddr], policy: Option<&PolicyVersion>) -> Option<String> {

@@ -38,8 +38,11 @@ pub struct KeyView {
     /// Pseudo-time is local time less this, modulo 2^32. `None`: the key server's time is not
     /// known, nothing can be sealed or opened in this epoch.
     pub origin: Option<i64>,
-    /// How far pseudo-time can be off.
+    /// How far pseudo-time can be off; of no meaning where it is `open`.
     pub error: u32,
+    /// After a power cut, as long as the key server is silent: pseudo-time is the least that it can
+    /// be, and a later one of an authentic packet is news to [`super::Gateway::handle_later`].
+    pub open: bool,
     /// Packets from before this pseudo-time are from before this process, and not to be trusted.
     pub floor: u32,
     /// From this local time on the epoch is neither sealed nor opened with.
@@ -53,6 +56,8 @@ pub(super) struct Key {
     pub(super) revokes: bool,
     pub(super) keys: EpochKeys,
     pub(super) spent: BTreeSet<u32>,
+    /// Sender numbers for after the next power cuts: this boot must not use them.
+    pub(super) kept: BTreeSet<u32>,
     /// Its sender numbers are to be replaced: it asks as if it had none left.
     pub(super) renew: bool,
     pub(super) closes: Option<u64>,
@@ -83,7 +88,15 @@ impl Key {
     }
 
     fn senders(&self) -> impl Iterator<Item = u32> {
-        self.keys.senders.iter().copied().filter(|number| !self.spent.contains(number))
+        let offered = |number: &u32| !self.spent.contains(number) && !self.kept.contains(number);
+        self.keys.senders.iter().copied().filter(offered)
+    }
+
+    /// Puts the last `count` of these numbers, which are new, aside for after the next power cuts;
+    /// one is left.
+    fn put_aside(&mut self, new: &[u32], count: u8) {
+        let count = usize::from(count).min(new.len().saturating_sub(1));
+        self.kept.extend(&new[new.len() - count..]);
     }
 
     fn has_time(&self, clocks: &[Estimate]) -> bool {
@@ -119,8 +132,8 @@ impl Keyring {
         Self { keys, over: VecDeque::new() }
     }
 
-    /// What the key server lists is what lives.
-    pub(super) fn take_over(&mut self, epochs: Vec<Epoch>, now: u64) {
+    /// What the key server lists is what lives. Of new sender numbers `kept` are put aside.
+    pub(super) fn take_over(&mut self, epochs: Vec<Epoch>, kept: u8, now: u64) {
         // One that revokes closes those before it for a member, too, that does not hold it.
         let in_force = epochs.iter().filter(|epoch| epoch.stage != Stage::Prepared);
         let revoking = in_force.filter(|epoch| epoch.revokes).map(|epoch| epoch.id).max();
@@ -134,21 +147,27 @@ impl Keyring {
                     // Another key under the same number: the server came back from an old backup.
                     // What is held says so to it, and it will count on from there.
                     if key.check() == tek_check(&new.tek.0) {
-                        key.merge(new);
+                        key.merge(new, kept);
                     }
                     Some(key)
                 }
                 (None, Some(new)) if self.over.contains(&(epoch.id, tek_check(&new.tek.0))) => None,
-                (None, Some(new)) => Some(Key {
-                    id: epoch.id,
-                    stage: Stage::Prepared,
-                    revokes: epoch.revokes,
-                    keys: new,
-                    spent: BTreeSet::new(),
-                    renew: false,
-                    closes: None,
-                    since: now,
-                }),
+                (None, Some(new)) => {
+                    let senders = new.senders.clone();
+                    let mut key = Key {
+                        id: epoch.id,
+                        stage: Stage::Prepared,
+                        revokes: epoch.revokes,
+                        keys: new,
+                        spent: BTreeSet::new(),
+                        kept: BTreeSet::new(),
+                        renew: false,
+                        closes: None,
+                        since: now,
+                    };
+                    key.put_aside(&senders, kept);
+                    Some(key)
+                }
                 (None, None) => None,
             };
             if let Some(mut key) = key {
@@ -287,10 +306,17 @@ impl Keyring {
             });
             let error = clock.map_or(u64::MAX, |clock| clock.error(now));
             let error = u32::try_from(error).unwrap_or(u32::MAX);
+            let open = clock.filter(|clock| clock.is_open());
             // Older than the freshness window makes no difference, and serial arithmetic is short.
             let age = now.saturating_sub(started).min(1 << 30) as u32;
-            let floor = pseudo_time(now, origin.unwrap_or(0)).wrapping_sub(age);
-            // A sender's clock may be ahead as far as this one's behind.
+            let floor = match open {
+                Some(clock) => clock.floor().wrapping_sub(key.keys.origin) as u32,
+                // A sender's clock may be ahead as far as this one's behind.
+                None => pseudo_time(now, origin.unwrap_or(0))
+                    .wrapping_sub(age)
+                    .wrapping_add(error)
+                    .wrapping_add(error.min(SENDER_ERROR)),
+            };
             KeyView {
                 id: key.id,
                 tek: key.keys.tek.0.clone(),
@@ -302,7 +328,8 @@ impl Keyring {
                 highest_sender: key.keys.highest_sender,
                 origin,
                 error,
-                floor: floor.wrapping_add(error).wrapping_add(error.min(SENDER_ERROR)),
+                open: open.is_some(),
+                floor,
                 ends: key.ends(clocks, island),
             }
         };
@@ -317,13 +344,15 @@ pub const fn pseudo_time(now: u64, origin: i64) -> u32 {
 
 impl Key {
     /// The same epoch again, with what may change in it.
-    fn merge(&mut self, new: EpochKeys) {
+    fn merge(&mut self, new: EpochKeys, kept: u8) {
         let fresh: Vec<_> =
             new.senders.into_iter().filter(|n| !self.keys.senders.contains(n)).collect();
         if self.renew && !fresh.is_empty() {
             self.spent.extend(self.keys.senders.iter().copied());
+            self.kept.clear();
             self.renew = false;
         }
+        self.put_aside(&fresh, kept);
         self.keys.senders.extend(fresh);
         self.keys.highest_sender = self.keys.highest_sender.max(new.highest_sender);
         self.keys.ends = new.ends;

@@ -4,7 +4,7 @@ use crate::message::{Heartbeat, Held, Register};
 use std::collections::BTreeMap;
 
 /// A gateway may not ask for more sender numbers at once.
-const MOST_SENDERS: u8 = 16;
+const MOST_SENDERS: u8 = 32;
 
 /// More counters than this in a report are not kept.
 const MOST_COUNTERS: usize = 128;

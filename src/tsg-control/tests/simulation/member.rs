@@ -302,5 +302,12 @@ impl Member {
 }
 
 fn identity(index: usize, aes: bool, senders: u8, token: Option<TokenSecret>) -> Identity {
-    Identity { name: format!("gateway-{index}"), version: "0.1.0".to_owned(), aes, senders, token }
+    Identity {
+        name: format!("gateway-{index}"),
+        version: "0.1.0".to_owned(),
+        aes,
+        senders,
+        kept: 0,
+        token,
+    }
 }

@@ -7,10 +7,12 @@
 pub mod v4;
 pub mod v6;
 
+mod emit;
 mod outline;
 mod quote;
 mod upper;
 
+pub(crate) use emit::emit;
 pub use outline::{Fragment, Outline, Version};
 pub use upper::Upper;
 
@@ -36,6 +38,8 @@ pub mod protocol {
     pub const ESP: u8 = 50;
     /// ICMP for IPv6.
     pub const ICMPV6: u8 = 58;
+    /// Nothing follows: IPv6, and the dummy packets of ESP.
+    pub const NO_NEXT_HEADER: u8 = 59;
     /// IPv6 destination options.
     pub const DESTINATION: u8 = 60;
     /// SCTP.

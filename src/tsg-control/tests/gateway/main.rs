@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
+mod power_cut;
+
 use tsg_control::gateway::{Event, Gateway, Identity, KeyView, SILENCE, Standing, pseudo_time};
 use tsg_control::group::{Carriage, FOREVER};
 use tsg_control::message::{
@@ -25,11 +27,17 @@ struct Box {
 
 impl Box {
     fn new(now: u64) -> Self {
+        Self::keeping(0, now)
+    }
+
+    /// One that puts so many sender numbers aside for after power cuts.
+    fn keeping(kept: u8, now: u64) -> Self {
         let identity = Identity {
             name: "press".to_owned(),
             version: "0.1.0".to_owned(),
             aes: true,
             senders: 2,
+            kept,
             token: None,
         };
         Self { gateway: Gateway::new(identity, 42, now), now, island: 3_600 }
@@ -37,7 +45,11 @@ impl Box {
 
     /// One that is in, with epoch 1 in force.
     fn member(now: u64) -> Self {
-        let mut this = Self::new(now);
+        Self::new(now).let_in()
+    }
+
+    fn let_in(self) -> Self {
+        let mut this = self;
         this.wait(0);
         let request = this.last_request();
         this.hear(ToGateway::State(this.state(request, 1, vec![epoch(1, Stage::Active)]).into()));
