@@ -1,13 +1,17 @@
 """The key server and the gateways' daemons, driven as an operator drives them: by their commands."""
 
 import json
+import shutil
 import signal
 import time
+from pathlib import Path
 
 from netns import command, wait_for
 from plant import binary
 
 GROUP = "plant"
+# So long a box needs from power on to the start of its daemon.
+BOOT_SECONDS = 20
 
 MODBUS_ONLY = {"rules": [
     {"name": "modbus", "action": "encrypt", "proto": "tcp", "dest_port": "502"},
@@ -121,6 +125,20 @@ class Box:
 
     def start(self, env=None):
         self.process = self.gateway.start(*self.argv("run"), log="tsg", env=env)
+        return self
+
+    def lose_power(self):
+        """The daemon and what was in RAM are gone."""
+        self.process.stop(signal.SIGKILL)
+        shutil.rmtree(self.folders["run"])
+
+    def boot(self):
+        """Starts on a clock that counts from a boot just now."""
+        self.folders["run"].mkdir(mode=0o700)
+        up = float(Path("/proc/uptime").read_text().split()[0])
+        self.process = self.gateway.start(
+            "unshare", "--time", f"--boottime={BOOT_SECONDS - int(up)}", "--",
+            *self.argv("run"), log="tsg")
         return self
 
     def ask(self, *argv):

@@ -24,11 +24,11 @@ class Outage:
     """`plc` behind `gwa` and `hmi` behind `gwb` poll each other; besides, plc sends a thousand frames
     a second that are to be sealed, whatever the state of its port."""
 
-    def __init__(self, plant):
+    def __init__(self, plant, load=None):
         self.lab, self.switch, self.server = plant.lab, plant.switch, plant.server
         self.box, self.other = plant.boxes["gwa"], plant.boxes["gwb"]
         self.plc, self.hmi = plant.hosts["plc"], plant.hosts["hmi"]
-        self.load = Load(self.plc, self.hmi)
+        self.load = load or Load(self.plc, self.hmi)
         data = udp(self.plc.ip4, self.hmi.ip4, PORTS["udp"], DISCARD, MARK)
         frame = ethernet(self.hmi.ns.mac("eth0"), 4, ip(self.plc.ip4, self.hmi.ip4, UDP, data),
                          source=self.plc.ns.mac("eth0"))

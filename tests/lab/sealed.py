@@ -29,10 +29,11 @@ class SealedPlant:
 
 
 @contextmanager
-def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, **settings):
+def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, options=None, **settings):
     """`layout` says which hosts are behind which gateway: {"gwa": ["plc"], "gwb": ["hmi"]}.
 
-    A gateway named "gwb/gwc" is behind gwb, in series. Hosts under "" are on the switch.
+    A gateway named "gwb/gwc" is behind gwb, in series. Hosts under "" are on the switch. `options`
+    are for /etc/config/tsg, `settings` for the group.
     """
     with Lab(name) as lab:
         switch = lab.switch()
@@ -49,7 +50,8 @@ def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, **settin
         try:
             server.start()
             server.group(GROUP, policy, **settings)
-            plant.boxes = {name: Box(gateway, server, attach) for name, gateway in gateways.items()}
+            plant.boxes = {name: Box(gateway, server, attach, **(options or {}))
+                           for name, gateway in gateways.items()}
             bring_up(server, plant.boxes.values())
             yield plant
         except BaseException:

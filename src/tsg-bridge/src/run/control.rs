@@ -66,6 +66,8 @@ pub(super) struct Control {
     link: Option<Link>,
     /// Connections that a key server broke off at their beginning, since one held.
     broken_off: u32,
+    /// The last of them because of this gateway's key.
+    unwanted: bool,
     /// Keys for after a power cut, if that is wanted.
     pub(super) cache: Option<Cache>,
     pub(super) data: Data,
@@ -124,6 +126,7 @@ impl Control {
             gateway,
             link,
             broken_off: 0,
+            unwanted: false,
             cache,
             data,
             shared,
@@ -250,20 +253,29 @@ impl Control {
         let known = self.key_trouble().is_some();
         let before = if received.connected { 0 } else { self.broken_off };
         self.broken_off = before.saturating_add(received.broken_off);
+        if received.broken_off > 0 {
+            self.unwanted = received.unwanted;
+        }
         if let (false, Some(trouble)) = (known, self.key_trouble()) {
             log::error!("{trouble}");
         }
     }
 
-    /// The key server seems to have another key than the one that is set.
+    /// The key server seems to have another key than the one that is set, or to refuse this gateway's.
     pub(super) fn key_trouble(&self) -> Option<String> {
-        (self.broken_off >= BROKEN_OFF).then(|| {
-            format!(
-                "the key server breaks off every connection: compare option server_key of {} with \
-                 what `tsg-server key` says there",
-                self.folders.config_file().display()
-            )
-        })
+        if self.broken_off < BROKEN_OFF {
+            return None;
+        }
+        if self.unwanted {
+            return Some(
+                "the key server does not let this gateway's key in: was it revoked?".into(),
+            );
+        }
+        Some(format!(
+            "the key server breaks off every connection: compare option server_key of {} with what \
+             `tsg-server key` says there",
+            self.folders.config_file().display()
+        ))
     }
 
     fn take_events(&mut self, now: u64) {
@@ -296,7 +308,9 @@ impl Control {
     }
 
     fn take_up_cache(&mut self, now: u64) {
-        if let (Some(cache), true) = (&mut self.cache, self.link.is_some()) {
+        // Who breaks connections off is there, and may do so because this gateway was thrown out.
+        let is_silent = self.link.is_some() && self.broken_off == 0;
+        if let (Some(cache), true) = (&mut self.cache, is_silent) {
             cache.take_up(&mut self.gateway, self.data.workers(), now);
         }
     }

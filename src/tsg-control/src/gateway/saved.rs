@@ -149,9 +149,11 @@ impl Gateway {
         }
         let open = self.clocks.iter().filter(|clock| clock.is_open()).map(|clock| clock.clock);
         let open: BTreeSet<u64> = open.collect();
+        let wants = self.identity.kept > 0;
         let key = |epoch: SavedEpoch| Key {
-            // After a power cut there are few numbers left: the key server is asked for others.
-            renew: open.contains(&epoch.keys.clock),
+            // After a power cut few numbers are left, and where none was wanted before there are none
+            // for the next one: the key server is asked for others.
+            renew: open.contains(&epoch.keys.clock) || (wants && epoch.kept.is_empty()),
             id: epoch.id,
             stage: epoch.stage,
             revokes: epoch.revokes,

@@ -158,6 +158,22 @@ fn the_key_server_ends_it() {
 }
 
 #[test]
+fn who_wants_numbers_put_aside_from_now_on_asks_for_them() {
+    let before = Box::member(0);
+    let mut this = Box::keeping(4, 1_000);
+    this.gateway.restore(before.gateway.save().unwrap(), this.now);
+    this.wait(0);
+    let Some(ToServer::Register(register)) = this.said().pop() else { panic!("no registration") };
+    assert_eq!(register.holds[0].senders, 0);
+    assert_eq!(this.keys()[0].senders, [1, 2], "they serve until then");
+    let mut first = epoch(1, Stage::Active);
+    first.keys.as_mut().unwrap().senders = (11..=16).collect();
+    this.hear(ToGateway::State(this.state(register.request, 1, vec![first]).into()));
+    assert_eq!(this.keys()[0].senders, [11, 12]);
+    assert_eq!(this.gateway.save_for_next_boot().unwrap().senders(), (0, 4));
+}
+
+#[test]
 fn an_epoch_that_is_being_closed_does_not_survive() {
     let mut this = keeper();
     // Later than it will be on the clock of the next boot.
