@@ -66,7 +66,7 @@ pub(super) struct Control {
     link: Option<Link>,
     /// Connections that a key server broke off at their beginning, since one held.
     broken_off: u32,
-    /// The last of them because of this gateway's key.
+    /// One of them because of this gateway's key.
     unwanted: bool,
     /// Keys for after a power cut, if that is wanted.
     pub(super) cache: Option<Cache>,
@@ -253,9 +253,7 @@ impl Control {
         let known = self.key_trouble().is_some();
         let before = if received.connected { 0 } else { self.broken_off };
         self.broken_off = before.saturating_add(received.broken_off);
-        if received.broken_off > 0 {
-            self.unwanted = received.unwanted;
-        }
+        self.unwanted = received.unwanted || (self.unwanted && !received.connected);
         if let (false, Some(trouble)) = (known, self.key_trouble()) {
             log::error!("{trouble}");
         }
