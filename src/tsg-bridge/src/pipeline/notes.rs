@@ -18,6 +18,13 @@ pub enum Note {
         /// Number of the epoch.
         epoch: u64,
     },
+    /// A sender number is almost used up.
+    Worn {
+        /// Number of the epoch.
+        epoch: u64,
+        /// The sender number.
+        sender: u32,
+    },
     /// A sender number is used up.
     Exhausted {
         /// Number of the epoch.

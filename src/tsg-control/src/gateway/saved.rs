@@ -29,6 +29,8 @@ struct SavedEpoch {
     revokes: bool,
     keys: EpochKeys,
     spent: BTreeSet<u32>,
+    #[serde(default)]
+    worn: BTreeSet<u32>,
     closes: Option<u64>,
 }
 
@@ -42,6 +44,7 @@ impl Gateway {
             revokes: key.revokes,
             keys: key.keys.clone(),
             spent: key.spent.clone(),
+            worn: key.worn.clone(),
             closes: key.closes,
         };
         Some(Saved {
@@ -63,6 +66,7 @@ impl Gateway {
             revokes: epoch.revokes,
             keys: epoch.keys,
             spent: epoch.spent,
+            worn: epoch.worn,
             renew: false,
             closes: epoch.closes,
             since: now,
