@@ -2,7 +2,7 @@
 
 use super::lease::NotStored;
 use super::places::Place;
-use super::{EpochTag, Judgement, Note, Reason, Subject, View, Worker, lock};
+use super::{EpochTag, EpochView, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
 use std::net::IpAddr;
@@ -23,9 +23,16 @@ const MOST_SEEN: usize = 1_024;
 
 /// The sender number that a worker seals with.
 pub(super) struct Sealing {
-    pub(super) epoch: EpochTag,
+    epoch: EpochTag,
     number: u32,
     sender: Sender<AnyCipher>,
+}
+
+impl Sealing {
+    /// It is of this epoch, and not replaced in it.
+    pub(super) fn serves_in(&self, epoch: &EpochView) -> bool {
+        self.epoch == epoch.tag && epoch.senders.contains(&self.number)
+    }
 }
 
 impl Worker {

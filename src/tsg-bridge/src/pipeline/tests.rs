@@ -458,6 +458,14 @@ fn a_sender_number_that_is_three_quarters_used_gives_way_to_a_spare() {
 }
 
 #[test]
+fn a_sender_number_that_was_replaced_is_not_used_any_more() {
+    let mut gateway = Gateway::new(with_senders(&[1, 2]));
+    assert_eq!(sealed_with(&mut gateway, 1), [1]);
+    publish(&gateway.worker.shared, with_senders(&[7, 8]));
+    assert_eq!(sealed_with(&mut gateway, 1), [7]);
+}
+
+#[test]
 fn an_icmp_error_follows_what_it_quotes() {
     let (mut a, mut b) = pair(&[MODBUS]);
     let error = |quoted: &[u8]| {
