@@ -2,21 +2,24 @@
 //! and go with their epochs. A worker seals below the ceiling, and changes to another sender number
 //! when three quarters of its own are leased.
 
-use std::collections::BTreeMap;
+use crate::member::Secret;
+use std::collections::{BTreeMap, BTreeSet};
 use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 
 const BLOCK: u64 = 1 << 20;
 
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
-    ceilings: BTreeMap<(u64, u32), u64>,
+    ceilings: BTreeMap<(Secret, u32), u64>,
     /// What the workers seal with.
     workers: BTreeMap<usize, Sealing>,
+    /// What this daemon has said to be almost used up.
+    told: BTreeSet<(Secret, u32)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Sealing {
-    epoch: u64,
+    epoch: Secret,
     sender: u32,
     next: u64,
     limit: u64,
@@ -36,11 +39,13 @@ impl Leases {
 
     pub(crate) fn restart(&mut self) {
         self.workers.clear();
+        self.told.clear();
     }
 
-    pub(crate) fn keep(&mut self, epochs: &[u64]) {
+    pub(crate) fn keep(&mut self, epochs: &[Secret]) {
         self.ceilings.retain(|(epoch, _), _| epochs.contains(epoch));
         self.workers.retain(|_, sealing| epochs.contains(&sealing.epoch));
+        self.told.retain(|(epoch, _)| epochs.contains(epoch));
     }
 
     /// The number of the last of `count` packets that a worker seals; `None` if it cannot seal so
@@ -48,12 +53,14 @@ impl Leases {
     pub(crate) fn take(
         &mut self,
         worker: usize,
-        epoch: u64,
+        epoch: Secret,
         senders: &[u32],
         count: u64,
         notes: &mut Vec<Note>,
     ) -> Option<(u32, u64)> {
-        self.workers.retain(|other, sealing| *other != worker || sealing.epoch == epoch);
+        self.workers.retain(|other, sealing| {
+            *other != worker || (sealing.epoch == epoch && senders.contains(&sealing.sender))
+        });
         let mut left = count;
         loop {
             let mut sealing = match self.workers.get(&worker) {
@@ -71,17 +78,21 @@ impl Leases {
     }
 
     /// A worker has sealed so much that its sender number has only a few left of three quarters of
-    /// its sequence numbers, or of all of them.
+    /// its sequence numbers, or, once it has said that, of all of them.
     pub(crate) fn wear(&mut self, worker: usize, few: u64) {
         let Some(sealing) = self.workers.get_mut(&worker) else { return };
-        let end = if sealing.limit < SPARE_FROM { SPARE_FROM } else { SEQUENCE_END };
+        let name = (sealing.epoch, sealing.sender);
+        let end = match self.told.contains(&name) {
+            true => SEQUENCE_END,
+            false => sealing.limit.max(SPARE_FROM),
+        };
         sealing.next = sealing.next.max(end - few);
         sealing.limit = end;
-        self.ceilings.insert((sealing.epoch, sealing.sender), end);
+        self.ceilings.insert(name, end);
     }
 
     /// There is a sender number for a worker that has none.
-    pub(crate) fn has_spare(&self, epoch: u64, senders: &[u32]) -> bool {
+    pub(crate) fn has_spare(&self, epoch: Secret, senders: &[u32]) -> bool {
         self.free(epoch, senders).next().is_some()
     }
 
@@ -89,6 +100,7 @@ impl Leases {
         let Sealing { epoch, sender, limit, .. } = sealing;
         if limit >= SPARE_FROM {
             self.workers.remove(&worker);
+            self.told.insert((epoch, sender));
             let over = limit >= SEQUENCE_END;
             return Some(if over { Note::Exhausted(sender) } else { Note::Worn(sender) });
         }
@@ -98,7 +110,7 @@ impl Leases {
         None
     }
 
-    fn lease(&mut self, worker: usize, epoch: u64, senders: &[u32]) -> Option<Sealing> {
+    fn lease(&mut self, worker: usize, epoch: Secret, senders: &[u32]) -> Option<Sealing> {
         let free = self.free(epoch, senders);
         let sender = free.min_by_key(|&sender| self.next(epoch, sender) >= SPARE_FROM)?;
         let next = self.next(epoch, sender);
@@ -109,7 +121,7 @@ impl Leases {
         Some(sealing)
     }
 
-    fn free(&self, epoch: u64, senders: &[u32]) -> impl Iterator<Item = u32> {
+    fn free(&self, epoch: Secret, senders: &[u32]) -> impl Iterator<Item = u32> {
         let taken = move |sender: u32| {
             self.workers.values().any(|held| (held.epoch, held.sender) == (epoch, sender))
         };
@@ -117,7 +129,7 @@ impl Leases {
         senders.iter().copied().filter(left)
     }
 
-    fn next(&self, epoch: u64, sender: u32) -> u64 {
+    fn next(&self, epoch: Secret, sender: u32) -> u64 {
         self.ceilings.get(&(epoch, sender)).copied().unwrap_or(1)
     }
 }

@@ -196,8 +196,9 @@ impl Member {
         self.viewed = t;
         self.is_dry &= self.lacks_numbers();
         let epochs: Vec<_> = self.views.iter().map(|view| view.id).collect();
-        self.held.extend(self.views.iter().map(|view| *view.tek.expose()));
-        self.leases.keep(&epochs);
+        let secrets: Vec<_> = self.views.iter().map(|view| *view.tek.expose()).collect();
+        self.held.extend(&secrets);
+        self.leases.keep(&secrets);
         self.windows.retain(|(epoch, _), _| epochs.contains(epoch));
     }
 
@@ -240,7 +241,7 @@ impl Member {
     /// In an epoch in force there is no sender number for a thread that needs one.
     fn lacks_numbers(&self) -> bool {
         let mut in_force = self.views.iter().filter(|view| !view.prepared);
-        in_force.any(|view| !self.leases.has_spare(view.id, &view.senders))
+        in_force.any(|view| !self.leases.has_spare(*view.tek.expose(), &view.senders))
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -263,7 +264,7 @@ impl Member {
         let view = self.views.iter().find(|view| view.sealing && Self::usable(view, local))?;
         let worker = chance.below(usize::from(self.senders).min(WORKERS));
         let tek = *view.tek.expose();
-        let (sender, sequence) = self.leases.take(worker, view.id, &view.senders, count, notes)?;
+        let (sender, sequence) = self.leases.take(worker, tek, &view.senders, count, notes)?;
         let used_up = |newer: &KeyView| !newer.prepared && newer.senders.is_empty();
         let packet = Packet {
             fell_back: self.views.iter().any(|newer| newer.id > view.id && used_up(newer)),

@@ -17,7 +17,7 @@ impl World {
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
         self.forge(who);
-        let count = if self.plan.ends { 1 << self.chance.between(22, 27) } else { 1 };
+        let count = if self.plan.ends { 1 << self.chance.between(22, 28) } else { 1 };
         // A server that has just started gives no numbers in epochs from before.
         let dry = self.members[who].is_dry && self.t < self.anew + 50_000;
         let (t, alone) = (self.t, dry || self.is_harsh() || self.server.is_none());

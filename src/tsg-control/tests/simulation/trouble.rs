@@ -140,13 +140,12 @@ impl World {
         }
     }
 
-    /// The data path has sealed a lot: who can have no other sender number, up to the end.
+    /// The data path has sealed a lot; that of all, when nobody can have other sender numbers.
     fn wear(&mut self, who: usize) {
         let few = self.chance.between(0, 5);
-        let member = &mut self.members[who];
-        let times = if member.link.up { 1 } else { 2 };
-        for worker in (0..WORKERS).flat_map(|worker| [worker].repeat(times)) {
-            member.leases.wear(worker, few);
+        let all = self.server.is_none();
+        for member in self.members.iter_mut().filter(|member| all || member.index == who) {
+            (0..WORKERS).for_each(|worker| member.leases.wear(worker, few));
         }
     }
 
