@@ -338,7 +338,18 @@ impl Gateway {
         }
     }
 
-    /// Sender numbers that are used up: they must not be offered to a thread again.
+    /// A sender number that is almost used up: it serves on until there is another, and the key
+    /// server is asked for more. Gives whether that is news.
+    pub fn handle_worn(&mut self, epoch: u64, sender: u32, now: u64) -> bool {
+        let news = self.keyring.wear(epoch, sender);
+        if news {
+            self.events.extend([Event::Keys, Event::Save]);
+            self.heartbeat(now);
+        }
+        news
+    }
+
+    /// A sender number that is used up: it must not be offered to a thread again.
     pub fn handle_exhausted(&mut self, epoch: u64, sender: u32, now: u64) {
         if self.keyring.exhaust(epoch, sender) {
             self.events.extend([Event::Keys, Event::Save]);

@@ -102,7 +102,7 @@ pub struct Held {
     pub epoch: u64,
     /// [`crate::keys::tek_check`] of its TEK.
     pub check: [u8; 8],
-    /// Sender numbers that are left to this gateway in it.
+    /// Sender numbers that are left to this gateway in it, without those that are almost used up.
     pub senders: u8,
 }
 

@@ -17,6 +17,7 @@ fuzz_target!(|frame: &[u8]| {
         for view in gateway.keys(now) {
             gateway.handle_authentic(view.id, now);
             if let Some(&sender) = view.senders.first() {
+                gateway.handle_worn(view.id, sender, now);
                 gateway.handle_exhausted(view.id, sender, now);
             }
         }

@@ -17,8 +17,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 
-/// How many numbers are leased at once.
-const BLOCK: u64 = 1 << 20;
+/// How many numbers are leased at once; few in tests, which come to the end of a block.
+const BLOCK: u64 = 1 << if cfg!(test) { 4 } else { 20 };
 
 /// After a failure the record is not tried again for this long, in milliseconds.
 const RETRY: u64 = 1_000;
@@ -121,7 +121,8 @@ impl Leases {
         }
     }
 
-    /// A number for worker `worker`, out of `senders`.
+    /// A number for worker `worker`, out of `senders`: one that is almost used up only if there is
+    /// no other.
     pub(super) fn take(
         &mut self,
         worker: usize,
@@ -129,16 +130,27 @@ impl Leases {
         senders: &[u32],
         now: u64,
     ) -> Result<Option<Lease>, NotStored> {
-        let holder = |sender: &&u32| self.holders.get(&(epoch, **sender));
-        let own = senders.iter().find(|sender| holder(sender) == Some(&worker));
-        let free = senders.iter().find(|sender| {
-            holder(sender).is_none()
-                && self.ceilings.get(&(epoch, **sender)).is_none_or(|&next| next < SPARE_FROM)
-        });
-        let Some(&sender) = own.or(free) else { return Ok(None) };
-        let first = self.ceilings.get(&(epoch, sender)).copied().unwrap_or(1);
+        let holder = |sender: u32| self.holders.get(&(epoch, sender));
+        let may = |sender: &u32| {
+            !self.is_over(epoch, *sender) && holder(*sender).is_none_or(|holder| *holder == worker)
+        };
+        let rank = |sender: &u32| (self.is_worn(epoch, *sender), holder(*sender).is_none());
+        let best = senders.iter().copied().filter(may).min_by_key(rank);
+        let Some(sender) = best else { return Ok(None) };
+        let first = self.next(epoch, sender);
+        self.holders.retain(|(other, _), holder| *other != epoch || *holder != worker);
         self.holders.insert((epoch, sender), worker);
         self.raise(epoch, sender, first, now)
+    }
+
+    /// Three quarters of it are leased: there should be another.
+    pub(super) fn is_worn(&self, epoch: EpochTag, sender: u32) -> bool {
+        self.next(epoch, sender) >= SPARE_FROM
+    }
+
+    /// All of it is leased.
+    pub(super) fn is_over(&self, epoch: EpochTag, sender: u32) -> bool {
+        self.next(epoch, sender) >= SEQUENCE_END
     }
 
     /// The next block of a number that a worker has.
@@ -161,6 +173,15 @@ impl Leases {
             let _ = self.store(now);
         }
         self.failed.as_ref().map(|(_, why)| why.clone())
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_ceiling(&mut self, epoch: EpochTag, sender: u32, ceiling: u64) {
+        self.ceilings.insert((epoch, sender), ceiling);
+    }
+
+    fn next(&self, epoch: EpochTag, sender: u32) -> u64 {
+        self.ceilings.get(&(epoch, sender)).copied().unwrap_or(1)
     }
 
     fn raise(
@@ -253,12 +274,33 @@ mod tests {
         let run = tempfile::tempdir().unwrap();
         let mut leases = Leases::open(run.path()).unwrap();
         leases.take(0, EPOCH, &[4], 0).unwrap();
-        leases.ceilings.insert((EPOCH, 4), SEQUENCE_END - 5);
+        leases.set_ceiling(EPOCH, 4, SEQUENCE_END - 5);
         assert_eq!(leases.extend(EPOCH, 4, 0).unwrap().unwrap().limit, SEQUENCE_END);
         assert_eq!(leases.extend(EPOCH, 4, 0).unwrap(), None);
-        // One that is almost used up is not given to a worker anew.
-        leases.holders.clear();
-        assert_eq!(leases.take(0, EPOCH, &[4], 0).unwrap(), None);
+        for worker in [0, 1] {
+            assert_eq!(leases.take(worker, EPOCH, &[4], 0).unwrap(), None);
+        }
+        leases.set_ceiling(EPOCH, 5, SEQUENCE_END - 1);
+        assert_eq!(leases.take(0, EPOCH, &[4, 5], 0).unwrap().unwrap().sender, 5);
+    }
+
+    #[test]
+    fn one_that_is_almost_used_up_is_taken_when_there_is_no_other() {
+        let run = tempfile::tempdir().unwrap();
+        let mut leases = Leases::open(run.path()).unwrap();
+        let taken = |leases: &mut Leases, worker, senders: &[u32]| {
+            leases.take(worker, EPOCH, senders, 0).unwrap().map(|lease| lease.sender)
+        };
+        leases.set_ceiling(EPOCH, 4, SPARE_FROM - 1);
+        assert!(!leases.is_worn(EPOCH, 4));
+        assert_eq!(taken(&mut leases, 0, &[4]), Some(4));
+        assert!(leases.is_worn(EPOCH, 4));
+        assert_eq!(taken(&mut leases, 1, &[4]), None);
+        assert_eq!(taken(&mut leases, 0, &[4]), Some(4), "its own, as there is no other");
+        // Once there is a spare one, it leaves this to others.
+        assert_eq!(taken(&mut leases, 0, &[4, 5]), Some(5));
+        assert_eq!(taken(&mut leases, 1, &[4, 5]), Some(4));
+        assert_eq!(taken(&mut leases, 0, &[4, 6, 5]), Some(5), "its own before a spare one");
     }
 
     #[test]

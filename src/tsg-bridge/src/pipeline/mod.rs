@@ -159,10 +159,8 @@ impl Worker {
         if generation != self.generation {
             self.generation = generation;
             self.view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-            let sealing = self.view.sealing().map(|epoch| epoch.tag);
-            if self.sender.as_ref().is_some_and(|sender| Some(sender.epoch) != sealing) {
-                self.sender = None;
-            }
+            let sealing = self.view.sealing();
+            self.sender.take_if(|sender| !sealing.is_some_and(|epoch| sender.serves_in(epoch)));
             // Machines that are new since then are to be told of again.
             self.seen.clear();
         }

@@ -25,6 +25,13 @@ pub enum Note {
         /// Its pseudo-time.
         time: u32,
     },
+    /// A sender number is almost used up.
+    Worn {
+        /// Number of the epoch.
+        epoch: u64,
+        /// The sender number.
+        sender: u32,
+    },
     /// A sender number is used up.
     Exhausted {
         /// Number of the epoch.

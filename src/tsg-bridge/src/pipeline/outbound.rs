@@ -2,7 +2,7 @@
 
 use super::lease::NotStored;
 use super::places::Place;
-use super::{EpochTag, Judgement, Note, Reason, Subject, View, Worker, lock};
+use super::{EpochTag, EpochView, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
 use std::net::IpAddr;
@@ -14,7 +14,7 @@ use tsg_esp::crypto::{Kdf as _, Spi};
 use tsg_esp::form::Form;
 use tsg_esp::fragment::{Piece, pieces, write_piece};
 use tsg_esp::ip::Outline;
-use tsg_esp::seal::{SPARE_FROM, SealError, Sender};
+use tsg_esp::seal::{SealError, Sender};
 use tsg_esp::too_big::{self, Unanswerable};
 use tsg_sodium::{AnyCipher, Sodium};
 
@@ -23,9 +23,16 @@ const MOST_SEEN: usize = 1_024;
 
 /// The sender number that a worker seals with.
 pub(super) struct Sealing {
-    pub(super) epoch: EpochTag,
+    epoch: EpochTag,
     number: u32,
     sender: Sender<AnyCipher>,
+}
+
+impl Sealing {
+    /// It is of this epoch, and not replaced in it.
+    pub(super) fn serves_in(&self, epoch: &EpochView) -> bool {
+        self.epoch == epoch.tag && epoch.senders.contains(&self.number)
+    }
 }
 
 impl Worker {
@@ -164,8 +171,10 @@ impl Worker {
     fn sender(&mut self, view: &View, now: u64) -> Result<&mut Sealing, Reason> {
         if self.sender.is_none() {
             let epoch = view.sealing().ok_or(Reason::NoKey)?;
-            let lease = lock(&self.shared.leases).take(self.number, epoch.tag, &epoch.senders, now);
-            let lease = lease.ok().flatten().ok_or(Reason::NoKey)?;
+            let mut leases = lock(&self.shared.leases);
+            let lease = leases.take(self.number, epoch.tag, &epoch.senders, now);
+            let lease = lease.map_err(|NotStored| Reason::NoKey)?.ok_or(DropReason::Exhausted)?;
+            drop(leases);
             let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
             let key = Sodium::derive(&epoch.tek, spi);
             let cipher = AnyCipher::new(epoch.suite, &key).map_err(|_| Reason::NoKey)?;
@@ -179,18 +188,19 @@ impl Worker {
     fn renew(&mut self, now: u64) {
         let Some(sealing) = &mut self.sender else { return };
         let (epoch, sender) = (sealing.epoch, sealing.number);
-        match lock(&self.shared.leases).extend(epoch, sender, now) {
-            Ok(Some(lease)) => {
-                sealing.sender.extend(lease.limit);
-                if lease.first >= SPARE_FROM {
-                    self.shared.notes.put(Note::Exhausted { epoch: epoch.id, sender });
-                }
-            }
-            Ok(None) => {
-                self.shared.notes.put(Note::Exhausted { epoch: epoch.id, sender });
-                self.sender = None;
-            }
-            Err(NotStored) => {}
+        let mut leases = lock(&self.shared.leases);
+        if leases.is_worn(epoch, sender) {
+            self.shared.notes.put(match leases.is_over(epoch, sender) {
+                true => Note::Exhausted { epoch: epoch.id, sender },
+                false => Note::Worn { epoch: epoch.id, sender },
+            });
+            // It may well be this one again.
+            self.sender = None;
+            return;
+        }
+        // What cannot be stored is tried again with the next packet.
+        if let Ok(Some(lease)) = leases.extend(epoch, sender, now) {
+            sealing.sender.extend(lease.limit);
         }
     }
 

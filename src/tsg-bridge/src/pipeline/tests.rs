@@ -14,6 +14,7 @@ use tsg_esp::buffer::Packet;
 use tsg_esp::checksum;
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::ip::Version;
+use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 
 const PLC: [u8; 4] = [192, 0, 2, 1];
 const HMI: [u8; 4] = [192, 0, 2, 2];
@@ -407,6 +408,64 @@ fn an_unknown_epoch_makes_it_ask() {
     let sealed = a.handle(Side::Lan, &tcp(40_000, 502, 10));
     assert_eq!(b.handle(Side::Wan, &sealed.packet).verdict, Verdict::Drop);
     assert_eq!(b.notes(), [Note::UnknownEpoch]);
+}
+
+/// A gateway with these sender numbers. Number 1 is leased up to `ceiling`.
+fn worn_to(ceiling: u64, senders: &[u32]) -> Gateway {
+    let gateway = Gateway::new(with_senders(senders));
+    let tag = gateway.worker.shared.view.read().unwrap().epochs[0].tag;
+    lock(&gateway.worker.shared.leases).set_ceiling(tag, 1, ceiling);
+    gateway
+}
+
+fn with_senders(senders: &[u32]) -> View {
+    let key = KeyView { senders: senders.to_vec(), ..key(1) };
+    let epochs = EpochView::new(key).into_iter().collect();
+    View { epochs, ..view(1, Mode::Enforce, &[MODBUS]) }
+}
+
+/// The numbers that a gateway seals its next packets with, 0 for one that it drops.
+fn sealed_with(gateway: &mut Gateway, count: usize) -> Vec<u8> {
+    let number = |_| {
+        let made = gateway.handle(Side::Lan, &tcp(40_000, 502, 10));
+        if made.verdict == Verdict::Send { made.packet[23] } else { 0 }
+    };
+    (0..count).map(number).collect()
+}
+
+#[test]
+fn a_sender_number_without_a_spare_serves_to_its_very_end() {
+    let mut gateway = worn_to(SEQUENCE_END - 50, &[1]);
+    assert_eq!(sealed_with(&mut gateway, 50), [1; 50]);
+    assert_eq!(sealed_with(&mut gateway, 1), [0]);
+    assert_eq!(gateway.dropped(DropReason::Exhausted.into()), 1);
+    assert!(gateway.notes().contains(&Note::Exhausted { epoch: 1, sender: 1 }));
+    // There is one again, before the control thread knows that the other is over.
+    publish(&gateway.worker.shared, with_senders(&[1, 7]));
+    assert_eq!(sealed_with(&mut gateway, 2), [7, 7]);
+}
+
+#[test]
+fn a_sender_number_that_is_three_quarters_used_gives_way_to_a_spare() {
+    for (senders, next) in [(&[1, 7][..], 7), (&[1], 1)] {
+        // A block of 16 reaches three quarters.
+        let mut gateway = worn_to(SPARE_FROM - 15, senders);
+        assert_eq!(sealed_with(&mut gateway, 16), [1; 16]);
+        assert!(!gateway.notes().contains(&Note::Worn { epoch: 1, sender: 1 }));
+        assert_eq!(sealed_with(&mut gateway, 40), [next; 40]);
+        assert!(gateway.notes().contains(&Note::Worn { epoch: 1, sender: 1 }), "{senders:?}");
+        // The one that comes later takes over at the end of a block.
+        publish(&gateway.worker.shared, with_senders(&[1, 7]));
+        assert_eq!(*sealed_with(&mut gateway, 17).last().unwrap(), 7);
+    }
+}
+
+#[test]
+fn a_sender_number_that_was_replaced_is_not_used_any_more() {
+    let mut gateway = Gateway::new(with_senders(&[1, 2]));
+    assert_eq!(sealed_with(&mut gateway, 1), [1]);
+    publish(&gateway.worker.shared, with_senders(&[7, 8]));
+    assert_eq!(sealed_with(&mut gateway, 1), [7]);
 }
 
 #[test]

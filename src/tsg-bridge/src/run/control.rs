@@ -212,6 +212,11 @@ impl Control {
                 Note::UnknownEpoch => self.gateway.handle_unknown_epoch(now),
                 Note::Authentic { epoch } => self.gateway.handle_authentic(epoch, now),
                 Note::Later { epoch, time } => self.gateway.handle_later(epoch, time, now),
+                Note::Worn { epoch, sender } => {
+                    if self.gateway.handle_worn(epoch, sender, now) {
+                        log::info!("epoch {epoch}: sender number {sender} is almost used up");
+                    }
+                }
                 Note::Exhausted { epoch, sender } => {
                     log::info!("epoch {epoch}: sender number {sender} is used up");
                     self.gateway.handle_exhausted(epoch, sender, now);

@@ -31,7 +31,7 @@ pub struct KeyView {
     pub sealing: bool,
     /// An authentic packet in this epoch is news to [`super::Gateway::handle_authentic`].
     pub prepared: bool,
-    /// Sender numbers of this gateway that are not used up.
+    /// Sender numbers of this gateway that are not used up; those that almost are come last.
     pub senders: Vec<u32>,
     /// No sender has a number above this one.
     pub highest_sender: u32,
@@ -58,6 +58,8 @@ pub(super) struct Key {
     pub(super) spent: BTreeSet<u32>,
     /// Sender numbers for after the next power cuts: this boot must not use them.
     pub(super) kept: BTreeSet<u32>,
+    /// Almost used up: these serve as long as there is no other.
+    pub(super) worn: BTreeSet<u32>,
     /// Its sender numbers are to be replaced: it asks as if it had none left.
     pub(super) renew: bool,
     pub(super) closes: Option<u64>,
@@ -87,9 +89,16 @@ impl Key {
         tek_check(&self.keys.tek.0)
     }
 
+    /// Sender numbers that are not used up, and those of them that almost are last.
     fn senders(&self) -> impl Iterator<Item = u32> {
-        let offered = |number: &u32| !self.spent.contains(number) && !self.kept.contains(number);
-        self.keys.senders.iter().copied().filter(offered)
+        let worn = self.worn.iter().copied().filter(|number| !self.spent.contains(number));
+        self.fresh().filter(|number| !self.kept.contains(number)).chain(worn)
+    }
+
+    /// Those that are not used up nor almost, for this boot and for later ones.
+    fn fresh(&self) -> impl Iterator<Item = u32> {
+        let used = |number: &u32| self.spent.contains(number) || self.worn.contains(number);
+        self.keys.senders.iter().copied().filter(move |number| !used(number))
     }
 
     /// Puts the last `count` of these numbers, which are new, aside for after the next power cuts;
@@ -104,7 +113,7 @@ impl Key {
     }
 
     fn held(&self) -> Held {
-        let senders = if self.renew { 0 } else { self.senders().count() };
+        let senders = if self.renew { 0 } else { self.fresh().count() };
         Held {
             epoch: self.id,
             check: self.check(),
@@ -161,6 +170,7 @@ impl Keyring {
                         keys: new,
                         spent: BTreeSet::new(),
                         kept: BTreeSet::new(),
+                        worn: BTreeSet::new(),
                         renew: false,
                         closes: None,
                         since: now,
@@ -210,12 +220,19 @@ impl Keyring {
         }
     }
 
+    /// A sender number is almost used up. Gives whether that is news.
+    pub(super) fn wear(&mut self, id: u64, sender: u32) -> bool {
+        self.with_sender(id, sender).is_some_and(|key| key.worn.insert(sender))
+    }
+
     /// A sender number is used up. Gives whether that is news.
     pub(super) fn exhaust(&mut self, id: u64, sender: u32) -> bool {
-        self.keys
-            .iter_mut()
-            .find(|key| key.id == id)
-            .is_some_and(|key| key.keys.senders.contains(&sender) && key.spent.insert(sender))
+        self.with_sender(id, sender).is_some_and(|key| key.spent.insert(sender))
+    }
+
+    /// The epoch, if it has this sender number.
+    fn with_sender(&mut self, id: u64, sender: u32) -> Option<&mut Key> {
+        self.keys.iter_mut().find(|key| key.id == id && key.keys.senders.contains(&sender))
     }
 
     /// Other sender numbers are wanted in place of these, which serve until then.

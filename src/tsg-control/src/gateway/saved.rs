@@ -41,6 +41,8 @@ struct SavedEpoch {
     spent: BTreeSet<u32>,
     #[serde(default)]
     kept: BTreeSet<u32>,
+    #[serde(default)]
+    worn: BTreeSet<u32>,
     closes: Option<u64>,
 }
 
@@ -87,6 +89,7 @@ impl Gateway {
             keys: key.keys.clone(),
             spent: key.spent.clone(),
             kept: key.kept.clone(),
+            worn: key.worn.clone(),
             closes: key.closes,
         };
         Some(Saved {
@@ -112,6 +115,7 @@ impl Gateway {
             epoch.keys.senders.retain(unused);
             epoch.kept = epoch.keys.senders.iter().copied().collect();
             epoch.spent.clear();
+            epoch.worn.clear();
         }
         (!saved.epochs.is_empty()).then_some(saved)
     }
@@ -160,6 +164,7 @@ impl Gateway {
             keys: epoch.keys,
             spent: epoch.spent,
             kept: epoch.kept,
+            worn: epoch.worn,
             closes: epoch.closes,
             since: now,
         };

@@ -125,7 +125,7 @@ impl Server {
         }
     }
 
-    /// A member has used up its numbers in an epoch that is to be used: it is sent new ones.
+    /// A member has fewer numbers left than it wants in an epoch that is to be used: it is sent more.
     /// Gives whether it has had too many, so that the group needs a new epoch.
     pub(super) fn refill(&mut self, to: PublicKey, now: u64) -> bool {
         let Some(gateway) = self.gateways.get_mut(&to) else { return false };
@@ -136,8 +136,8 @@ impl Server {
             group.epochs.live().iter().rev().filter(|entry| entry.stage != Stage::Retiring);
         let mut made = serving
             .filter_map(|entry| entry.item.made.as_ref().map(|made| (entry.item.id, made.check)));
-        let lacking =
-            made.find(|&(id, check)| session.holds(id, check) && session.left(id, check) == 0);
+        let lacks = |id, check| session.left(id, check) < session.wants;
+        let lacking = made.find(|&(id, check)| session.holds(id, check) && lacks(id, check));
         let Some((epoch, _)) = lacking else { return false };
         if !session.may_refill(now) {
             return false;

@@ -417,6 +417,40 @@ fn what_a_sender_with_a_fast_clock_sealed_before_the_start_is_not_opened() {
 }
 
 #[test]
+fn a_number_that_is_almost_used_up_serves_until_there_is_another() {
+    let mut this = Box::member(1_000);
+    let left = |this: &mut Box| match this.said().pop() {
+        Some(ToServer::Heartbeat(heartbeat)) => heartbeat.holds[0].senders,
+        other => panic!("no heartbeat: {other:?}"),
+    };
+    this.said();
+    assert!(this.gateway.handle_worn(1, 1, this.now));
+    assert_eq!((left(&mut this), &this.keys()[0].senders[..]), (1, &[2, 1][..]));
+    assert!(this.gateway.handle_worn(1, 2, this.now));
+    assert_eq!((left(&mut this), &this.keys()[0].senders[..]), (0, &[1, 2][..]));
+    assert_eq!(this.sealing(), Some(1));
+    // Once is enough.
+    assert!(!this.gateway.handle_worn(1, 2, this.now));
+    assert!(!this.gateway.handle_worn(1, 9, this.now), "it has no such number");
+    assert!(this.said().is_empty());
+    let mut next = Box::new(this.now + 3_000);
+    next.gateway.restore(this.gateway.save().unwrap(), next.now);
+    next.wait(0);
+    let said = next.said();
+    assert!(matches!(&said[..], [ToServer::Register(asks)] if asks.holds[0].senders == 0));
+    // More have come: those that are almost used up are the last choice, at their end none.
+    let mut more = epoch(1, Stage::Active);
+    more.keys.as_mut().unwrap().senders = vec![1, 2, 7];
+    this.hear(ToGateway::State(this.state(0, 2, vec![more]).into()));
+    assert_eq!((left(&mut this), &this.keys()[0].senders[..]), (1, &[7, 1, 2][..]));
+    for (sender, others) in [(1, &[7, 2][..]), (7, &[2]), (2, &[])] {
+        this.gateway.handle_exhausted(1, sender, this.now);
+        assert_eq!(this.keys()[0].senders, others);
+    }
+    assert_eq!(this.sealing(), None);
+}
+
+#[test]
 fn a_daemon_that_restarts_goes_on_with_what_was_saved() {
     let mut this = Box::member(1_000);
     this.gateway.handle_exhausted(1, 1, this.now);

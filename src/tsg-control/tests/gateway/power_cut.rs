@@ -154,6 +154,8 @@ fn the_key_server_ends_it() {
     assert!(!view.open && view.error < 10);
     assert_eq!(pseudo_time(this.now, view.origin.unwrap()) / 10, pseudo(DAY) / 10);
     assert_eq!(view.senders, [11, 12]);
+    let Some(ToServer::Heartbeat(heartbeat)) = this.said().pop() else { panic!("no heartbeat") };
+    assert_eq!(heartbeat.holds[0].senders, 6, "those put aside count: it wants no more");
     assert_eq!(this.gateway.save_for_next_boot().unwrap().senders(), (0, 4));
 }
 

@@ -48,6 +48,17 @@ fn numbers_that_are_used_up_are_replaced_until_it_is_too_much() {
 }
 
 #[test]
+fn who_has_fewer_numbers_left_than_it_wants_gets_more_in_time() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let first = register(&mut server, key(1), 10, NOW);
+    let newest = state(say(&mut server, key(1), beat(10, &first, 2), NOW + 10));
+    assert_eq!(last_state(say(&mut server, key(1), beat(10, &newest, 2), NOW + 2_000)), None);
+    let more = say(&mut server, key(1), beat(10, &newest, 1), NOW + 4_000);
+    assert_eq!(senders(&state(more)), [1, 2, 3, 4]);
+}
+
+#[test]
 fn two_signs_of_life_at_once_bring_one_refill() {
     let mut server = server();
     server.approve(key(1), "plant", 0, NOW).unwrap();

@@ -24,6 +24,10 @@ pub(crate) struct Tally {
     pub(crate) crashes: u64,
     pub(crate) hostile: u64,
     pub(crate) snapshots: u64,
+    /// Sender numbers of which three quarters were used…
+    pub(crate) worn: u64,
+    /// …and all.
+    pub(crate) ended: u64,
     /// Packets that came to a member of the same group, both of them obeying…
     pub(crate) came: u64,
     /// …and those of them that could not be lost without a fault.
@@ -40,6 +44,8 @@ impl Tally {
         self.crashes += other.crashes;
         self.hostile += other.hostile;
         self.snapshots += other.snapshots;
+        self.worn += other.worn;
+        self.ended += other.ended;
         self.came += other.came;
         self.judged += other.judged;
     }

@@ -1,7 +1,7 @@
 //! One box: a gateway, its clock, its link to the server and a data path that seals and opens.
 
 use crate::hostile::Vice;
-use crate::lease::Leases;
+use crate::lease::{Leases, Note};
 use crate::random::Chance;
 use std::collections::{BTreeSet, HashMap};
 use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing, pseudo_time};
@@ -10,6 +10,9 @@ use tsg_control::token::TokenSecret;
 use tsg_esp::freshness::Freshness;
 use tsg_esp::replay::Window;
 use tsg_esp::spi::Spi;
+
+/// Threads of a gateway that has so many sender numbers.
+pub(crate) const WORKERS: usize = 2;
 
 pub(crate) type Secret = [u8; 32];
 
@@ -87,12 +90,10 @@ pub(crate) struct Member {
     pub(crate) held: BTreeSet<Secret>,
     /// Until then it may lose packets.
     pub(crate) excused: u64,
-    /// It used up its last sender number and was given none since.
+    /// A thread of it used up its sender number, and there was no other since.
     pub(crate) is_dry: bool,
     /// When its daemon last started: sequence numbers jump by a block then.
     pub(crate) restarted: u64,
-    /// When somebody last used up a number of it.
-    pub(crate) exhausted: u64,
     pub(crate) timer: Option<u64>,
     pub(crate) steps: (u64, u64),
     pub(crate) said: (u64, u64),
@@ -133,7 +134,6 @@ impl Member {
             excused: 25_000,
             is_dry: false,
             restarted: 0,
-            exhausted: 0,
             timer: None,
             steps: (0, 0),
             said: (0, 0),
@@ -194,10 +194,11 @@ impl Member {
     pub(crate) fn look(&mut self, t: u64) {
         self.views = self.gateway.keys(self.local(t));
         self.viewed = t;
-        self.is_dry &= self.views.iter().any(|view| !view.prepared && view.senders.is_empty());
+        self.is_dry &= self.lacks_numbers();
         let epochs: Vec<_> = self.views.iter().map(|view| view.id).collect();
-        self.held.extend(self.views.iter().map(|view| *view.tek.expose()));
-        self.leases.keep(&epochs);
+        let secrets: Vec<_> = self.views.iter().map(|view| *view.tek.expose()).collect();
+        self.held.extend(&secrets);
+        self.leases.keep(&secrets);
         self.windows.retain(|(epoch, _), _| epochs.contains(epoch));
     }
 
@@ -210,12 +211,37 @@ impl Member {
         self.link.up && t >= self.link.since + long && t >= self.excused
     }
 
-    /// It has no sender number left, and waits for the server to give it some.
-    pub(crate) fn dry(&mut self, t: u64) {
-        if self.views.iter().any(|view| !view.prepared && view.senders.is_empty()) {
+    /// What its threads say of their sender numbers in this epoch goes to the gateway. Gives how many
+    /// it has not heard of before: almost used up, and used up.
+    pub(crate) fn tell_of_numbers(&mut self, epoch: u64, notes: &[Note], t: u64) -> (u64, u64) {
+        let mut news = (0, 0);
+        let (local, tek) = (self.local(t), self.views.iter().find(|view| view.id == epoch));
+        let tek = tek.map(|view| *view.tek.expose());
+        for note in notes {
+            match *note {
+                Note::Worn(sender) => {
+                    news.0 += u64::from(self.gateway.handle_worn(epoch, sender, local));
+                }
+                Note::Exhausted(sender) => {
+                    news.1 += 1;
+                    self.spent.extend(tek.map(|tek| (tek, sender)));
+                    self.gateway.handle_exhausted(epoch, sender, local);
+                }
+            }
+        }
+        self.look(t);
+        if news.1 > 0 && self.lacks_numbers() {
+            // It waits for the server to give it some.
             self.excused = self.excused.max(t + 5_000);
             self.is_dry = true;
         }
+        news
+    }
+
+    /// In an epoch in force there is no sender number for a thread that needs one.
+    fn lacks_numbers(&self) -> bool {
+        let mut in_force = self.views.iter().filter(|view| !view.prepared);
+        in_force.any(|view| !self.leases.has_spare(*view.tek.expose(), &view.senders))
     }
 
     pub(crate) fn is_member(&self) -> bool {
@@ -226,19 +252,19 @@ impl Member {
         view.origin.is_some() && view.ends.is_none_or(|at| local < at)
     }
 
-    /// Seals one packet; `None` if there is nothing to seal with.
+    /// Seals so many packets, of which one is shown; `None` if there is nothing to seal with.
     pub(crate) fn seal(
         &mut self,
         t: u64,
-        stride: u64,
+        count: u64,
         chance: &mut Chance,
-    ) -> Option<(Packet, bool)> {
+        notes: &mut Vec<Note>,
+    ) -> Option<Packet> {
         let local = self.local(t);
         let view = self.views.iter().find(|view| view.sealing && Self::usable(view, local))?;
-        let threads = view.senders.len().min(2);
-        let sender = *view.senders.get(chance.below(threads.max(1)))?;
+        let worker = chance.below(usize::from(self.senders).min(WORKERS));
         let tek = *view.tek.expose();
-        let (sequence, over) = self.leases.take(view.id, sender, stride)?;
+        let (sender, sequence) = self.leases.take(worker, tek, &view.senders, count, notes)?;
         let used_up = |newer: &KeyView| !newer.prepared && newer.senders.is_empty();
         let packet = Packet {
             fell_back: self.views.iter().any(|newer| newer.id > view.id && used_up(newer)),
@@ -257,7 +283,7 @@ impl Member {
             pseudo: pseudo_time(local, view.origin?),
             policy: self.policy(),
         };
-        Some((packet, over))
+        Some(packet)
     }
 
     /// Opens a packet, in the order of DESIGN section 4.

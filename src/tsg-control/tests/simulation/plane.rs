@@ -17,7 +17,7 @@ impl World {
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
         self.forge(who);
-        let stride = if self.plan.ends { 1 << self.chance.between(22, 26) } else { 1 };
+        let count = if self.plan.ends { 1 << self.chance.between(22, 28) } else { 1 };
         // A server that has just started gives no numbers in epochs from before.
         let dry = self.members[who].is_dry && self.t < self.anew + 50_000;
         let (t, alone) = (self.t, dry || self.is_harsh() || self.server.is_none());
@@ -25,9 +25,26 @@ impl World {
         if member.viewed + 1_000 < t {
             member.look(t);
         }
-        let Some((mut packet, over)) = member.seal(t, stride, &mut self.chance) else {
-            return self.checks.mute(member, t, alone);
-        };
+        let mut notes = Vec::new();
+        let sealing = member.views.iter().find(|view| view.sealing).map_or(0, |view| view.id);
+        let sealed = member.seal(t, count, &mut self.chance, &mut notes);
+        let mute = sealed.is_none();
+        if let Some(packet) = sealed {
+            self.send(who, packet);
+        }
+        if !notes.is_empty() {
+            let (worn, ended) = self.members[who].tell_of_numbers(sealing, &notes, t);
+            self.checks.tally.worn += worn;
+            self.checks.tally.ended += ended;
+            self.gateway_turn(who);
+        }
+        if mute {
+            self.checks.mute(&self.members[who], t, alone);
+        }
+    }
+
+    fn send(&mut self, who: usize, mut packet: Packet) {
+        let (t, member) = (self.t, &self.members[who]);
         packet.counts = member.is_member() && t >= member.excused;
         packet.number = self.checks.tally.sealed;
         self.checks.sealed(member, &packet);
@@ -35,14 +52,6 @@ impl World {
         self.checks.ghosts_hear(&packet, link, self.server_since, self.plan.harsh);
         self.broadcast(&packet);
         self.record(&packet);
-        if over {
-            let member = &mut self.members[who];
-            let local = member.local(t);
-            member.gateway.handle_exhausted(packet.epoch, packet.sender, local);
-            member.look(t);
-            member.dry(t);
-            self.gateway_turn(who);
-        }
     }
 
     pub(crate) fn broadcast(&mut self, packet: &Packet) {

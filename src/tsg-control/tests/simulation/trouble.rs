@@ -2,6 +2,7 @@
 
 use crate::agenda::Happening;
 use crate::hostile::Vice;
+use crate::member::WORKERS;
 use crate::orders::Order;
 use crate::snapshot::Input;
 use crate::world::World;
@@ -100,7 +101,7 @@ impl World {
             3 if self.plan.crashes && self.chance.happens(700) => self.doom(),
             3 if self.plan.crashes && self.chance.happens(500) => self.fill_disk(),
             4 if self.plan.jumps => self.clock_jump(),
-            5 if self.plan.restarts => self.exhaust(who),
+            5 if self.plan.restarts => self.wear(who),
             6 | 7 if self.plan.revocations => self.membership(who),
             8 => self.rekey(who),
             9 | 10 => self.change_group(who),
@@ -139,26 +140,13 @@ impl World {
         }
     }
 
-    /// The data path used up a sender number.
-    fn exhaust(&mut self, who: usize) {
-        let t = self.t;
-        let member = &mut self.members[who];
-        let local = member.local(t);
-        if t < member.exhausted + 3_000 {
-            return;
+    /// The data path has sealed a lot; that of all, when nobody can have other sender numbers.
+    fn wear(&mut self, who: usize) {
+        let few = self.chance.between(0, 5);
+        let all = self.server.is_none();
+        for member in self.members.iter_mut().filter(|member| all || member.index == who) {
+            (0..WORKERS).for_each(|worker| member.leases.wear(worker, few));
         }
-        member.exhausted = t;
-        let Some(view) = member.views.iter().find(|view| view.sealing) else { return };
-        let Some(&sender) = view.senders.first() else { return };
-        let (epoch, tek) = (view.id, *view.tek.expose());
-        member.spent.insert((tek, sender));
-        member.gateway.handle_exhausted(epoch, sender, local);
-        if view.senders.len() == 1 {
-            // A spare cannot come from a server that is down.
-            member.excused = member.excused.max(t + 5_000);
-            member.is_dry = true;
-        }
-        self.gateway_turn(who);
     }
 
     fn membership(&mut self, who: usize) {
