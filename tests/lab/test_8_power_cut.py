@@ -105,7 +105,7 @@ def test_the_key_server_is_asked_first(plant, cases):
     box.lose_power()
     plant.server.revoke(box)
     box.boot()
-    box.wait_status("it hears that it is not wanted", lambda status: "revoked" in str(status["alarms"]), 20)
+    box.wait_status("it hears that it is not wanted", lambda status: "was this gateway revoked" in str(status["alarms"]), 20)
     plant.outage.stays_shut()
     assert not box.status()["epochs"]
     cases(1)

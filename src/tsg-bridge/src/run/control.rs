@@ -66,8 +66,6 @@ pub(super) struct Control {
     link: Option<Link>,
     /// Connections that a key server broke off at their beginning, since one held.
     broken_off: u32,
-    /// One of them because of this gateway's key.
-    unwanted: bool,
     /// Keys for after a power cut, if that is wanted.
     pub(super) cache: Option<Cache>,
     pub(super) data: Data,
@@ -126,7 +124,6 @@ impl Control {
             gateway,
             link,
             broken_off: 0,
-            unwanted: false,
             cache,
             data,
             shared,
@@ -258,27 +255,20 @@ impl Control {
         let known = self.key_trouble().is_some();
         let before = if received.connected { 0 } else { self.broken_off };
         self.broken_off = before.saturating_add(received.broken_off);
-        self.unwanted = received.unwanted || (self.unwanted && !received.connected);
         if let (false, Some(trouble)) = (known, self.key_trouble()) {
             log::error!("{trouble}");
         }
     }
 
-    /// The key server seems to have another key than the one that is set, or to refuse this gateway's.
+    /// The key server seems to have another key than the one that is set, or not to want this gateway's.
     pub(super) fn key_trouble(&self) -> Option<String> {
-        if self.broken_off < BROKEN_OFF {
-            return None;
-        }
-        if self.unwanted {
-            return Some(
-                "the key server does not let this gateway's key in: was it revoked?".into(),
-            );
-        }
-        Some(format!(
-            "the key server breaks off every connection: compare option server_key of {} with what \
-             `tsg-server key` says there",
-            self.folders.config_file().display()
-        ))
+        (self.broken_off >= BROKEN_OFF).then(|| {
+            format!(
+                "the key server breaks off every connection: was this gateway revoked there? If not, \
+                 compare option server_key of {} with what `tsg-server key` says",
+                self.folders.config_file().display()
+            )
+        })
     }
 
     fn take_events(&mut self, now: u64) {
