@@ -6,6 +6,7 @@ use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 use tsg_esp::crypto::Tek;
 
 /// A CURVE25519 public key: the name of a gateway or of the key server.
@@ -125,6 +126,14 @@ impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// A TEK whose bytes `fill` writes where they stay. All who need it share that one place in memory,
+/// which is zeroed when the last of them is done.
+pub fn make_tek(fill: impl FnOnce(&mut [u8; 32])) -> Arc<Tek> {
+    let mut tek = Arc::new(Tek::new([0; 32]));
+    fill(Arc::make_mut(&mut tek).expose_mut());
+    tek
 }
 
 /// Tells two TEKs apart without showing either: the first 8 bytes of SHA-256 over a label and the

@@ -10,6 +10,7 @@
 //! the next state puts right.
 
 use crate::group::{Carriage, Fail, Mode, NonIp, Settings};
+use crate::keys::make_tek;
 use crate::policy::Policy;
 use crate::timeline::Stage;
 use crate::token::TokenSecret;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use tsg_esp::crypto::{Suite, Tek};
 use zeroize::Zeroizing;
 
@@ -299,9 +301,10 @@ pub struct EpochKeys {
     pub highest_sender: u32,
 }
 
-/// A TEK in a message: it is zeroed when it goes, and does not print.
+/// A TEK in a message: its bytes stay where they are when the message moves. It is zeroed when it
+/// goes, and does not print.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TekField(pub Tek);
+pub struct TekField(pub Arc<Tek>);
 
 impl Serialize for TekField {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -320,10 +323,10 @@ impl<'de> Deserialize<'de> for TekField {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<TekField, E> {
-                let tek: Zeroizing<[u8; 32]> = Zeroizing::new(
-                    bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?,
-                );
-                Ok(TekField(Tek::new(*tek)))
+                if bytes.len() != 32 {
+                    return Err(E::invalid_length(bytes.len(), &self));
+                }
+                Ok(TekField(make_tek(|tek| tek.copy_from_slice(bytes))))
             }
         }
         deserializer.deserialize_bytes(Bytes)

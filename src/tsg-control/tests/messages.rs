@@ -60,7 +60,7 @@ fn epoch() -> impl Strategy<Value = Epoch> {
     let keys = (keys, vec(any::<u32>(), 0..20)).prop_map(|(fields, senders)| {
         let (tek, aes, port, [clock, origin, ends], highest_sender) = fields;
         EpochKeys {
-            tek: TekField(Tek::new(tek)),
+            tek: TekField(Tek::new(tek).into()),
             suite: if aes { Suite::Aes256Gcm } else { Suite::ChaCha20Poly1305 },
             carriage: if aes { Carriage::Udp(port) } else { Carriage::Protocol(port as u8) },
             clock,
@@ -230,7 +230,7 @@ fn a_tek_of_another_length_is_refused_and_none_prints() {
     for length in [0, 31, 33, 64] {
         assert!(rmp_serde::from_slice::<TekField>(&keys(&vec![238; length])).is_err());
     }
-    let field = TekField(Tek::new([238; 32]));
+    let field = TekField(Tek::new([238; 32]).into());
     assert!(!format!("{field:?}").contains("238"));
 }
 
@@ -257,7 +257,7 @@ fn the_largest_state_fits_into_a_frame() {
         stage: Stage::Retiring,
         revokes: true,
         keys: Some(EpochKeys {
-            tek: TekField(Tek::new([1; 32])),
+            tek: TekField(Tek::new([1; 32]).into()),
             suite: Suite::ChaCha20Poly1305,
             carriage: Carriage::Protocol(253),
             clock: u64::MAX,
