@@ -160,6 +160,8 @@ impl Worker {
             }
             // Machines that are new since then are to be told of again.
             self.seen.clear();
+            // The ciphers work with keys on the stack, which may be over now.
+            tsg_sodium::wipe_stack();
         }
     }
 
