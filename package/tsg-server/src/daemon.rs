@@ -131,6 +131,7 @@ impl Daemon {
                 log::info!("ending");
                 return Ok(());
             }
+            tsg_sodium::wipe_stack();
         }
     }
 

@@ -3,14 +3,12 @@
 //! Whoever has this file is the key server, as far as gateways can tell. All servers of an
 //! installation share one.
 
-mod sys;
-
 use crate::files;
 use anyhow::{Context, Result, ensure};
 use std::fmt;
 use std::path::Path;
-use tsg_control::keys::{PublicKey, key_bytes, key_text};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use tsg_control::keys::{PublicKey, key_text, read_key};
+use zeroize::Zeroizing;
 
 /// Name of the file.
 pub const FILE: &str = "server.key";
@@ -22,9 +20,9 @@ pub struct Identity {
     secret: SecretKey,
 }
 
-/// The secret half: zeroed on drop, never printed.
-#[derive(Zeroize, ZeroizeOnDrop)]
-struct SecretKey([u8; 32]);
+/// The secret half: in one place of memory however it moves, zeroed on drop, never printed.
+#[derive(Default)]
+struct SecretKey(Box<Zeroizing<[u8; 32]>>);
 
 impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -61,25 +59,30 @@ impl Identity {
     }
 
     /// The secret half, for ZeroMQ's socket option.
-    pub(crate) const fn secret(&self) -> &[u8; 32] {
+    pub(crate) fn secret(&self) -> &[u8; 32] {
         &self.secret.0
     }
 
     fn generate() -> Result<Self> {
-        let mut pair = zmq::CurveKeyPair::new().context("libzmq makes no CURVE key pair")?;
-        let identity =
-            Self { public: PublicKey(pair.public_key), secret: SecretKey(pair.secret_key) };
-        pair.secret_key.zeroize();
-        Ok(identity)
+        tsg_sodium::init()?;
+        let mut secret = SecretKey::default();
+        tsg_sodium::random(secret.0.as_mut_slice());
+        Ok(Self::from_secret(secret))
+    }
+
+    fn from_secret(secret: SecretKey) -> Self {
+        Self { public: PublicKey(tsg_sodium::public_key(&secret.0)), secret }
     }
 
     fn text(&self) -> Zeroizing<String> {
         let secret = Zeroizing::new(key_text(&self.secret.0));
-        Zeroizing::new(format!(
-            "# The identity of this TSG key server: keep it secret, keep a copy.\n\
-             public {}\nsecret {}\n",
-            self.public, *secret
-        ))
+        // Growing would leave copies of it.
+        let mut text = Zeroizing::new(String::with_capacity(256));
+        text.push_str("# The identity of this TSG key server: keep it secret, keep a copy.\n");
+        for part in ["public ", &key_text(&self.public.0), "\nsecret ", &secret, "\n"] {
+            text.push_str(part);
+        }
+        text
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -91,12 +94,11 @@ impl Identity {
         };
         let public: PublicKey =
             field("public")?.parse().context("its line `public` holds no key")?;
-        let bytes =
-            Zeroizing::new(key_bytes(field("secret")?).context("its line `secret` holds no key")?);
-        let secret = SecretKey(*bytes);
-        let matching = sys::public_of(&secret.0)?;
-        ensure!(matching == public, "its two keys do not belong together");
-        Ok(Self { public, secret })
+        let mut secret = SecretKey::default();
+        read_key(field("secret")?, &mut secret.0).context("its line `secret` holds no key")?;
+        let identity = Self::from_secret(secret);
+        ensure!(identity.public == public, "its two keys do not belong together");
+        Ok(identity)
     }
 }
 

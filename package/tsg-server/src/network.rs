@@ -129,25 +129,26 @@ impl Network {
     /// # Errors
     /// The socket is broken.
     pub fn receive(&mut self, now: u64) -> Result<Received> {
-        let route = match self.router.recv_msg(zmq::DONTWAIT) {
+        let route = match tsg_zmq::receive(&self.router, zmq::DONTWAIT) {
             Ok(route) => route,
             Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Ok(Received::Nothing),
             Err(error) => return Err(error).context("cannot receive from gateways"),
         };
-        if !route.get_more() {
+        if !route.more() {
             return Ok(self.drop("no frame"));
         }
-        let mut frame =
-            self.router.recv_msg(zmq::DONTWAIT).context("cannot receive from gateways")?;
-        if frame.get_more() {
+        let mut frame = tsg_zmq::receive(&self.router, zmq::DONTWAIT)
+            .context("cannot receive from gateways")?;
+        if frame.more() {
             self.skip_rest()?;
             return Ok(self.drop("several frames"));
         }
-        let Some(from) = frame.gets("User-Id").and_then(|id| id.parse::<PublicKey>().ok()) else {
+        let Some(from) = frame.property("User-Id").and_then(|id| id.parse::<PublicKey>().ok())
+        else {
             return Ok(self.drop("no key"));
         };
         let bytes = frame.len();
-        let address = frame.gets("Peer-Address").unwrap_or_default();
+        let address = frame.property("Peer-Address").unwrap_or_default();
         let envelope = Envelope { from, route: &route, address, bytes };
         if let Err(reason) = self.peers.hear(&envelope, now, |route| is_alive(&self.router, route))
         {
@@ -173,11 +174,9 @@ impl Network {
     }
 
     fn skip_rest(&self) -> Result<()> {
-        while self
-            .router
-            .recv_msg(zmq::DONTWAIT)
+        while tsg_zmq::receive(&self.router, zmq::DONTWAIT)
             .context("cannot receive from gateways")?
-            .get_more()
+            .more()
         {}
         Ok(())
     }
@@ -193,11 +192,9 @@ impl Network {
             self.drop("not connected");
             return;
         };
-        let frame = encode(message);
-        let sent = self
-            .router
-            .send(route, zmq::SNDMORE | zmq::DONTWAIT)
-            .and_then(|()| self.router.send(frame.as_slice(), zmq::DONTWAIT));
+        let routed = self.router.send(route, zmq::SNDMORE | zmq::DONTWAIT);
+        let sent =
+            routed.and_then(|()| tsg_zmq::send(&mut self.router, message.frame(), zmq::DONTWAIT));
         match sent {
             Ok(()) => {}
             Err(zmq::Error::EHOSTUNREACH) => {

@@ -20,8 +20,8 @@ use crate::{
 /// Names the file that cannot be written.
 pub fn store(folders: &Folders, secret: &TokenSecret) -> Result<()> {
     prepare_folder(&folders.state)?;
-    let mut line = Zeroizing::new(String::with_capacity(2 * secret.0.len() + 1));
-    for byte in secret.0.iter() {
+    let mut line = Zeroizing::new(String::with_capacity(2 * TokenSecret::LEN + 1));
+    for byte in secret.expose() {
         for nibble in [byte >> 4, byte & 15] {
             line.extend(char::from_digit(nibble.into(), 16));
         }
@@ -61,14 +61,15 @@ pub fn forget(folders: &Folders) -> Result<()> {
 }
 
 fn parse(hex: &str) -> Option<TokenSecret> {
-    let mut secret = TokenSecret(Zeroizing::new([0; 16]));
-    if hex.len() != 2 * secret.0.len() || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if hex.len() != 2 * TokenSecret::LEN || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
-    for (byte, at) in secret.0.iter_mut().zip((0..hex.len()).step_by(2)) {
-        *byte = u8::from_str_radix(&hex[at..at + 2], 16).ok()?;
-    }
-    Some(secret)
+    let digit = |at: usize| hex.get(at..at + 2).and_then(|two| u8::from_str_radix(two, 16).ok());
+    Some(TokenSecret::make(|secret| {
+        for (at, byte) in secret.iter_mut().enumerate() {
+            *byte = digit(2 * at).unwrap_or_default();
+        }
+    }))
 }
 
 #[cfg(test)]
@@ -82,7 +83,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folders = Folders { state: folder.path().join("state"), ..Folders::default() };
         assert!(pending(&folders).unwrap().is_none());
-        let secret = TokenSecret(Zeroizing::new(std::array::from_fn(|i| i as u8 * 17)));
+        let secret = TokenSecret::make(|secret| *secret = std::array::from_fn(|i| i as u8 * 17));
         store(&folders, &secret).unwrap();
         assert_eq!(fs::metadata(folders.token()).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(pending(&folders).unwrap().unwrap(), secret);

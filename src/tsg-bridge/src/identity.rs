@@ -6,7 +6,6 @@
 
 mod key;
 mod store;
-mod sys;
 
 pub use key::{KEY_BYTES, SecretKey};
 use std::path::Path;
@@ -14,7 +13,7 @@ pub use store::{IDENTITY_FILE, Replace, prepare_folder, read_secret_file, write_
 
 use anyhow::{Context, Result, ensure};
 use tsg_control::keys::PublicKey;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// A CURVE key pair whose halves belong together.
 #[derive(Debug)]
@@ -27,26 +26,20 @@ impl Identity {
     /// Makes a new pair from the system's random source.
     ///
     /// # Errors
-    /// The ZeroMQ library was built without CURVE.
+    /// The ZeroMQ library was built without CURVE, or there is no random source.
     pub fn generate() -> Result<Self> {
         ensure!(
             zmq::has("curve").unwrap_or(false),
             "the ZeroMQ library on this machine was built without CURVE; install libzmq with CURVE \
              (OpenWrt: libzmq-curve)"
         );
-        let mut pair = zmq::CurveKeyPair::new().context("libzmq could not make a key pair")?;
-        let secret = SecretKey::new(&pair.secret_key);
-        pair.secret_key.zeroize();
-        Self::from_secret(secret)
+        tsg_sodium::init()?;
+        Ok(Self::from_secret(SecretKey::generate()))
     }
 
     /// The pair that belongs to a secret key.
-    ///
-    /// # Errors
-    /// The ZeroMQ library cannot compute it.
-    pub fn from_secret(secret: SecretKey) -> Result<Self> {
-        let public = sys::public_of(&secret)?;
-        Ok(Self { public, secret })
+    pub fn from_secret(secret: SecretKey) -> Self {
+        Self { public: secret.public(), secret }
     }
 
     /// Reads the identity from a state folder.
@@ -125,7 +118,7 @@ impl Identity {
         };
         let public: PublicKey = public.parse().context("line `public`")?;
         let secret = SecretKey::parse_canonical(secret).context("line `secret`")?;
-        let identity = Self::from_secret(secret)?;
+        let identity = Self::from_secret(secret);
         ensure!(
             identity.public == public,
             "the public and the secret key do not belong together: a character was changed"
@@ -207,7 +200,7 @@ mod tests {
     #[test]
     fn libzmq_agrees_about_the_public_half() {
         let pair = zmq::CurveKeyPair::new().unwrap();
-        let identity = Identity::from_secret(SecretKey::new(&pair.secret_key)).unwrap();
+        let identity = Identity::from_secret(SecretKey::new(&pair.secret_key));
         assert_eq!(identity.public, PublicKey(pair.public_key));
     }
 }

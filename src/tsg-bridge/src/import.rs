@@ -160,27 +160,20 @@ impl Draft {
             return Err(BadCbConf(bad));
         };
         let identity = Identity::from_secret(secret);
-        let matching = identity.as_ref().is_ok_and(|identity| *identity.public() == public);
-        match identity {
-            Ok(identity) if matching && bad.is_empty() => Ok(CbConf {
-                server,
-                server_key,
-                name: self.name.map(|(_, name)| name),
-                identity,
-                left_out: self.left_out,
-            }),
-            Ok(_) if matching => Err(BadCbConf(bad)),
-            Ok(_) => {
-                let message =
-                    "client_secret and client_pub do not belong together; copy both again";
-                bad.push(BadLine { line, message: message.to_owned() });
-                Err(BadCbConf(bad))
-            }
-            Err(error) => {
-                bad.push(BadLine { line, message: error.to_string() });
-                Err(BadCbConf(bad))
-            }
+        if *identity.public() != public {
+            let message = "client_secret and client_pub do not belong together; copy both again";
+            bad.push(BadLine { line, message: message.to_owned() });
         }
+        if !bad.is_empty() {
+            return Err(BadCbConf(bad));
+        }
+        Ok(CbConf {
+            server,
+            server_key,
+            name: self.name.map(|(_, name)| name),
+            identity,
+            left_out: self.left_out,
+        })
     }
 }
 

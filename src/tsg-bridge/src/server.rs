@@ -92,9 +92,8 @@ impl Link {
     }
 
     /// Sends a message, if there is a connection.
-    pub fn send(&self, message: &ToServer) {
-        let frame = message::encode(message);
-        match self.socket.send(frame.as_slice(), zmq::DONTWAIT) {
+    pub fn send(&mut self, message: &ToServer) {
+        match tsg_zmq::send(&mut self.socket, message.frame(), zmq::DONTWAIT) {
             Ok(()) => {}
             Err(zmq::Error::EAGAIN) => log::debug!("no connection to the key server"),
             Err(error) => log::warn!("to the key server: {error}"),
@@ -105,19 +104,20 @@ impl Link {
     pub fn receive(&self) -> Received {
         let mut received = self.handshakes();
         for _ in 0..BATCH {
-            let frames = match self.socket.recv_multipart(zmq::DONTWAIT) {
-                Ok(frames) => frames,
+            let frame = match tsg_zmq::receive(&self.socket, zmq::DONTWAIT) {
+                Ok(frame) => frame,
                 Err(zmq::Error::EAGAIN) => break,
                 Err(error) => {
                     log::warn!("from the key server: {error}");
                     break;
                 }
             };
-            let [frame] = frames.as_slice() else {
-                log::warn!("from the key server: a message of {} frames", frames.len());
+            if frame.more() {
+                log::warn!("from the key server: a message of several frames");
+                while tsg_zmq::receive(&self.socket, zmq::DONTWAIT).is_ok_and(|next| next.more()) {}
                 continue;
-            };
-            match message::decode(frame, MAX_FRAME) {
+            }
+            match message::decode(&frame, MAX_FRAME) {
                 Ok(message) => received.messages.push(message),
                 Err(error) => log::warn!("from the key server: {error}"),
             }

@@ -15,7 +15,6 @@ use tsg_control::{
     keys::{PublicKey, key_text},
     token::{Token, TokenSecret},
 };
-use zeroize::Zeroizing;
 
 /// A gateway's folders, empty.
 struct Gateway {
@@ -105,7 +104,7 @@ fn token() -> Token {
     Token {
         servers: vec!["tcp://192.0.2.10:5555".to_owned(), "tcp://keys.plant:5555".to_owned()],
         server_key: PublicKey([7; 32]),
-        secret: TokenSecret(Zeroizing::new([0xa5; 16])),
+        secret: TokenSecret::make(|secret| secret.fill(0xa5)),
         expires: u64::MAX,
         group: "plant".to_owned(),
     }

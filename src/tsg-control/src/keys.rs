@@ -6,7 +6,9 @@ use core::fmt;
 use core::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 use tsg_esp::crypto::Tek;
+use zeroize::Zeroizing;
 
 /// A CURVE25519 public key: the name of a gateway or of the key server.
 ///
@@ -30,14 +32,14 @@ impl fmt::Display for NotAKey {
 
 impl core::error::Error for NotAKey {}
 
-/// Reads 32 bytes from base64 or Z85; for secret keys too.
+/// Reads 32 bytes from base64 or Z85 into `key`; for secret keys too, of which no copy is left.
 ///
 /// # Errors
 /// The text has another length, other characters, or base64 padding bits that are not zero.
-pub fn key_bytes(text: &str) -> Result<[u8; 32], NotAKey> {
+pub fn read_key(text: &str, key: &mut [u8; 32]) -> Result<(), NotAKey> {
     match text.len() {
-        44 => STANDARD.decode(text).ok().and_then(|bytes| bytes.try_into().ok()).ok_or(NotAKey),
-        40 => z85(text.as_bytes()).ok_or(NotAKey),
+        44 => base64(text, key).ok_or(NotAKey),
+        40 => z85(text.as_bytes(), key).ok_or(NotAKey),
         _ => Err(NotAKey),
     }
 }
@@ -50,10 +52,17 @@ pub fn key_text(bytes: &[u8; 32]) -> String {
 const Z85: &[u8; 85] =
     b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#";
 
+fn base64(text: &str, key: &mut [u8; 32]) -> Option<()> {
+    // The decoder wants room for a text without padding.
+    let mut bytes = Zeroizing::new([0; 33]);
+    let length = STANDARD.decode_slice(text, bytes.as_mut_slice()).ok()?;
+    key.copy_from_slice(bytes.get(..length).filter(|bytes| bytes.len() == 32)?);
+    Some(())
+}
+
 /// ZeroMQ RFC 32: five characters make four bytes, most significant first.
-fn z85(text: &[u8]) -> Option<[u8; 32]> {
-    let mut bytes = [0; 32];
-    for (five, four) in text.chunks_exact(5).zip(bytes.chunks_exact_mut(4)) {
+fn z85(text: &[u8], key: &mut [u8; 32]) -> Option<()> {
+    for (five, four) in text.chunks_exact(5).zip(key.chunks_exact_mut(4)) {
         let mut value = 0u64;
         for character in five {
             let digit = Z85.iter().position(|known| known == character)?;
@@ -61,7 +70,7 @@ fn z85(text: &[u8]) -> Option<[u8; 32]> {
         }
         four.copy_from_slice(&u32::try_from(value).ok()?.to_be_bytes());
     }
-    Some(bytes)
+    Some(())
 }
 
 impl PublicKey {
@@ -77,7 +86,9 @@ impl FromStr for PublicKey {
     type Err = NotAKey;
 
     fn from_str(text: &str) -> Result<Self, NotAKey> {
-        key_bytes(text).map(Self)
+        let mut key = Self([0; 32]);
+        read_key(text, &mut key.0)?;
+        Ok(key)
     }
 }
 
@@ -125,6 +136,14 @@ impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// A TEK whose bytes `fill` writes where they stay. All who need it share that one place in memory,
+/// which is zeroed when the last of them is done.
+pub fn make_tek(fill: impl FnOnce(&mut [u8; 32])) -> Arc<Tek> {
+    let mut tek = Arc::new(Tek::new([0; 32]));
+    fill(Arc::make_mut(&mut tek).expose_mut());
+    tek
 }
 
 /// Tells two TEKs apart without showing either: the first 8 bytes of SHA-256 over a label and the

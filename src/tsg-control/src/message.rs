@@ -10,6 +10,7 @@
 //! the next state puts right.
 
 use crate::group::{Carriage, Fail, Mode, NonIp, Settings};
+use crate::keys::make_tek;
 use crate::policy::Policy;
 use crate::timeline::Stage;
 use crate::token::TokenSecret;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use tsg_esp::crypto::{Suite, Tek};
 use zeroize::Zeroizing;
 
@@ -30,6 +32,11 @@ pub const MAX_FRAME: usize = 256 * 1024;
 
 /// A gateway's frame may not be longer than this: nothing that it says needs more.
 pub const MAX_FRAME_TO_SERVER: usize = 64 * 1024;
+
+/// A frame that carries secrets is no shorter than this: it has room added to it. libzmq encrypts from a
+/// block of its own, and glibc overwrites one that is freed only if it has more than 1,032 bytes
+/// (docs/decisions/0010).
+pub const LEAST_SECRET_FRAME: usize = 1_100;
 
 /// A policy may take this many bytes in a message: a state holds up to three of them.
 pub const MAX_POLICY: usize = 64 * 1024;
@@ -299,9 +306,10 @@ pub struct EpochKeys {
     pub highest_sender: u32,
 }
 
-/// A TEK in a message: it is zeroed when it goes, and does not print.
+/// A TEK in a message: its bytes stay where they are when the message moves. It is zeroed when it
+/// goes, and does not print.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TekField(pub Tek);
+pub struct TekField(pub Arc<Tek>);
 
 impl Serialize for TekField {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -320,10 +328,10 @@ impl<'de> Deserialize<'de> for TekField {
             }
 
             fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<TekField, E> {
-                let tek: Zeroizing<[u8; 32]> = Zeroizing::new(
-                    bytes.try_into().map_err(|_| E::invalid_length(bytes.len(), &self))?,
-                );
-                Ok(TekField(Tek::new(*tek)))
+                if bytes.len() != 32 {
+                    return Err(E::invalid_length(bytes.len(), &self));
+                }
+                Ok(TekField(make_tek(|tek| tek.copy_from_slice(bytes))))
             }
         }
         deserializer.deserialize_bytes(Bytes)
@@ -442,10 +450,45 @@ impl fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
+impl ToServer {
+    /// The message as one frame.
+    pub fn frame(&self) -> Zeroizing<Vec<u8>> {
+        let secret = matches!(self, Self::Register(Register { token: Some(_), .. }));
+        encode_padded(self, if secret { LEAST_SECRET_FRAME } else { 0 })
+    }
+}
+
+impl ToGateway {
+    /// The message as one frame.
+    pub fn frame(&self) -> Zeroizing<Vec<u8>> {
+        let secret = matches!(self, Self::State(_));
+        encode_padded(self, if secret { LEAST_SECRET_FRAME } else { 0 })
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Envelope<B> {
     v: u16,
     body: B,
+    /// Last, so that what libzmq does not overwrite of a frame's end is nothing but zeroes.
+    #[serde(skip_deserializing, skip_serializing_if = "Padding::is_none")]
+    pad: Padding,
+}
+
+/// So many zeroes.
+#[derive(Clone, Copy, Default)]
+struct Padding(usize);
+
+impl Padding {
+    const fn is_none(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Serialize for Padding {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes([0; LEAST_SECRET_FRAME].get(..self.0).unwrap_or_default())
+    }
 }
 
 #[derive(Deserialize)]
@@ -453,25 +496,40 @@ struct VersionOnly {
     v: u16,
 }
 
-/// One message as one frame. It is zeroed when it goes: it may carry keys.
+/// Something in an envelope, as for a file. It is zeroed when it goes: it may carry keys.
 pub fn encode<B: Serialize>(body: &B) -> Zeroizing<Vec<u8>> {
-    // Growing would leave parts of a key in freed memory.
-    let mut frame = Zeroizing::new(Vec::with_capacity(encoded_len(body)));
-    write(body, &mut *frame);
-    frame
+    encode_padded(body, 0)
 }
 
-/// How long the frame of a message is.
+/// At least so long.
+fn encode_padded<B: Serialize>(body: &B, least: usize) -> Zeroizing<Vec<u8>> {
+    let pad = if least == 0 { 0 } else { least.saturating_sub(encoded_len(body)) };
+    pack(&Envelope { v: VERSION, body, pad: Padding(pad) })
+}
+
+/// How long the frame of a message is, without padding.
 pub fn encoded_len<B: Serialize>(body: &B) -> usize {
+    packed_len(&Envelope { v: VERSION, body, pad: Padding(0) })
+}
+
+/// A value as MessagePack with field names. It is zeroed when it goes.
+pub(crate) fn pack<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+    // Growing would leave parts of a key in freed memory.
+    let mut packed = Zeroizing::new(Vec::with_capacity(packed_len(value)));
+    write(value, &mut *packed);
+    packed
+}
+
+fn packed_len<T: Serialize>(value: &T) -> usize {
     let mut length = Length(0);
-    write(body, &mut length);
+    write(value, &mut length);
     length.0
 }
 
-fn write<B: Serialize>(body: &B, to: &mut impl Write) {
+fn write<T: Serialize>(value: &T, to: &mut impl Write) {
     let mut serializer = rmp_serde::Serializer::new(to).with_struct_map();
-    let written = Envelope { v: VERSION, body }.serialize(&mut serializer);
-    debug_assert!(written.is_ok(), "messages hold nothing that MessagePack cannot");
+    let written = value.serialize(&mut serializer);
+    debug_assert!(written.is_ok(), "nothing here holds what MessagePack cannot");
 }
 
 /// Counts what is written to it.

@@ -7,7 +7,8 @@ use crate::keys::PublicKey;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use core::fmt;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de};
+use std::sync::Arc;
 use zeroize::Zeroizing;
 
 /// The mark and version in front of every token.
@@ -34,9 +35,67 @@ pub struct Token {
     pub group: String,
 }
 
-/// A token's secret; the key server keeps only its hash.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenSecret(pub Zeroizing<[u8; 16]>);
+/// A token's secret: its bytes stay where they are when it moves, and are zeroed with the last who has
+/// it. The key server keeps only their hash.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenSecret(Arc<Zeroizing<[u8; 16]>>);
+
+impl TokenSecret {
+    /// Its length in bytes.
+    pub const LEN: usize = 16;
+
+    /// One whose bytes `fill` writes where they stay.
+    pub fn make(fill: impl FnOnce(&mut [u8; 16])) -> Self {
+        let mut secret = Arc::new(Zeroizing::new([0; 16]));
+        fill(Arc::<Zeroizing<_>>::make_mut(&mut secret));
+        Self(secret)
+    }
+
+    /// The bytes. Named so that a reader notices.
+    pub fn expose(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Serialize for TokenSecret {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.expose())
+    }
+}
+
+impl<'de> Deserialize<'de> for TokenSecret {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl<'de> de::Visitor<'de> for Bytes {
+            type Value = TokenSecret;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the 16 bytes of a token's secret")
+            }
+
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<TokenSecret, E> {
+                if bytes.len() != TokenSecret::LEN {
+                    return Err(E::invalid_length(bytes.len(), &self));
+                }
+                Ok(TokenSecret::make(|secret| secret.copy_from_slice(bytes)))
+            }
+
+            /// As an array of numbers, which tokens were before.
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<TokenSecret, A::Error> {
+                let mut read = Ok(());
+                let secret = TokenSecret::make(|secret| {
+                    read = secret.iter_mut().enumerate().try_for_each(|(at, byte)| {
+                        let next = seq.next_element()?;
+                        *byte = next.ok_or_else(|| de::Error::invalid_length(at, &self))?;
+                        Ok(())
+                    });
+                });
+                read.map(|()| secret)
+            }
+        }
+        deserializer.deserialize_any(Bytes)
+    }
+}
 
 impl fmt::Debug for TokenSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -62,8 +121,10 @@ impl core::error::Error for NotAToken {}
 impl Token {
     /// The token as one line of text.
     pub fn encode(&self) -> Zeroizing<String> {
-        let packed = Zeroizing::new(rmp_serde::to_vec_named(self).unwrap_or_default());
-        let mut text = Zeroizing::new(String::from(PREFIX));
+        let packed = crate::message::pack(self);
+        // Growing would leave parts of it in freed memory.
+        let mut text = Zeroizing::new(String::with_capacity(PREFIX.len() + 2 * packed.len()));
+        text.push_str(PREFIX);
         URL_SAFE_NO_PAD.encode_string(packed.as_slice(), &mut text);
         text
     }
@@ -78,8 +139,10 @@ impl Token {
             return Err(NotAToken);
         }
         let body = text.strip_prefix(PREFIX).ok_or(NotAToken)?;
-        let packed = Zeroizing::new(URL_SAFE_NO_PAD.decode(body).map_err(|_| NotAToken)?);
-        let token: Self = crate::message::parse(&packed).map_err(|_| NotAToken)?;
+        let mut packed = Zeroizing::new([0; MAX_TEXT]);
+        let length = URL_SAFE_NO_PAD.decode_slice(body, packed.as_mut_slice());
+        let packed = packed.get(..length.map_err(|_| NotAToken)?).ok_or(NotAToken)?;
+        let token: Self = crate::message::parse(packed).map_err(|_| NotAToken)?;
         let servers = token.servers.len();
         if servers == 0 || servers > MAX_SERVERS || !token.servers.iter().all(|s| plausible(s)) {
             return Err(NotAToken);
@@ -108,7 +171,7 @@ mod tests {
         Token {
             servers: vec!["tcp://192.0.2.10:5555".to_owned()],
             server_key: PublicKey([7; 32]),
-            secret: TokenSecret(Zeroizing::new([238; 16])),
+            secret: TokenSecret::make(|secret| secret.fill(238)),
             expires: 1_800_000_000,
             group: "plant".to_owned(),
         }
@@ -119,6 +182,21 @@ mod tests {
         let text = token().encode();
         assert!(text.starts_with("tsg1-"));
         assert_eq!(Token::decode(&format!("  {}\n", *text)).unwrap(), token());
+    }
+
+    #[test]
+    fn a_secret_is_read_as_bytes_and_as_numbers() {
+        let packed = rmp_serde::to_vec(&[238_u8; 16]).unwrap();
+        assert_eq!(rmp_serde::from_slice::<TokenSecret>(&packed).unwrap(), token().secret);
+        let packed = rmp_serde::to_vec(&token().secret).unwrap();
+        assert_eq!(packed[..2], [0xc4, 16]);
+        assert_eq!(rmp_serde::from_slice::<TokenSecret>(&packed).unwrap(), token().secret);
+        for length in [0_usize, 15, 17] {
+            let packed = rmp_serde::to_vec(&vec![238_u8; length]).unwrap();
+            assert!(rmp_serde::from_slice::<TokenSecret>(&packed).is_err(), "{length} numbers");
+            let packed = [&[0xc4, length as u8][..], &vec![238; length]].concat();
+            assert!(rmp_serde::from_slice::<TokenSecret>(&packed).is_err(), "{length} bytes");
+        }
     }
 
     #[test]

@@ -110,6 +110,11 @@ impl Tek {
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// The bytes, to be written where they stay: a key that moves leaves copies behind.
+    pub const fn expose_mut(&mut self) -> &mut [u8; 32] {
+        &mut self.0
+    }
 }
 
 impl fmt::Debug for Tek {

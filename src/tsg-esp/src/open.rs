@@ -93,6 +93,11 @@ impl<C: Cipher> Receiver<C> {
         self.spi
     }
 
+    /// Its cipher, to be given its key where it stays.
+    pub fn cipher_mut(&mut self) -> &mut C {
+        &mut self.cipher
+    }
+
     /// Authenticates `packet` and restores the original packet, which may be a fragment. `outline`
     /// is the sealed packet's own; the restored one's is in [`Opened`].
     ///

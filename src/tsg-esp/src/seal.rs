@@ -80,6 +80,11 @@ impl<C: Cipher> Sender<C> {
         self.spi
     }
 
+    /// Its cipher, to be given its key where it stays.
+    pub fn cipher_mut(&mut self) -> &mut C {
+        &mut self.cipher
+    }
+
     /// The sequence number of the next packet.
     pub fn sequence(&self) -> u64 {
         self.next

@@ -57,6 +57,10 @@ impl Aes256Gcm {
     pub fn new(key: &[u8; 32]) -> Result<Self, NoAes> {
         Ok(Self { state: sys::AesState::new(key).ok_or(NoAes)? })
     }
+
+    fn set_key(&mut self, key: &[u8; 32]) {
+        self.state.set_key(key);
+    }
 }
 
 impl Cipher for Aes256Gcm {
@@ -101,15 +105,24 @@ pub enum AnyCipher {
 }
 
 impl AnyCipher {
-    /// The suite's cipher with a sender's key. The salt stays with the caller.
+    /// The suite's cipher with a key of zeroes, to be put where it stays: a cipher that moves leaves
+    /// copies of its key behind.
     ///
     /// # Errors
     ///
     /// [`NoAes`].
-    pub fn new(suite: Suite, key: &SenderKey) -> Result<Self, NoAes> {
+    pub fn blank(suite: Suite) -> Result<Self, NoAes> {
         match suite {
-            Suite::ChaCha20Poly1305 => Ok(Self::ChaCha20Poly1305(ChaCha20Poly1305::new(&key.key))),
-            Suite::Aes256Gcm => Aes256Gcm::new(&key.key).map(Self::Aes256Gcm),
+            Suite::ChaCha20Poly1305 => Ok(Self::ChaCha20Poly1305(ChaCha20Poly1305::new(&[0; 32]))),
+            Suite::Aes256Gcm => Aes256Gcm::new(&[0; 32]).map(Self::Aes256Gcm),
+        }
+    }
+
+    /// Takes on a sender's key. The salt stays with the caller.
+    pub fn set_key(&mut self, key: &SenderKey) {
+        match self {
+            Self::ChaCha20Poly1305(cipher) => cipher.key = key.key,
+            Self::Aes256Gcm(cipher) => cipher.set_key(&key.key),
         }
     }
 

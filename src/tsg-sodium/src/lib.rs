@@ -44,6 +44,20 @@ pub fn random(bytes: &mut [u8]) {
     sys::random(bytes);
 }
 
+/// The public half of a CURVE key pair: X25519 of RFC 7748 with its base point.
+pub fn public_key(secret: &[u8; 32]) -> [u8; 32] {
+    sys::scalarmult_base(secret)
+}
+
+/// How much of the stack is overwritten, in bytes: more than anything here that works with keys uses.
+const WIPED: usize = 32 * 1024;
+
+/// Overwrites the stack below the caller: functions that have returned leave copies of keys there,
+/// which nobody else can reach. What the caller itself has on the stack stays.
+pub fn wipe_stack() {
+    sys::stackzero(WIPED);
+}
+
 /// Whether this processor has the instructions for AES-256-GCM. False before [`init`].
 pub fn aes_available() -> bool {
     sys::aes_is_available()

@@ -24,6 +24,20 @@ pub(crate) fn random(bytes: &mut [u8]) {
     unsafe { ffi::randombytes_buf(bytes.as_mut_ptr().cast(), bytes.len()) }
 }
 
+pub(crate) fn scalarmult_base(secret: &[u8; 32]) -> [u8; 32] {
+    let mut public = [0; 32];
+    // SAFETY: both have the 32 bytes that libsodium writes and reads. With the base point the call
+    // has no error.
+    unsafe { ffi::crypto_scalarmult_base(public.as_mut_ptr(), secret.as_ptr()) };
+    public
+}
+
+pub(crate) fn stackzero(bytes: usize) {
+    // SAFETY: libsodium writes to an array of this size in its own frame, which every stack of ours
+    // has room for.
+    unsafe { ffi::sodium_stackzero(bytes) }
+}
+
 /// Whether it worked: libsodium refuses output lengths under 16 and over 64 only.
 pub(crate) fn kdf_derive(output: &mut [u8; 36], subkey_id: u64, key: &[u8; 32]) -> bool {
     let context: *const c_char = KDF_CONTEXT.as_ptr().cast();
@@ -105,10 +119,14 @@ impl AesState {
             return None;
         }
         let mut state = Self(ffi::crypto_aead_aes256gcm_state { opaque: [0; 512] });
-        // SAFETY: the state has libsodium's own type, key has its 32 bytes, and the instructions
-        // are there.
-        unsafe { ffi::crypto_aead_aes256gcm_beforenm(&raw mut state.0, key.as_ptr()) };
+        state.set_key(key);
         Some(state)
+    }
+
+    pub(crate) fn set_key(&mut self, key: &[u8; 32]) {
+        // SAFETY: the state has libsodium's own type, key has its 32 bytes, and the instructions
+        // are there, since `new` found them.
+        unsafe { ffi::crypto_aead_aes256gcm_beforenm(&raw mut self.0, key.as_ptr()) };
     }
 
     pub(crate) fn seal(&self, nonce: &[u8; 12], aad: &[u8], data: &mut [u8]) -> [u8; ICV_LEN] {

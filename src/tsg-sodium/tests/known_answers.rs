@@ -10,19 +10,20 @@ use known::{KNOWN, array, bytes};
 use proptest::prelude::*;
 use rustcrypto::{Blake2, TestCipher};
 use tsg_esp::crypto::{Cipher, Kdf, SenderKey, Spi, Suite, Tek};
-use tsg_sodium::{AnyCipher, Sodium, aes_available, init, random, self_test};
+use tsg_sodium::{AnyCipher, Sodium, aes_available, init, public_key, random, self_test};
 
 /// The suite's cipher, or `None` and a word about it where the processor has no AES.
 fn cipher(suite: Suite, key: &[u8; 32]) -> Option<AnyCipher> {
     init().unwrap();
     let key = SenderKey { key: *key, salt: [0; 4] };
-    let cipher = AnyCipher::new(suite, &key);
+    let cipher = AnyCipher::blank(suite);
     if suite == Suite::Aes256Gcm && !aes_available() {
         println!("skipped: no AES instructions here");
         assert_eq!(cipher.err(), Some(tsg_sodium::NoAes));
         return None;
     }
-    let cipher = cipher.unwrap();
+    let mut cipher = cipher.unwrap();
+    cipher.set_key(&key);
     assert_eq!(cipher.suite(), suite);
     Some(cipher)
 }
@@ -31,6 +32,15 @@ fn cipher(suite: Suite, key: &[u8; 32]) -> Option<AnyCipher> {
 fn the_self_test_passes() {
     init().unwrap();
     self_test().unwrap();
+}
+
+/// RFC 7748 section 6.1.
+#[test]
+fn a_published_pair() {
+    init().unwrap();
+    let secret = "77076d0a7318a57d3c16c17251b26645df4c2f87ebc0992ab177fba51db92c2a";
+    let public = "8520f0098930a754748b7ddcb43ef75a0dbf3a0d26381af4eba4a98eaa9b4e6a";
+    assert_eq!(public_key(&array(secret)), array(public));
 }
 
 #[test]

@@ -68,7 +68,7 @@ impl Gateway {
 fn view(sender: u32) -> View {
     let key = KeyView {
         id: 1,
-        tek: Tek::new([7; 32]),
+        tek: Tek::new([7; 32]).into(),
         suite: Suite::ChaCha20Poly1305,
         carriage: Carriage::Protocol(253),
         sealing: true,

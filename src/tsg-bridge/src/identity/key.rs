@@ -2,25 +2,32 @@
 
 use std::fmt;
 
-use tsg_control::keys::{NotAKey, key_bytes, key_text};
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use tsg_control::keys::{NotAKey, PublicKey, key_text, read_key};
+use zeroize::Zeroizing;
 
 /// Length of either half of a pair.
 pub const KEY_BYTES: usize = 32;
 
-/// A secret key: zeroed on drop, never printed.
+/// A secret key: in one place of memory however it moves, zeroed on drop, never printed.
 ///
 /// X25519 ignores five of its bits. They are fixed here as RFC 7748 section 5 does it, so that
 /// one key has one text.
-#[derive(Zeroize, ZeroizeOnDrop)]
-pub struct SecretKey([u8; KEY_BYTES]);
+pub struct SecretKey(Box<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl SecretKey {
+    /// A new one, from the system's random source.
+    pub fn generate() -> Self {
+        let mut key = Self::zero();
+        tsg_sodium::random(key.0.as_mut_slice());
+        key.put_in_order();
+        key
+    }
+
     /// A key from its bytes; the bits that X25519 ignores are put in order.
     pub fn new(bytes: &[u8; KEY_BYTES]) -> Self {
-        let mut key = Self(*bytes);
-        key.0[0] &= 0xf8;
-        key.0[KEY_BYTES - 1] = key.0[KEY_BYTES - 1] & 0x7f | 0x40;
+        let mut key = Self::zero();
+        key.0.copy_from_slice(bytes);
+        key.put_in_order();
         key
     }
 
@@ -29,7 +36,9 @@ impl SecretKey {
     /// # Errors
     /// The text is no key.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
-        Ok(Self::new(&Zeroizing::new(key_bytes(text)?)))
+        let mut key = Self::read(text)?;
+        key.put_in_order();
+        Ok(key)
     }
 
     /// Reads what [`Self::to_base64`] wrote.
@@ -37,9 +46,8 @@ impl SecretKey {
     /// # Errors
     /// The text is no key, or has a changed character.
     pub(super) fn parse_canonical(text: &str) -> Result<Self, NotAKey> {
-        let bytes = Zeroizing::new(key_bytes(text)?);
-        let key = Self::new(&bytes);
-        if key.0 == *bytes { Ok(key) } else { Err(NotAKey) }
+        let mut key = Self::read(text)?;
+        if key.put_in_order() { Err(NotAKey) } else { Ok(key) }
     }
 
     /// The raw key, as ZeroMQ's options take it.
@@ -47,9 +55,32 @@ impl SecretKey {
         &self.0
     }
 
+    /// The half that others may know.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(tsg_sodium::public_key(self.bytes()))
+    }
+
     /// For the identity file only.
     pub(super) fn to_base64(&self) -> Zeroizing<String> {
         Zeroizing::new(key_text(&self.0))
+    }
+
+    fn zero() -> Self {
+        Self(Box::default())
+    }
+
+    fn read(text: &str) -> Result<Self, NotAKey> {
+        let mut key = Self::zero();
+        read_key(text, &mut key.0)?;
+        Ok(key)
+    }
+
+    /// Gives whether that changed anything.
+    fn put_in_order(&mut self) -> bool {
+        let (first, last) = (self.0[0], self.0[KEY_BYTES - 1]);
+        self.0[0] = first & 0xf8;
+        self.0[KEY_BYTES - 1] = last & 0x7f | 0x40;
+        (self.0[0], self.0[KEY_BYTES - 1]) != (first, last)
     }
 }
 

@@ -163,6 +163,8 @@ impl Worker {
             self.sender.take_if(|sender| !sealing.is_some_and(|epoch| sender.serves_in(epoch)));
             // Machines that are new since then are to be told of again.
             self.seen.clear();
+            // The ciphers work with keys on the stack, which may be over now.
+            tsg_sodium::wipe_stack();
         }
     }
 

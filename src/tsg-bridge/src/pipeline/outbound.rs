@@ -1,6 +1,6 @@
 //! From the LAN to the WAN: seal what a rule wants sealed, and see that it fits.
 
-use super::lease::NotStored;
+use super::lease::{Lease, NotStored};
 use super::places::Place;
 use super::{EpochTag, EpochView, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
@@ -175,13 +175,23 @@ impl Worker {
             let lease = leases.take(self.number, epoch.tag, &epoch.senders, now);
             let lease = lease.map_err(|NotStored| Reason::NoKey)?.ok_or(DropReason::Exhausted)?;
             drop(leases);
-            let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
-            let key = Sodium::derive(&epoch.tek, spi);
-            let cipher = AnyCipher::new(epoch.suite, &key).map_err(|_| Reason::NoKey)?;
-            let sender = Sender::new(spi, cipher, key.salt, lease.first, lease.limit);
-            self.sender = Some(Sealing { epoch: epoch.tag, number: lease.sender, sender });
+            let keyed = self.key_sender(epoch, &lease);
+            tsg_sodium::wipe_stack();
+            keyed?;
         }
         self.sender.as_mut().ok_or(Reason::NoKey)
+    }
+
+    /// Not inlined: what it leaves on the stack is wiped by its caller.
+    #[inline(never)]
+    fn key_sender(&mut self, epoch: &EpochView, lease: &Lease) -> Result<(), Reason> {
+        let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
+        let cipher = AnyCipher::blank(epoch.suite).map_err(|_| Reason::NoKey)?;
+        let key = Sodium::derive(&epoch.tek, spi);
+        let sender = Sender::new(spi, cipher, key.salt, lease.first, lease.limit);
+        let sealing = Sealing { epoch: epoch.tag, number: lease.sender, sender };
+        self.sender.insert(sealing).sender.cipher_mut().set_key(&key);
+        Ok(())
     }
 
     /// The leased numbers are used up: the next block, or another sender number.

@@ -183,7 +183,8 @@ impl Receivers {
         if !lock(budget).take(now) {
             return Err(Reason::Budget);
         }
-        let receiver = Arc::new(receiver(epoch, header.spi)?);
+        let receiver = receiver(epoch, header.spi)?;
+        tsg_sodium::wipe_stack();
         if let Some(place) = lock(&self.unproven).get_mut(at) {
             *place = Some((key, Arc::clone(&receiver)));
         }
@@ -252,12 +253,14 @@ impl Association {
     }
 }
 
-fn receiver(epoch: &EpochView, spi: Spi) -> Result<Receiver<AnyCipher>, Reason> {
+/// Not inlined: what it leaves on the stack is wiped by its caller.
+#[inline(never)]
+fn receiver(epoch: &EpochView, spi: Spi) -> Result<Derived, Reason> {
+    let cipher = AnyCipher::blank(epoch.suite).map_err(|tsg_sodium::NoAes| Reason::NoKey)?;
     let key = Sodium::derive(&epoch.tek, spi);
-    match AnyCipher::new(epoch.suite, &key) {
-        Ok(cipher) => Ok(Receiver::new(spi, cipher, key.salt)),
-        Err(tsg_sodium::NoAes) => Err(Reason::NoKey),
-    }
+    let mut receiver = Arc::new(Receiver::new(spi, cipher, key.salt));
+    Arc::get_mut(&mut receiver).ok_or(Reason::NoKey)?.cipher_mut().set_key(&key);
+    Ok(receiver)
 }
 
 /// Of local time in milliseconds.

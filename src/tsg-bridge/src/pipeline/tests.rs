@@ -87,7 +87,7 @@ fn publish(shared: &Shared, view: View) {
 pub(super) fn key(sender: u32) -> KeyView {
     KeyView {
         id: 1,
-        tek: Tek::new([7; 32]),
+        tek: Tek::new([7; 32]).into(),
         suite: Suite::ChaCha20Poly1305,
         carriage: Carriage::Protocol(253),
         sealing: true,
@@ -387,7 +387,7 @@ fn the_same_number_in_another_group_is_another_epoch() {
     let sealed = a.handle(Side::Lan, &plain).packet;
     assert_eq!(b.handle(Side::Wan, &sealed).verdict, Verdict::Send);
     let moved = |sender| {
-        let key = KeyView { tek: Tek::new([8; 32]), ..key(sender) };
+        let key = KeyView { tek: Tek::new([8; 32]).into(), ..key(sender) };
         let epochs = EpochView::new(key).into_iter().collect();
         View { epochs, ..view(sender, Mode::Enforce, &[MODBUS]) }
     };

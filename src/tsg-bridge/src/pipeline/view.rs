@@ -5,6 +5,7 @@ use crate::config::Oversize;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_control::group::{Carriage, Fail, Mode};
 use tsg_control::keys::tek_check;
@@ -86,7 +87,7 @@ pub struct EpochView {
     /// What its SPIs begin with.
     pub byte: u8,
     /// Its TEK.
-    pub tek: Tek,
+    pub tek: Arc<Tek>,
     /// Its cipher.
     pub suite: Suite,
     /// How its packets look.

@@ -159,6 +159,7 @@ impl Control {
             self.look_after(now);
             self.answer(now);
             self.send();
+            tsg_sodium::wipe_stack();
         }
         self.stop();
         Ok(())
@@ -451,7 +452,7 @@ impl Control {
 
     fn send(&mut self) {
         while let Some(message) = self.gateway.poll_transmit() {
-            if let Some(link) = &self.link {
+            if let Some(link) = &mut self.link {
                 link.send(&message);
             }
         }

@@ -45,6 +45,7 @@ fn start(config: Config, warnings: &[Problem], folders: &Folders) -> Result<()> 
         log::warn!("{warning}");
     }
     sys::forbid_core_dumps()?;
+    tsg_zmq::wipe_freed_memory();
     // Before any thread: all of them inherit it, and the control thread reads the signals.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let signals: SigSet = signals.into_iter().collect();

@@ -6,6 +6,7 @@ use crate::keys::tek_check;
 use crate::message::{Epoch, EpochKeys, Held};
 use crate::timeline::{MOST_LIVE, Stage};
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::spi::Spi;
 
@@ -22,7 +23,7 @@ pub struct KeyView {
     /// Number of the epoch.
     pub id: u64,
     /// Its TEK.
-    pub tek: Tek,
+    pub tek: Arc<Tek>,
     /// Cipher.
     pub suite: Suite,
     /// How packets are carried.
@@ -336,7 +337,7 @@ impl Keyring {
             };
             KeyView {
                 id: key.id,
-                tek: key.keys.tek.0.clone(),
+                tek: Arc::clone(&key.keys.tek.0),
                 suite: key.keys.suite,
                 carriage: key.keys.carriage,
                 sealing: sealing == Some(key.id),

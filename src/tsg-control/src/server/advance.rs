@@ -6,13 +6,13 @@ use super::session::Session;
 use super::{Gateway, Server};
 use crate::gateway::SILENCE;
 use crate::group::{Cipher, FOREVER};
-use crate::keys::{PublicKey, tek_check};
+use crate::keys::{PublicKey, make_tek, tek_check};
 use crate::message::{Announcement, Held};
 use crate::timeline::{LINGER, MOST_LIVE, Stage, Step};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::spi::Spi;
-use zeroize::Zeroizing;
 
 /// Pseudo-time counts from this long before an epoch was made, in milliseconds.
 const ORIGIN: u64 = 3_600_000;
@@ -91,10 +91,9 @@ impl Server {
             return;
         }
         let (clock, all_aes) = (self.clock, self.members(name).all(|gateway| gateway.record.aes));
-        let mut tek = Zeroizing::new([0; 32]);
-        self.random.fill(tek.as_mut());
+        let tek = make_tek(|bytes| self.random.fill(bytes));
         let Some(group) = self.groups.get_mut(name) else { return };
-        let id = group.begin_epoch(want, Tek::new(*tek), clock, all_aes, now);
+        let id = group.begin_epoch(want, tek, clock, all_aes, now);
         let record = group.record.clone();
         self.records.push_back(Record::Group(record));
         self.info(format!("{name}: epoch {id} is being prepared"));
@@ -212,7 +211,14 @@ impl Group {
     }
 
     /// Prepares a new epoch; gives its number.
-    fn begin_epoch(&mut self, want: Want, tek: Tek, clock: u64, all_aes: bool, now: u64) -> u64 {
+    fn begin_epoch(
+        &mut self,
+        want: Want,
+        tek: Arc<Tek>,
+        clock: u64,
+        all_aes: bool,
+        now: u64,
+    ) -> u64 {
         self.wanted = None;
         self.revision += 1;
         let live: BTreeSet<_> =

@@ -9,6 +9,7 @@ use crate::message::{self, MAX_POLICY};
 use crate::timeline::{Stage, Timeline};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 use tsg_esp::crypto::{Suite, Tek};
 
 /// A policy version that is no longer in force is accepted so long at most, in milliseconds.
@@ -62,7 +63,7 @@ pub(super) struct LiveEpoch {
 
 /// The secret of an epoch that this process made.
 pub(super) struct MadeEpoch {
-    pub(super) tek: Tek,
+    pub(super) tek: Arc<Tek>,
     pub(super) check: [u8; 8],
     pub(super) suite: Suite,
     pub(super) carriage: Carriage,

@@ -11,6 +11,7 @@ use crate::message::{
 };
 use crate::timeline::Stage;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use tsg_esp::crypto::Suite;
 use tsg_esp::spi::Spi;
 
@@ -77,7 +78,7 @@ impl Server {
                     raised |= grant(epoch.id, made, session, given);
                     greedy |= (before..*given).contains(&MOST_GIVEN.saturating_sub(1));
                     Some(EpochKeys {
-                        tek: TekField(made.tek.clone()),
+                        tek: TekField(Arc::clone(&made.tek)),
                         suite: made.suite,
                         carriage: made.carriage,
                         clock: made.clock,

@@ -11,7 +11,6 @@ use crate::message::Register;
 use crate::token::TokenSecret;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
-use zeroize::Zeroizing;
 
 /// Operators see what became of a token for so long after its end, in seconds.
 const KEPT: u64 = 30 * 86_400;
@@ -39,7 +38,7 @@ impl Tokens {
     }
 
     fn of(&self, secret: &TokenSecret) -> Option<&TokenRecord> {
-        let id = self.by_hash.get(&hash(&secret.0))?;
+        let id = self.by_hash.get(&hash(secret.expose()))?;
         self.by_id.get(id).filter(|token| token.expires != WORTHLESS)
     }
 
@@ -72,16 +71,15 @@ impl Server {
     /// There is no such group.
     pub fn create_token(&mut self, group: &str, expires: u64) -> Answer<(u64, TokenSecret)> {
         self.group(group)?;
-        let mut secret = Zeroizing::new([0; 16]);
-        self.random.fill(secret.as_mut());
+        let secret = TokenSecret::make(|bytes| self.random.fill(bytes));
         let id = self.tokens.last().map_or(1, |last| last + 1);
         let group = group.to_owned();
-        let record = TokenRecord { id, hash: hash(&secret), group, expires, used_by: None };
+        let record = TokenRecord { id, hash: hash(secret.expose()), group, expires, used_by: None };
         self.records.push_back(Record::Token(record.clone()));
         self.tokens.put(record);
         let now = self.latest / 1000;
         self.discard_tokens(|token| token.id < id && now >= token.expires.saturating_add(KEPT));
-        Ok((id, TokenSecret(secret)))
+        Ok((id, secret))
     }
 
     /// Makes a token worthless.

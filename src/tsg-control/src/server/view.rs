@@ -8,6 +8,7 @@ use crate::timeline::Stage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use tsg_esp::crypto::{Suite, Tek};
 
 /// Where a gateway stands with this server.
@@ -117,7 +118,7 @@ pub struct RevealedEpoch {
     /// Number of the epoch.
     pub id: u64,
     /// Its TEK.
-    pub tek: Tek,
+    pub tek: Arc<Tek>,
     /// Its cipher.
     pub suite: Suite,
     /// Sender numbers 1 to this were handed out.
@@ -245,7 +246,7 @@ impl Server {
             let made = entry.item.made.as_ref()?;
             Some(RevealedEpoch {
                 id: entry.item.id,
-                tek: made.tek.clone(),
+                tek: Arc::clone(&made.tek),
                 suite: made.suite,
                 last_sender: made.next_sender - 1,
             })

@@ -119,7 +119,7 @@ impl Box {
 
 fn epoch(id: u64, stage: Stage) -> Epoch {
     let keys = EpochKeys {
-        tek: TekField(Tek::new([id as u8; 32])),
+        tek: TekField(Tek::new([id as u8; 32]).into()),
         suite: Suite::ChaCha20Poly1305,
         carriage: Carriage::Protocol(253),
         clock: 7,
@@ -194,7 +194,7 @@ fn of_two_epochs_that_look_the_same_on_the_wire_the_one_in_force_stays() {
     assert_eq!(this.sealing(), Some(256));
     // The server is back from a backup of 255 epochs ago.
     let mut again = epoch(1, Stage::Prepared);
-    again.keys.as_mut().unwrap().tek = TekField(Tek::new([99; 32]));
+    again.keys.as_mut().unwrap().tek = TekField(Tek::new([99; 32]).into());
     let state = this.state(0, 3, vec![again.clone()]);
     this.hear(ToGateway::State(state.into()));
     assert_eq!((this.ids(), this.sealing()), (vec![256], Some(256)));
@@ -263,7 +263,7 @@ fn another_group_takes_the_keys_of_the_old_one_away() {
     let request = this.last_request();
     let mut state = this.state(request, 1, vec![epoch(1, Stage::Prepared)]);
     state.group = "lab".to_owned();
-    state.epochs[0].keys.as_mut().unwrap().tek = TekField(Tek::new([99; 32]));
+    state.epochs[0].keys.as_mut().unwrap().tek = TekField(Tek::new([99; 32]).into());
     this.hear(ToGateway::State(state.into()));
     assert_eq!(this.keys()[0].tek.expose(), &[99; 32]);
     assert_eq!(this.sealing(), None);

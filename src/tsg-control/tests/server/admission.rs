@@ -13,7 +13,7 @@ fn a_token_lets_one_gateway_in_once() {
     let with = |secret: &TokenSecret| {
         ToServer::Register(Register { token: Some(secret.clone()), ..registration(1) })
     };
-    let unknown = TokenSecret([9; 16].into());
+    let unknown = TokenSecret::make(|secret| secret.fill(9));
     let answer = say(&mut server, key(1), with(&unknown), NOW);
     assert!(refused(&answer).reason.contains("not known"), "{answer:?}");
     let answer = say(&mut server, key(1), with(&secret), NOW + 60_000);

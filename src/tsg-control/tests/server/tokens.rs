@@ -76,7 +76,7 @@ fn what_is_long_over_is_cleared_away() {
 fn strangers_in_masses_do_not_keep_out_who_has_a_token() {
     let mut server = server();
     let (_, secret) = server.create_token("plant", NOW / 1000 + 3_600).unwrap();
-    let wrong = TokenSecret([9; 16].into());
+    let wrong = TokenSecret::make(|secret| secret.fill(9));
     for number in 0..3_000 {
         say(&mut server, key(number), ToServer::Register(registration(1)), NOW);
         say(&mut server, key(number), with(&wrong), NOW);

@@ -20,14 +20,17 @@ const BOARD: [&str; 2] = ["/proc/device-tree/serial-number", "/sys/class/dmi/id/
 
 /// The identity and the device.
 pub(super) struct Bound {
-    secret: Zeroizing<[u8; 32]>,
+    /// In one place of memory, however this moves.
+    secret: Box<Zeroizing<[u8; 32]>>,
     wan: Vec<String>,
 }
 
 impl Bound {
     /// To this identity, and to the device with these WAN ports.
     pub(super) fn new(secret: &SecretKey, wan: Vec<String>) -> Self {
-        Self { secret: Zeroizing::new(*secret.bytes()), wan }
+        let mut own = Box::new(Zeroizing::new([0; 32]));
+        own.copy_from_slice(secret.bytes());
+        Self { secret: own, wan }
     }
 
     pub(super) fn seal(&self, plain: &[u8]) -> Vec<u8> {
@@ -57,7 +60,7 @@ impl Bound {
     fn cipher(&self, salt: &[u8; SALT]) -> ChaCha20Poly1305 {
         let mut hash = Sha256::new();
         hash.update(MAGIC);
-        hash.update(*self.secret);
+        hash.update(self.secret.as_slice());
         hash.update(salt);
         let ports = self.wan.iter().map(|port| format!("/sys/class/net/{port}/address"));
         for path in BOARD.map(str::to_owned).into_iter().chain(ports) {

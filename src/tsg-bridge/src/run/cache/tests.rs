@@ -86,7 +86,7 @@ impl Boot {
         self.gateway.handle_timeout(self.now);
         let request = self.request();
         let keys = EpochKeys {
-            tek: TekField(Tek::new([9; 32])),
+            tek: TekField(Tek::new([9; 32]).into()),
             suite: Suite::ChaCha20Poly1305,
             carriage: Carriage::Protocol(253),
             clock: 7,
