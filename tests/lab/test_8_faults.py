@@ -7,6 +7,7 @@ import signal
 
 import pytest
 
+from capture import Capture
 from daemons import Box, unix_time
 from netns import wait_for
 from outage import Outage
@@ -15,6 +16,8 @@ from sealed import two_gateways
 
 # The smallest that a group takes, and some seconds more than a pause of the machine.
 LIFETIME, ISLAND = 60, 6
+# What the kernel needs to tell of a new port and the daemon to put the filter onto it, on a busy machine.
+AT_ONCE = 0.15
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +86,27 @@ def test_wan_port_replaced(plant, cases):
         plant.comes_back(10)
     plant.rekey()
     cases(1)
+
+
+def test_wan_port_replaced_without_rules(plant, cases):
+    """A new port that is in the bridge at once, and no rules: the kernel's word that it is there brings the
+    filter, not the look of every second."""
+    gateway, switch = plant.box.gateway, plant.switch
+    _, port = plant.lab.far_ends[gateway.ns.name, "wan0"]
+    batch = f"""link del wan0
+        link add wan0 address {gateway.ns.mac("wan0").hex(":")} type veth peer name {port} netns {switch.ns.name}
+        link set wan0 up master br0"""
+    for _ in range(3):
+        capture = Capture(switch)
+        gateway.run("sh", "-c", f"nft flush ruleset; echo '{batch}' | ip -batch -")
+        switch.ns.ip("link", "set", port, "up", "master", "br0")
+        plant.comes_back(10)
+        capture.stop()
+        leaked = capture.times("modbus || udp")
+        assert not leaked or leaked[-1] - leaked[0] < AT_ONCE, \
+            f"{len(leaked)} frames in clear within {leaked[-1] - leaked[0]:.2f} s"
+    plant.rekey()
+    cases(3)
 
 
 def test_lan_port_replaced(plant, cases):

@@ -30,11 +30,19 @@ impl Socket {
     /// # Errors
     /// What the kernel says.
     pub fn open(family: Family) -> io::Result<Self> {
+        Self::subscribe(family, 0)
+    }
+
+    /// Opens a socket that hears what the kernel tells these multicast groups, a bit each.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn subscribe(family: Family, groups: u32) -> io::Result<Self> {
         let protocol = match family {
             Family::Route => libc::NETLINK_ROUTE,
             Family::Netfilter => libc::NETLINK_NETFILTER,
         };
-        Ok(Self { fd: sys::open(protocol)?, seq: 0 })
+        Ok(Self { fd: sys::open(protocol, groups)?, seq: 0 })
     }
 
     /// Sends a request with the flag `ACK` and waits for its acknowledgement.

@@ -6,7 +6,7 @@ use nix::sys::socket::{MsgFlags, NetlinkAddr, recv, sendmsg};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-pub(super) fn open(protocol: i32) -> io::Result<OwnedFd> {
+pub(super) fn open(protocol: i32, groups: u32) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are passed.
     let fd = unsafe { libc::socket(libc::AF_NETLINK, kind, protocol) };
@@ -15,7 +15,7 @@ pub(super) fn open(protocol: i32) -> io::Result<OwnedFd> {
     }
     // SAFETY: `fd` was just made and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    nix::sys::socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    nix::sys::socket::bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
     Ok(fd)
 }
 

@@ -190,6 +190,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let parts = (policies, local, mode, fail, non_ip, any::<bool>());
     parts.prop_map(|(policies, local, mode, fail, non_ip, udp)| Plan {
         policies,
+        prepared: Vec::new(),
         local,
         mode,
         fail,

@@ -12,6 +12,8 @@ pub struct Plan {
     /// acts on, and the gate stops what both stop. None: there is no policy yet, and then `fail`
     /// decides between the always-pass list alone and everything.
     pub policies: Vec<Policy>,
+    /// What is not in force yet: the daemon judges what it acts on, and the gate opens nothing for it.
+    pub prepared: Vec<Policy>,
     /// The gateway's own rules, which apply beside each of the policies: the stricter counts.
     pub local: Policy,
     /// The group's mode.
@@ -31,6 +33,7 @@ impl Plan {
     pub fn unknown(fail: Fail) -> Self {
         Self {
             policies: Vec::new(),
+            prepared: Vec::new(),
             local: Policy::default(),
             mode: Mode::Enforce,
             fail,
@@ -51,23 +54,27 @@ impl Plan {
     /// daemon is asked, as about what is to be sealed.
     pub(crate) fn effective(&self) -> Vec<Policy> {
         let local = (!self.local.rules.is_empty()).then(|| self.local.clone());
-        let versions = match (self.policies.as_slice(), self.fail) {
-            ([], Fail::Closed) => vec![Policy { rules: Vec::new(), default_action: Action::Drop }],
-            ([], Fail::Open) => Vec::new(),
-            ([policy], _) => vec![policy.clone()],
-            (policies, _) => policies.iter().map(asks).collect(),
+        let versions = match (self.policies.as_slice(), self.prepared.as_slice(), self.fail) {
+            ([], _, Fail::Closed) => {
+                vec![Policy { rules: Vec::new(), default_action: Action::Drop }]
+            }
+            ([], _, Fail::Open) => Vec::new(),
+            ([policy], [], _) => vec![policy.clone()],
+            (policies, prepared, _) => policies.iter().chain(prepared).map(asks).collect(),
         };
         versions.into_iter().chain(local).collect()
     }
 
-    /// A plan for each policy that may be in force.
+    /// A plan for each policy that is in force somewhere.
     pub(crate) fn versions(&self) -> Vec<Self> {
+        let one = |policy: Option<&Policy>| Self {
+            policies: policy.into_iter().cloned().collect(),
+            prepared: Vec::new(),
+            ..self.clone()
+        };
         match self.policies.as_slice() {
-            [] => vec![self.clone()],
-            policies => policies
-                .iter()
-                .map(|p| Self { policies: vec![p.clone()], ..self.clone() })
-                .collect(),
+            [] => vec![one(None)],
+            policies => policies.iter().map(|policy| one(Some(policy))).collect(),
         }
     }
 

@@ -5,6 +5,7 @@ mod tests;
 
 use super::cache::Cache;
 use super::data::Data;
+use super::links::Links;
 use super::policy::{self, Policies};
 use super::servers::Servers;
 use super::status::Overview;
@@ -32,6 +33,10 @@ use tsg_control::policy::{Action, Rule};
 
 /// Rules and ports are looked after this often, in milliseconds.
 const LOOK_AFTER: u64 = 1_000;
+
+/// When a port has come or gone they are looked after at once, but not more often than this: each look
+/// may cost a run of nft.
+const LOOK_AGAIN: u64 = 20;
 
 /// The workers get a new view at least this often: uncertainty about the time grows.
 const RENEW_VIEW: u64 = 30_000;
@@ -72,6 +77,8 @@ pub(super) struct Control {
     pub(super) shared: Arc<Shared>,
     policies: Policies,
     plan: Option<Plan>,
+    /// The policies that the workers judge by.
+    judging: Vec<PolicyVersion>,
     servers: Servers,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
@@ -80,6 +87,8 @@ pub(super) struct Control {
     view_at: u64,
     looked_at: u64,
     turned_at: u64,
+    /// Tells of ports that come and go.
+    links: Links,
     signals: SignalFd,
     wake: Wake,
     socket: StatusSocket,
@@ -128,6 +137,7 @@ impl Control {
             data,
             shared,
             plan: None,
+            judging: Vec::new(),
             machines: BTreeMap::new(),
             unreached: BTreeMap::new(),
             lease_trouble: None,
@@ -135,6 +145,7 @@ impl Control {
             view_at: now,
             looked_at: 0,
             turned_at: now,
+            links: Links::watch(),
             wake,
             running: true,
             config,
@@ -148,6 +159,7 @@ impl Control {
             self.wait()?;
             let now = boottime::now();
             self.take_signals();
+            self.links.take();
             self.take_notes(now);
             self.take_messages(now);
             if self.gateway.poll_timeout().is_some_and(|at| now >= at) && self.link.is_some() {
@@ -173,13 +185,14 @@ impl Control {
     fn wait(&self) -> Result<()> {
         let now = boottime::now();
         let asked = self.gateway.poll_timeout().filter(|_| self.is_active());
-        let next = [Some(self.looked_at + LOOK_AFTER), asked, self.wake.pause(now)];
+        let next = [Some(self.next_look()), asked, self.wake.pause(now)];
         let next = next.into_iter().flatten().min().filter(|_| !self.socket.is_asked());
         let next = next.unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
         let descriptors = [self.signals.as_raw_fd()]
             .into_iter()
             .chain(self.wake.descriptor(now))
+            .chain(self.links.descriptor())
             .chain(self.socket.descriptors(now));
         let mut items: Vec<zmq::PollItem<'_>> =
             descriptors.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
@@ -335,19 +348,27 @@ impl Control {
         }
         self.stale_view = false;
         self.view_at = now;
-        let held: Vec<EpochTag> = self.gateway.keys(now).iter().map(EpochTag::of).collect();
-        self.shared.publish(self.view(now), &held);
         let plan = self.new_plan();
         if self.plan.as_ref() != Some(&plan) {
+            // Keys do not wait for the rules, but a policy does: what it newly lets go would meet the gate
+            // of the one before.
+            self.publish(now);
             self.data.install(&plan, &self.shared);
             self.plan = Some(plan);
         }
+        self.judging = self.live_policies();
+        self.publish(now);
+    }
+
+    fn publish(&self, now: u64) {
+        let held: Vec<EpochTag> = self.gateway.keys(now).iter().map(EpochTag::of).collect();
+        self.shared.publish(self.view(now), &held);
     }
 
     fn view(&self, now: u64) -> View {
         View {
             epochs: self.gateway.keys(now).into_iter().filter_map(EpochView::new).collect(),
-            policies: self.live_policies(),
+            policies: self.judging.clone(),
             local: policy::stricter_rules(&self.config),
             window: self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000,
             mine: self.gateway.machines().iter().copied().collect(),
@@ -373,10 +394,15 @@ impl Control {
         self.policies.live(self.gateway.policies(), &bypass)
     }
 
+    fn next_look(&self) -> u64 {
+        self.looked_at + if self.links.moved() { LOOK_AGAIN } else { LOOK_AFTER }
+    }
+
     fn look_after(&mut self, now: u64) {
-        if now < self.looked_at + LOOK_AFTER {
+        if now < self.next_look() {
             return;
         }
+        self.links.settle();
         self.looked_at = now;
         if !self.is_active() {
             return;

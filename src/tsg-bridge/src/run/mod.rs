@@ -6,6 +6,7 @@
 mod cache;
 mod control;
 mod data;
+mod links;
 mod memory;
 mod policy;
 mod servers;

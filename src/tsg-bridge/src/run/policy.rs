@@ -62,19 +62,20 @@ pub(super) fn plan(
     config: &Config,
 ) -> Plan {
     let unknown = Plan { servers, local: stricter_rules(config), ..Plan::unknown(config.fail) };
-    let all = policies.iter().map(|version| version.policy.clone()).collect();
-    let carriages = if carriages.is_empty() { unknown.carriages } else { distinct(carriages) };
     // What is only prepared may be judged by already, but weakens nothing.
-    let Some(newest) = in_force(policies) else {
-        return Plan { policies: all, carriages, ..unknown };
+    let (prepared, told): (Vec<&PolicyVersion>, Vec<&PolicyVersion>) =
+        policies.iter().partition(|version| version.stage == Stage::Prepared);
+    let rules = |versions: &[&PolicyVersion]| {
+        versions.iter().map(|version| version.policy.clone()).collect::<Vec<_>>()
     };
-    let told = policies.iter().filter(|version| version.stage != Stage::Prepared);
+    let unknown = Plan { policies: rules(&told), prepared: rules(&prepared), ..unknown };
+    let carriages = if carriages.is_empty() { unknown.carriages } else { distinct(carriages) };
+    let Some(newest) = in_force(policies) else { return Plan { carriages, ..unknown } };
     Plan {
         // While the mode changes, the laxer one must still get through.
-        mode: told.map(|version| version.mode).min().unwrap_or(newest.mode),
+        mode: told.iter().map(|version| version.mode).min().unwrap_or(newest.mode),
         fail: newest.fail,
         non_ip: newest.non_ip.clone(),
-        policies: all,
         carriages,
         ..unknown
     }
@@ -142,7 +143,7 @@ mod tests {
         };
         let shown = |policies: &[PolicyVersion]| {
             let plan = plan(policies, Vec::new(), Vec::new(), &config);
-            assert_eq!(plan.policies.len(), policies.len());
+            assert_eq!(plan.policies.len() + plan.prepared.len(), policies.len());
             (plan.mode, plan.fail, plan.non_ip)
         };
         let held = (Mode::Enforce, Fail::Closed, NonIp::Drop);
@@ -153,6 +154,15 @@ mod tests {
         assert_eq!(shown(&[lax(1, Stage::Retiring), strict(2, Stage::Active)]), raised);
         let unknown = (Mode::Enforce, config.fail, NonIp::Pass);
         assert_eq!(shown(&[lax(1, Stage::Prepared)]), unknown);
+        // The daemon must see what it matches; but for who dies now, it opens nothing.
+        let changing = [strict(1, Stage::Active), lax(2, Stage::Prepared)];
+        let plan = plan(&changing, Vec::new(), Vec::new(), &config);
+        assert_eq!(plan.effective().len(), 2);
+        let versions = plan.versions();
+        assert_eq!(
+            (versions.len(), versions[0].effective()),
+            (1, vec![changing[0].policy.clone()])
+        );
     }
 
     #[test]
