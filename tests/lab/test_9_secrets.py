@@ -1,10 +1,15 @@
-"""Secrets stay where they belong: not in logs, arguments, environments, status or core dumps."""
+"""Secrets stay where they belong: not in logs, arguments, environments, status or core dumps; and
+nothing is left of them in memory when they are over."""
 
 import base64
 import re
 import signal
 from pathlib import Path
 
+import pytest
+from daemons import GROUP
+from memory import Memory, forms
+from netns import wait_for
 from plant import settle, start_all_ways
 from sealed import two_gateways
 
@@ -38,6 +43,90 @@ def test_secrets_do_not_show(cases):
             process.stop(signal.SIGABRT)
             assert set(folder.glob("core*")) == before, f"{name} left a core dump"
         cases(len(daemons) * len(secrets))
+
+
+@pytest.mark.parametrize("cipher", ["chacha20-poly1305", "aes-256-gcm"])
+def test_keys_leave_no_trace_in_memory(cipher, cases):
+    with two_gateways(cipher=cipher) as plant:
+        settle(start_all_ways(plant.hosts["plc"], plant.hosts["hmi"]))
+        tek, first = keys(plant)
+        for name, pid in pids(plant).items():
+            # The server keeps it to send it, a gateway to derive from it: whoever needs it shares that
+            # place, and what was sent, received or written down is gone.
+            wait_for(f"the TEK is in one place of {name}", lambda pid=pid: has_one(pid, tek), 10)
+            # A gateway has its own and the peer's. The server derived them all, to reveal them.
+            found = Memory(pid).traces(first)
+            assert len(found) >= 2 if name in plant.boxes else not found, f"{name} holds {found}"
+        plant.server.rekey()
+        for box in plant.boxes.values():
+            box.wait_status("epoch 2 alone", has_epochs(2), 30)
+        searched = assert_gone(plant, first | {"first TEK": tek})
+
+        tek, second = keys(plant)
+        plant.server.revoke(plant.boxes["gwb"])
+        plant.boxes["gwb"].wait_status("no epoch", has_epochs(), 30)
+        plant.boxes["gwa"].wait_status("epoch 3 alone", has_epochs(3), 30)
+        searched += assert_gone(plant, second | {"second TEK": tek})
+        tek, third = keys(plant)
+        wait_for("the new TEK is in one place of gwa", lambda: has_one(pids(plant)["gwa"], tek), 10)
+        assert not Memory(pids(plant)["gwb"]).traces(third | {"third TEK": tek})
+        cases(searched)
+
+
+def test_a_token_leaves_no_trace_in_memory(cases):
+    with two_gateways() as plant:
+        box, server = plant.boxes["gwb"], plant.server
+        box.process.stop()
+        server.ask("gateway", "remove", box.name)
+        text = server.ask("token", "create", "--group", GROUP, "--server", box.config["server"])["token"]
+        secrets = {"token": token_secret(text), "text of the token": text.encode()}
+        pid = server.process.popen.pid
+        assert not Memory(pid).traces(secrets), "the server needs only its hash"
+        box.gateway.run(*box.argv("enrol"), input=text)
+        # Without an answer the gateway must keep it.
+        server.process.send(signal.SIGSTOP)
+        box.start()
+        wait_for("the token waits in one place", lambda: has_one(box.process.popen.pid, secrets["token"]), 10)
+        server.process.send(signal.SIGCONT)
+        box.wait_ready()
+        cases(assert_gone(plant, secrets))
+
+
+def assert_gone(plant, secrets):
+    """In no form is anything left of these in any daemon's memory. Gives how often that was looked for."""
+    for name, pid in pids(plant).items():
+        try:
+            wait_for("gone", lambda pid=pid: not Memory(pid).traces(secrets), 10)
+        except TimeoutError:
+            left = Memory(pid).traces(secrets)
+            assert not left, f"{name} still holds {left}"
+    return len(pids(plant)) * len(secrets) * len(forms(b""))
+
+
+def has_one(pid, secret):
+    return len(Memory(pid).places(secret)) == 1
+
+
+def has_epochs(*ids):
+    return lambda status: [each["id"] for each in status["epochs"]] == list(ids)
+
+
+def pids(plant):
+    return {"server": plant.server.process.popen.pid} | {
+        name: box.process.popen.pid for name, box in plant.boxes.items()}
+
+
+def keys(plant):
+    """The TEK of the newest epoch, and the keys derived from it, by SPI."""
+    epoch = plant.server.ask("group", "keys", GROUP, "--reveal")["epochs"][-1]
+    senders = {sender["spi"]: bytes.fromhex(sender["key"]) for sender in epoch["senders"]}
+    return base64.b64decode(epoch["tek"]), senders
+
+
+def token_secret(text):
+    """The 16 bytes behind the name of that field."""
+    packed = base64.urlsafe_b64decode(text.removeprefix("tsg1-") + "==")
+    return re.search(rb"\xa6secret\xc4\x10(.{16})", packed, re.DOTALL)[1]
 
 
 def only_tek(plant):
