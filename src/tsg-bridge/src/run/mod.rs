@@ -13,7 +13,7 @@ mod status_socket;
 mod sys;
 mod wake;
 
-pub(crate) use memory::recall_policy;
+pub(crate) use memory::{kept_teks, recall_policy};
 
 use crate::cli::Options;
 use crate::config::{Config, Problem};

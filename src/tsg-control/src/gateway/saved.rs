@@ -10,6 +10,7 @@ use crate::message::{EpochKeys, GroupSettings, PolicyVersion};
 use crate::timeline::Stage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use tsg_esp::crypto::Tek;
 
 /// The state of a gateway as one value; it carries keys.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,13 @@ struct SavedEpoch {
     keys: EpochKeys,
     spent: BTreeSet<u32>,
     closes: Option<u64>,
+}
+
+impl Saved {
+    /// The TEKs in it.
+    pub fn teks(&self) -> impl Iterator<Item = &Tek> {
+        self.epochs.iter().map(|epoch| &epoch.keys.tek.0)
+    }
 }
 
 impl Gateway {
