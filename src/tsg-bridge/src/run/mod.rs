@@ -5,6 +5,7 @@
 
 mod control;
 mod data;
+mod diagnostics;
 mod memory;
 mod policy;
 mod servers;
