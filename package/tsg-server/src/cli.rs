@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 the command itself is wrong.
 
 mod args;
+mod bundle;
 mod client;
 mod policy_file;
 mod show;
@@ -44,6 +45,9 @@ fn carry_out(args: &Args) -> Result<()> {
     if let Command::Run(run) = &args.command {
         return start(args, run);
     }
+    if let Command::Bundle(wanted) = &args.command {
+        return bundle::run(&args.socket, &wanted.data.data, wanted.file.as_deref());
+    }
     let operation = args.command.operation()?;
     let mut client = Client::connect(&args.socket)?;
     let mut answer = client.ask(&operation)?;
@@ -73,7 +77,7 @@ fn start(args: &Args, run: &Run) -> Result<()> {
     let target: Target = run.log.into();
     tsg_log::start("tsg-server", target, run.log_level.into())?;
     let ended = daemon::run(&daemon::Options {
-        data: run.data.clone(),
+        data: run.data.data.clone(),
         socket: args.socket.clone(),
         listen: Listen { address: run.listen.clone(), port: run.port, pub_port: run.pub_port },
     });

@@ -4,10 +4,12 @@
 //! thread writes; docs/decisions/0003 says why. `schema.sql` is the truth about the tables.
 
 mod audit;
+mod inspect;
 mod schema;
 mod tables;
 
 pub use audit::{AuditEntry, AuditRow, PolicyRow};
+pub use inspect::inspect;
 
 use crate::files;
 use anyhow::{Context, Result, ensure};

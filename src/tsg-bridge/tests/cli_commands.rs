@@ -114,7 +114,8 @@ fn token() -> Token {
 fn help_and_version_are_there() {
     let gateway = Gateway::new();
     let overview = gateway.tsg(&["help"]).ok();
-    for command in ["run", "status", "keygen", "fingerprint", "enrol", "check", "import"] {
+    for command in ["run", "status", "keygen", "fingerprint", "enrol", "check", "bundle", "import"]
+    {
         assert!(overview.contains(command), "{command}");
         let help = gateway.tsg(&["help", command]).ok();
         assert!(help.starts_with(&format!("Usage: tsg {command}")), "{help}");

@@ -39,6 +39,11 @@ pub fn init() -> Result<(), InitError> {
     if sys::init() { Ok(()) } else { Err(InitError) }
 }
 
+/// The version of libsodium that is in use, `1.0.18`.
+pub fn version() -> &'static str {
+    sys::version()
+}
+
 /// Fills `bytes` from the system's random source.
 pub fn random(bytes: &mut [u8]) {
     sys::random(bytes);

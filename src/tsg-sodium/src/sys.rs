@@ -1,7 +1,7 @@
 //! The calls into libsodium, with slices for pointers. Nothing above this module is unsafe.
 #![allow(unsafe_code)]
 
-use core::ffi::{c_char, c_ulonglong};
+use core::ffi::{CStr, c_char, c_ulonglong};
 use core::fmt;
 use core::ptr;
 
@@ -12,6 +12,12 @@ use zeroize::Zeroize;
 pub(crate) fn init() -> bool {
     // SAFETY: takes no arguments; libsodium guards against being called by several threads.
     unsafe { ffi::sodium_init() >= 0 }
+}
+
+pub(crate) fn version() -> &'static str {
+    // SAFETY: takes no arguments; gives a text that is part of the library.
+    let text = unsafe { CStr::from_ptr(ffi::sodium_version_string()) };
+    text.to_str().unwrap_or_default()
 }
 
 pub(crate) fn aes_is_available() -> bool {

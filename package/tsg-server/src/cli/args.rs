@@ -67,10 +67,12 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 50, value_name = "NUMBER")]
         last: u32,
     },
+    /// Collect diagnostics for support in one file, without secrets, from a server that may be dead
+    Bundle(Bundle),
 }
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {
+pub(super) struct Data {
     /// Folder of the identity and the database
     #[arg(
         long,
@@ -79,6 +81,20 @@ pub(super) struct Run {
         value_name = "DIR"
     )]
     pub(super) data: PathBuf,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Bundle {
+    #[command(flatten)]
+    pub(super) data: Data,
+    /// Where to: a file, a folder, `-` for standard output; by default a file in /tmp
+    pub(super) file: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) data: Data,
     /// Address to listen on, `*` for all
     #[arg(long, env = "TSG_SERVER_LISTEN", default_value = "*", value_name = "ADDRESS")]
     pub(super) listen: String,

@@ -11,6 +11,7 @@
 
 mod announcements;
 mod backups;
+mod bundle;
 mod crashes;
 mod daemon;
 mod disk;

@@ -46,6 +46,11 @@ pub enum Command {
     },
     /// Look at the configuration and the machine.
     Check,
+    /// Collect diagnostics for support.
+    Bundle {
+        /// Where to; none is a file in /tmp, `-` standard output.
+        file: Option<PathBuf>,
+    },
     /// Hold `closed` before the daemon runs.
     Gate {
         /// Before the policy can be read: let nothing cross.
@@ -155,6 +160,7 @@ impl Found {
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
             "check" => Command::Check,
+            "bundle" => Command::Bundle { file: words.next().map(PathBuf::from) },
             "gate" => Command::Gate { isolate: self.take("isolate") },
             "import" => Command::Import {
                 file: words.next().map(PathBuf::from).ok_or_else(|| {

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 9] = [
+const TOPICS: [(&str, &str, &str); 10] = [
     (
         "run",
         "be the gateway, in the foreground",
@@ -50,6 +50,16 @@ const TOPICS: [(&str, &str, &str); 9] = [
          One line for each thing looked at, with what to do where something is wrong. As root it also tries\n\
          the kernel's attaches, and takes away what that needed.\n\
          Exit code 0 if there are no problems, 1 if there are.\n",
+    ),
+    (
+        "bundle",
+        "collect diagnostics for support in one file",
+        "Usage: tsg bundle [FILE]\n\n\
+         Writes one .tar.gz with status, checks, configuration, policy, rules, ports, counters and logs, without\n\
+         keys, tokens and passwords: those are replaced. Works when the gateway hangs or does not run. What cannot be\n\
+         collected is named in README.txt in it. Run it as root; it takes a few seconds, a minute and a half at most.\n\n\
+         Without FILE it is made in /tmp. With - it goes to standard output, for a box whose disk is full:\n\
+         \x20   ssh root@BOX tsg bundle - > bundle.tar.gz\n",
     ),
     (
         "gate",

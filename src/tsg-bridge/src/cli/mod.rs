@@ -5,6 +5,7 @@
 //! every process on the machine can read.
 
 mod args;
+mod bundle;
 mod check;
 mod enrol;
 mod gate;
@@ -70,6 +71,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Fingerprint => key::fingerprint(folders, out)?,
         Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,
         Command::Check => return check::run(folders, out),
+        Command::Bundle { file } => bundle::run(folders, file.as_deref(), out)?,
         Command::Gate { isolate } => return gate::run(options, *isolate, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,
         Command::Help { topic } => help::show(topic.as_deref(), out)?,

@@ -24,7 +24,7 @@ pub use isolation::{isolate, unlock};
 
 use crate::attach::Ports;
 use crate::rules::Plan;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use program::Exit;
 use std::collections::BTreeMap;
 
@@ -145,6 +145,16 @@ impl Gate {
         exits.extend(there(&self.ports.wan).map(|wan| (wan, Exit::Wan)));
         exits
     }
+}
+
+/// The number of the program that is our filter on a port, if it stands there.
+///
+/// # Errors
+/// There is no such port, or the kernel does not tell.
+pub fn filter_on(port: &str) -> Result<Option<u32>> {
+    let ifindex = number(port);
+    ensure!(ifindex != 0, "there is no such port");
+    tc::attached(ifindex)
 }
 
 fn put_up(plans: &[&Plan], ifindex: u32, exit: &Exit) -> Result<u32> {

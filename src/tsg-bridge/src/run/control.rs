@@ -11,7 +11,7 @@ use super::servers::Servers;
 use super::status::Overview;
 use super::status_socket::StatusSocket;
 use super::wake::Wake;
-use super::{memory, status};
+use super::{diagnostics, memory, status};
 use crate::boottime;
 use crate::config::Config;
 use crate::enrolment;
@@ -494,7 +494,7 @@ impl Control {
                 tsg_log::set_level(level_filter(level));
                 Ok(String::new())
             }
-            CommandKind::Diagnostics => Ok(self.overview(boottime::now()).json.to_string()),
+            CommandKind::Diagnostics => Ok(diagnostics::text(self.overview(boottime::now()).json)),
             CommandKind::Reboot => {
                 log::warn!("the key server wants this box to restart");
                 std::process::Command::new("/sbin/reboot").spawn().map(|_| String::new())

@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use tsg_control::gateway::Saved;
 use tsg_control::message::{PolicyVersion, decode, encode};
+use tsg_esp::crypto::Tek;
 use zeroize::Zeroizing;
 
 /// A longer file is not ours.
@@ -56,6 +57,11 @@ pub(super) fn resume(folders: &Folders, leases: &Leases) -> Result<Option<Saved>
     }
     leases.begin()?;
     Ok(saved)
+}
+
+/// The TEKs that are kept in RAM, by a daemon that runs or by one that is dead: what must not be shown.
+pub(crate) fn kept_teks(folders: &Folders) -> Vec<Tek> {
+    recall(folders).iter().flat_map(Saved::teks).cloned().collect()
 }
 
 /// What an earlier process of this boot kept. A file that cannot be read is no reason not to

@@ -6,6 +6,7 @@
 mod cache;
 mod control;
 mod data;
+mod diagnostics;
 mod links;
 mod memory;
 mod policy;
@@ -15,7 +16,7 @@ mod status_socket;
 mod sys;
 mod wake;
 
-pub(crate) use memory::recall_policy;
+pub(crate) use memory::{kept_teks, recall_policy};
 
 use crate::cli::Options;
 use crate::config::{Config, Problem};

@@ -13,6 +13,7 @@ use crate::message::{EpochKeys, GroupSettings, PolicyVersion};
 use crate::timeline::Stage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use tsg_esp::crypto::Tek;
 
 /// What is opened by a process may be sealed so much later than the estimate of a time that has no
 /// upper end, in milliseconds: notes of later packets take their time.
@@ -74,6 +75,11 @@ impl Saved {
             (epoch.keys.senders.len() - kept, kept)
         };
         self.epochs.iter().map(count).max().unwrap_or((0, 0))
+    }
+
+    /// The TEKs in it.
+    pub fn teks(&self) -> impl Iterator<Item = &Tek> {
+        self.epochs.iter().map(|epoch| &*epoch.keys.tek.0)
     }
 }
 

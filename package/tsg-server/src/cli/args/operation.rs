@@ -16,6 +16,7 @@ impl Command {
                 Some(Duration::from_secs((*wait).into()))
             }
             Self::Run(_)
+            | Self::Bundle(_)
             | Self::Key
             | Self::Status
             | Self::Gateway(_)
@@ -30,7 +31,7 @@ impl Command {
     pub(in super::super) fn operation(&self) -> Result<Operation> {
         use Operation as Op;
         Ok(match self {
-            Self::Run(_) => bail!("`run` starts the server"),
+            Self::Run(_) | Self::Bundle(_) => bail!("this is no question to the server"),
             Self::Key => Op::Key {},
             Self::Status => Op::Status {},
             Self::Gateway(command) => command.operation(),
