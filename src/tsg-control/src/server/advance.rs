@@ -244,7 +244,7 @@ impl Group {
             carriage: self.record.settings.carriage(),
             clock,
             origin: now.saturating_sub(ORIGIN),
-            next_sender: 1,
+            next_sender: std::mem::replace(&mut self.first_sender, 1),
             highest_sender: u32::try_from(room).unwrap_or(u32::MAX).clamp(256, Spi::MAX_SENDER),
         };
         let epoch = LiveEpoch { id, revokes, ends: self.latest_end(now), made: Some(made) };

@@ -39,6 +39,8 @@ pub(super) struct Group {
     pub(super) awaited_epochs: BTreeMap<u64, PublicKey>,
     pub(super) awaited_policies: BTreeMap<u64, PublicKey>,
     pub(super) wanted: Option<Want>,
+    /// The first sender number of the next epoch.
+    pub(super) first_sender: u32,
     /// When the revocation that `wanted` carries on must be in force.
     pub(super) promised: Option<u64>,
     /// How many members each machine is behind, as of the revision `map_gathered`.
@@ -85,6 +87,7 @@ impl Group {
             awaited_epochs: BTreeMap::new(),
             awaited_policies: BTreeMap::new(),
             wanted: closing.then_some(Want::Leaving),
+            first_sender: 1,
             promised: None,
             map: BTreeMap::new(),
             map_gathered: 0,

@@ -10,6 +10,7 @@ use crate::message::{self, Command, CommandKind, MAX_POLICY, Refused, ToGateway}
 use crate::policy::Policy;
 use core::fmt;
 use std::net::IpAddr;
+use tsg_esp::spi::Spi;
 
 /// Names of gateways and groups are at most this long.
 const MOST_NAME: usize = 48;
@@ -172,6 +173,20 @@ impl Server {
         self.want_epoch(name, Want::Routine);
         self.advance(now);
         Ok(last + 1)
+    }
+
+    /// The next epoch of a group hands out sender numbers from this one on. For simulations: nobody
+    /// else can wait until sixteen million are used up.
+    ///
+    /// # Errors
+    /// There is no such group.
+    #[doc(hidden)]
+    pub fn begin_senders_at(&mut self, name: &str, first: u32) -> Answer {
+        self.group(name)?;
+        if let Some(group) = self.groups.get_mut(name) {
+            group.first_sender = first.clamp(1, Spi::MAX_SENDER);
+        }
+        Ok(())
     }
 
     /// A new epoch for every group that has members.

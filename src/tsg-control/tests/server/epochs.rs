@@ -7,6 +7,7 @@ use crate::{
 use tsg_control::message::{Register, State, ToGateway, ToServer};
 use tsg_control::server::{Record, Server};
 use tsg_control::timeline::Stage;
+use tsg_esp::spi::Spi;
 
 #[test]
 fn a_process_keeps_its_numbers_and_another_gets_others() {
@@ -56,6 +57,34 @@ fn who_has_fewer_numbers_left_than_it_wants_gets_more_in_time() {
     assert_eq!(last_state(say(&mut server, key(1), beat(10, &newest, 2), NOW + 2_000)), None);
     let more = say(&mut server, key(1), beat(10, &newest, 1), NOW + 4_000);
     assert_eq!(senders(&state(more)), [1, 2, 3, 4]);
+}
+
+#[test]
+fn sender_numbers_come_to_an_end_and_do_not_go_round() {
+    const LAST: u32 = Spi::MAX_SENDER;
+    const MANY: u32 = LAST / 4 * 3;
+    for (first, given, goes_on) in [
+        (MANY - 9, &[MANY - 9, MANY - 8][..], true),
+        (MANY - 1, &[MANY - 1, MANY], false),
+        (LAST, &[LAST], false),
+    ] {
+        let mut server = server();
+        server.begin_senders_at("plant", first).unwrap();
+        server.approve(key(1), "plant", 0, NOW).unwrap();
+        server.approve(key(2), "plant", 0, NOW).unwrap();
+        let mine = register(&mut server, key(1), 10, NOW);
+        assert_eq!(senders(&mine), given);
+        assert!(mine.epochs[0].keys.as_ref().unwrap().highest_sender >= given[0]);
+        say(&mut server, key(1), beat(10, &mine, 2), NOW + 10);
+        // More than three quarters are handed out: the next epoch, which begins from 1, is made.
+        server.handle_timeout(NOW + 15_000);
+        let other = register(&mut server, key(2), 20, NOW + 15_100);
+        assert_eq!(other.epochs.len(), if goes_on { 1 } else { 2 }, "{first}");
+        let others: Vec<_> = other.epochs.iter().map(|e| e.keys.as_ref().unwrap()).collect();
+        let next = if first == LAST { vec![] } else { vec![first + 2, first + 3] };
+        assert_eq!(others[0].senders, next);
+        assert!(goes_on || others[1].senders.iter().all(|number| *number < 5));
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use crate::ghost::Ghost;
 use crate::member::{Link, Member, Opened, Packet, Secret};
 use crate::plane::LATER;
 use crate::promises::PATIENCE;
-use crate::trouble::GROUPS;
+use crate::trouble::{GROUPS, MANY_SENDERS};
 use crate::truth::Truth;
 use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -28,6 +28,8 @@ pub(crate) struct Tally {
     pub(crate) worn: u64,
     /// …and all.
     pub(crate) ended: u64,
+    /// Packets under sender numbers beyond which there should be a new epoch.
+    pub(crate) crowded: u64,
     /// Packets that came to a member of the same group, both of them obeying…
     pub(crate) came: u64,
     /// …and those of them that could not be lost without a fault.
@@ -46,6 +48,7 @@ impl Tally {
         self.snapshots += other.snapshots;
         self.worn += other.worn;
         self.ended += other.ended;
+        self.crowded += other.crowded;
         self.came += other.came;
         self.judged += other.judged;
     }
@@ -129,10 +132,14 @@ impl Checks {
         let name = (packet.tek, packet.sender);
         let sequence = packet.sequence;
         let (boot, last) = *self.owners.entry(name).or_insert((member.boot, 0));
-        let fine = boot == member.boot && sequence > last && !member.spent.contains(&name);
+        self.tally.crowded += u64::from(packet.sender > MANY_SENDERS);
+        let fine = boot == member.boot
+            && sequence > last
+            && !member.spent.contains(&name)
+            && Spi::new(packet.epoch, packet.sender).is_some();
         self.demand(fine, packet.sent, || {
             format!(
-                "sender {} of epoch {} twice: {boot:x}, {:x}",
+                "sender {} of epoch {} twice: {boot:x}, {:x}; {last}, {sequence}",
                 packet.sender, packet.epoch, member.boot
             )
         });

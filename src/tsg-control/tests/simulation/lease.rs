@@ -1,16 +1,21 @@
 //! Sequence numbers as tsg-bridge's `lease` hands them out: ceilings in RAM that outlive the daemon,
-//! and go with their epochs. A worker seals below the ceiling, and changes to another sender number
+//! and most epochs. A worker seals below the ceiling, and changes to another sender number
 //! when three quarters of its own are leased.
 
 use crate::member::Secret;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 
 const BLOCK: u64 = 1 << 20;
 
+/// Epochs that are gone are remembered up to this many: they may come back.
+const MOST_GONE: usize = 32;
+
 #[derive(Debug, Default)]
 pub(crate) struct Leases {
     ceilings: BTreeMap<(Secret, u32), u64>,
+    /// Epochs with ceilings that are not held any more, the longest gone first.
+    gone: VecDeque<Secret>,
     /// What the workers seal with.
     workers: BTreeMap<usize, Sealing>,
     /// What this daemon has said to be almost used up.
@@ -43,7 +48,16 @@ impl Leases {
     }
 
     pub(crate) fn keep(&mut self, epochs: &[Secret]) {
-        self.ceilings.retain(|(epoch, _), _| epochs.contains(epoch));
+        self.gone.retain(|epoch| !epochs.contains(epoch));
+        for (epoch, _) in self.ceilings.keys() {
+            if !epochs.contains(epoch) && !self.gone.contains(epoch) {
+                self.gone.push_back(*epoch);
+            }
+        }
+        while self.gone.len() > MOST_GONE {
+            let forgotten = self.gone.pop_front();
+            self.ceilings.retain(|(epoch, _), _| Some(*epoch) != forgotten);
+        }
         self.workers.retain(|_, sealing| epochs.contains(&sealing.epoch));
         self.told.retain(|(epoch, _)| epochs.contains(epoch));
     }

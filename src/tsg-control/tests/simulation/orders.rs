@@ -19,6 +19,8 @@ pub(crate) enum Order {
     Revoke(PublicKey),
     Remove(PublicKey),
     Rekey(&'static str),
+    /// The next epoch begins with this sender number.
+    Senders(&'static str, u32),
     Set(&'static str, &'static str, &'static str),
     Policy(&'static str, Policy),
     Pin(PublicKey, Vec<IpAddr>),
@@ -43,6 +45,7 @@ impl Order {
             Self::Revoke(key) => server.revoke(key, "lost", now)?,
             Self::Remove(key) => server.remove(key, now)?,
             Self::Rekey(group) => drop(server.rekey(group, now)?),
+            Self::Senders(group, first) => server.begin_senders_at(group, first)?,
             Self::Set(group, name, value) => {
                 server.set_group(group, &[(name.to_owned(), value.to_owned())], now)?;
             }

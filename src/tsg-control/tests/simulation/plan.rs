@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) rough: bool,
     /// A packet stands for millions: sequence numbers come to their end.
     pub(crate) ends: bool,
+    /// Epochs begin with sender numbers near the end.
+    pub(crate) crowded: bool,
     /// Some members do not obey.
     pub(crate) hostile: bool,
     /// The server's crystal, in parts per million.
@@ -78,6 +80,7 @@ impl Plan {
             queues: chance.happens(500),
             rough: seed % 5 < 2,
             ends: seed % 5 == 4,
+            crowded: chance.happens(300),
             hostile: chance.happens(450),
             ppm: [-100, 0, 100][chance.below(3)],
             last_epoch: [0, 0, chance.between(250, 260), (1 << 32) - chance.between(0, 20)]

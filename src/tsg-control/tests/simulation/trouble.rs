@@ -3,7 +3,8 @@
 use crate::agenda::Happening;
 use crate::hostile::Vice;
 use crate::member::WORKERS;
-use crate::orders::Order;
+use crate::orders::{Order, group_index};
+use crate::promises::PATIENCE;
 use crate::snapshot::Input;
 use crate::world::World;
 use tsg_control::gateway::Standing;
@@ -11,8 +12,12 @@ use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Policy, Rule};
 use tsg_control::token::TokenSecret;
+use tsg_esp::spi::Spi;
 
 pub(crate) const GROUPS: [&str; 2] = ["plant", "lab"];
+
+/// Beyond this sender number a group gets a new epoch.
+pub(crate) const MANY_SENDERS: u32 = Spi::MAX_SENDER / 4 * 3;
 
 impl World {
     /// Two groups, and one that is to come with a token.
@@ -84,7 +89,7 @@ impl World {
         let what = self.chance.below(12);
         self.tell(|| format!("trouble {what} for box {who}"));
         match what {
-            0 | 5 if self.t < self.resumed + 12_000 => {}
+            0 if self.t < self.resumed + 12_000 => {}
             0 if self.plan.restarts => {
                 let reboot = self.chance.happens(400);
                 self.restart(who, reboot, None);
@@ -101,7 +106,8 @@ impl World {
             3 if self.plan.crashes && self.chance.happens(700) => self.doom(),
             3 if self.plan.crashes && self.chance.happens(500) => self.fill_disk(),
             4 if self.plan.jumps => self.clock_jump(),
-            5 if self.plan.restarts => self.wear(who),
+            // Where packets overtake each other, such a leap leaves the slow ones behind.
+            5 if !self.plan.rough => self.wear(who),
             6 | 7 if self.plan.revocations => self.membership(who),
             8 => self.rekey(who),
             9 | 10 => self.change_group(who),
@@ -211,7 +217,8 @@ impl World {
             [self.chance.below(3)]
         .clone();
         let port = self.chance.next() as u8;
-        match self.chance.below(5) {
+        match self.chance.below(7) {
+            5 | 6 if self.plan.crowded => self.few_senders(),
             0 => self.come_with_token(who, key),
             1 => {
                 let machines = [[10, 0, who as u8, port].into()].into();
@@ -222,6 +229,23 @@ impl World {
             2 => drop(self.order(Order::Pin(key, vec![[10, 1, who as u8, port].into()]))),
             3 => drop(self.order(Order::Rename(key, format!("box-{who}-{port}")))),
             _ => drop(self.order(Order::Command(key, kind))),
+        }
+    }
+
+    /// Sender numbers come to where the group needs a new epoch, or to their end.
+    fn few_senders(&mut self) {
+        let group = GROUPS[self.chance.below(2)];
+        let (near, last) = match self.chance.below(4) {
+            0 => (40, Spi::MAX_SENDER),
+            _ => (200, MANY_SENDERS),
+        };
+        let first = last - self.chance.between(0, near) as u32;
+        self.order(Order::Senders(group, first));
+        self.order_rekey(group);
+        if last == Spi::MAX_SENDER {
+            // There are none for all, until the epoch after that. What nobody can bring about: it
+            // takes four million numbers while one rekey lasts.
+            self.checks.excuse(group_index(group), self.t + 2 * PATIENCE);
         }
     }
 
