@@ -14,6 +14,7 @@ mod wait;
 use crate::daemon;
 use crate::network::Listen;
 use crate::operations::Answer;
+use crate::process;
 use anyhow::{Result, ensure};
 use args::{Args, Command, Run};
 use clap::Parser as _;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
 }
 
 fn carry_out(args: &Args) -> Result<()> {
+    process::keep_secrets()?;
     if let Command::Run(run) = &args.command {
         return start(args, run);
     }
@@ -62,11 +64,11 @@ fn carry_out(args: &Args) -> Result<()> {
 }
 
 fn print(args: &Args, answer: &Answer) -> Result<()> {
-    let text = match args.json {
-        true => show::json(answer)?,
-        false => show::text(answer),
+    let written = match args.json {
+        true => io::stdout().lock().write_all(&show::json(answer)?),
+        false => io::stdout().lock().write_all(show::text(answer).as_bytes()),
     };
-    match io::stdout().lock().write_all(text.as_bytes()) {
+    match written {
         // `tsg-server gateway list | head` is no failure.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),

@@ -74,7 +74,7 @@ impl Random for SystemRandom {
 pub fn run(options: &Options) -> Result<()> {
     // Before any thread: they inherit what is blocked.
     let signals = Signals::take()?;
-    let files = process::harden()?;
+    let files = process::prepare()?;
     tsg_sodium::init()?;
     tsg_sodium::self_test()?;
     let held = DataFolder::open(&options.data)?;

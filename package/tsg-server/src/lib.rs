@@ -18,6 +18,7 @@ pub mod daemon;
 pub mod database;
 pub mod files;
 pub mod identity;
+mod json;
 pub mod network;
 pub mod operations;
 pub mod process;

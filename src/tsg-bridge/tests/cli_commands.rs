@@ -8,6 +8,7 @@ use std::{
     path::PathBuf,
     process::{Command, Output, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use tsg_bridge::uci::Package;
@@ -229,6 +230,25 @@ fn a_token_may_come_from_a_file_and_never_from_the_arguments() {
     let secret = token().encode();
     let ran = Gateway::new().tsg(&["enrol", &secret]).fails(2, "must not be an argument");
     assert!(!ran.err.contains(secret.as_str()));
+}
+
+#[test]
+fn what_reads_a_token_cannot_dump_core() {
+    let gateway = Gateway::new();
+    let mut waits = gateway.command(&["enrol"]).stdin(Stdio::piped()).spawn().unwrap();
+    let limits = format!("/proc/{}/limits", waits.id());
+    let forbidden = || {
+        let limits = fs::read_to_string(&limits).unwrap();
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max core file size"));
+        line.unwrap().split_whitespace().take(2).eq(["0", "0"])
+    };
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !forbidden() {
+        assert!(Instant::now() < deadline, "it may dump core");
+        thread::yield_now();
+    }
+    waits.kill().unwrap();
+    waits.wait().unwrap();
 }
 
 #[test]

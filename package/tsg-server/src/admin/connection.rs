@@ -2,6 +2,7 @@
 
 use super::Order;
 use super::socket::Letterbox;
+use crate::json;
 use crate::operations::{Answer, Operation, Operator, Refusal, RefusalKind};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
@@ -10,7 +11,6 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
-use zeroize::Zeroizing;
 
 /// A longer line is refused.
 pub const MOST_LINE: u64 = 1 << 20;
@@ -93,24 +93,5 @@ fn ask(line: &[u8], operator: &Operator, letterbox: &Letterbox) -> Reply {
 }
 
 fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {
-    // Answers may hold keys: zeroed, and never grown, which would leave copies behind.
-    let mut length = Counter(0);
-    serde_json::to_writer(&mut length, reply)?;
-    let mut line = Zeroizing::new(Vec::with_capacity(length.0 + 1));
-    serde_json::to_writer(&mut *line, reply)?;
-    line.push(b'\n');
-    stream.write_all(&line)
-}
-
-struct Counter(usize);
-
-impl Write for Counter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0 += bytes.len();
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    stream.write_all(&json::line(reply)?)
 }

@@ -3,14 +3,17 @@
 use crate::admin::Reply;
 use crate::operations::{Answer, Operation};
 use anyhow::{Context, Result, anyhow, bail};
-use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use zeroize::Zeroizing;
 
+/// Room for an answer, to begin with.
+const ROOM: usize = 16 * 1024;
+
 /// A connection to the daemon.
 pub(super) struct Client {
-    stream: BufReader<UnixStream>,
+    stream: UnixStream,
 }
 
 impl Client {
@@ -28,24 +31,70 @@ impl Client {
             }
             anyhow!("cannot connect to {shown}: {error}")
         })?;
-        Ok(Self { stream: BufReader::new(stream) })
+        Ok(Self { stream })
     }
 
     pub(super) fn ask(&mut self, operation: &Operation) -> Result<Answer> {
         let mut line = serde_json::to_vec(operation)?;
         line.push(b'\n');
-        self.stream.get_mut().write_all(&line).context("the key server went away")?;
-        let mut reply = Zeroizing::new(Vec::new());
-        self.stream.read_until(b'\n', &mut reply).context("the key server went away")?;
+        self.stream.write_all(&line).context("the key server went away")?;
+        let reply = read_line(&mut self.stream).context("the key server went away")?;
         if reply.is_empty() {
             bail!("the key server went away without an answer");
         }
         match serde_json::from_slice(&reply) {
             Ok(Reply::Ok(answer)) => Ok(answer),
             Ok(Reply::Error(refusal)) => bail!("{refusal}"),
+            // The error itself may quote what was answered.
             Err(error) => bail!(
-                "the key server answers in a way unknown here ({error}): it is of another version"
+                "the key server answers in a way unknown here (column {}): it is of another version",
+                error.column()
             ),
         }
+    }
+}
+
+/// One line; nothing comes behind it. It may hold keys, so no copy of it is left.
+fn read_line(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut line = Zeroizing::new(vec![0; ROOM]);
+    let mut length = 0;
+    loop {
+        if length == line.len() {
+            let mut larger = Zeroizing::new(vec![0; 2 * length]);
+            larger[..length].copy_from_slice(&line);
+            line = larger;
+        }
+        match stream.read(&mut line[length..]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => match read? {
+                0 => break,
+                read => length += read,
+            },
+        }
+        if line[..length].last() == Some(&b'\n') {
+            break;
+        }
+    }
+    line.truncate(length);
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_however_long_it_is() {
+        for length in [0, 1, ROOM - 1, ROOM, ROOM + 1, 5 * ROOM] {
+            let (mut here, mut there) = UnixStream::pair().unwrap();
+            let line = [vec![b'x'; length], vec![b'\n']].concat();
+            let sent = line.clone();
+            let writes = std::thread::spawn(move || there.write_all(&sent).map(|()| there));
+            assert_eq!(*read_line(&mut here).unwrap(), line, "{length} bytes");
+            drop(writes.join().unwrap());
+        }
+        let (mut here, there) = UnixStream::pair().unwrap();
+        drop(there);
+        assert!(read_line(&mut here).unwrap().is_empty());
     }
 }

@@ -6,16 +6,23 @@ mod status;
 
 use super::table::Table;
 use super::tshark;
+use crate::json;
 use crate::operations::Answer;
 use anyhow::Result;
 use std::fmt::Write as _;
 use zeroize::Zeroizing;
 
 /// The value of an answer, for programs.
-pub(super) fn json(answer: &Answer) -> Result<Zeroizing<String>> {
+pub(super) fn json(answer: &Answer) -> Result<Zeroizing<Vec<u8>>> {
+    // What has secrets does not go by way of a value, which would be freed as it is.
+    if let Answer::Keys(keys) = answer {
+        return Ok(json::pretty(keys)?);
+    }
+    if let Answer::Token(token) = answer {
+        return Ok(json::pretty(token)?);
+    }
     let tagged = serde_json::to_value(answer)?;
-    let value = tagged.get("value").unwrap_or(&serde_json::Value::Null);
-    Ok(Zeroizing::new(format!("{}\n", serde_json::to_string_pretty(value)?)))
+    Ok(json::pretty(tagged.get("value").unwrap_or(&serde_json::Value::Null))?)
 }
 
 /// An answer in words.
@@ -42,7 +49,7 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
             format!("policy {version} is accepted, members are being prepared for it\n")
         }
         Answer::History(rows) => group::history(rows),
-        Answer::Token(token) => format!("{}\n", *token.token),
+        Answer::Token(token) => return line(&token.token),
         Answer::Tokens(tokens) => {
             let mut table = Table::new(&["TOKEN", "GROUP", "EXPIRES", "USED BY"]);
             for token in tokens {
@@ -72,6 +79,14 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
             table.text("nothing was ordered yet")
         }
     })
+}
+
+/// A secret and a line feed.
+fn line(secret: &str) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(secret.len() + 1));
+    text.push_str(secret);
+    text.push('\n');
+    text
 }
 
 /// Seconds in words: `3d 4h`, `17m 5s`.

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
+    os::fd::AsFd as _,
     path::Path,
     time::SystemTime,
 };
@@ -66,7 +67,9 @@ fn from_stdin() -> Result<Zeroizing<String>> {
     if stdin.is_terminal() {
         writeln!(io::stderr(), "Paste the token, then press Enter and Ctrl-D:")?;
     }
-    read_limited(stdin.lock()).context("stdin")
+    // Past the standard library's buffer, which nobody zeroes.
+    let direct = stdin.as_fd().try_clone_to_owned().map(File::from);
+    direct.map_err(anyhow::Error::from).and_then(read_limited).context("stdin")
 }
 
 fn read_limited(from: impl Read) -> Result<Zeroizing<String>> {

@@ -26,6 +26,7 @@ use std::{
 use anyhow::Result;
 
 use crate::folders::Folders;
+use crate::run::keep_secrets;
 
 const FAILED: u8 = 1;
 const USAGE: u8 = 2;
@@ -49,7 +50,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(USAGE);
         }
     };
-    let error = match run(&options, &mut io::stdout().lock()) {
+    let done = keep_secrets().and_then(|()| run(&options, &mut io::stdout().lock()));
+    let error = match done {
         Ok(Verdict::Good) => return ExitCode::SUCCESS,
         Ok(Verdict::Problems) => return ExitCode::from(FAILED),
         Err(error) => error,

@@ -17,6 +17,7 @@ mod sys;
 mod wake;
 
 pub(crate) use memory::{kept_teks, recall_policy};
+pub(crate) use sys::keep_secrets;
 
 use crate::cli::Options;
 use crate::config::{Config, Problem};
@@ -46,8 +47,6 @@ fn start(config: Config, warnings: &[Problem], folders: &Folders) -> Result<()> 
     for warning in warnings {
         log::warn!("{warning}");
     }
-    sys::forbid_core_dumps()?;
-    tsg_zmq::wipe_freed_memory();
     // Before any thread: all of them inherit it, and the control thread reads the signals.
     let signals = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
     let signals: SigSet = signals.into_iter().collect();

@@ -7,8 +7,13 @@ use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use std::os::fd::AsRawFd as _;
 
-/// Keys must not end up in a core file, nor be read by another process of the same user.
-pub(super) fn forbid_core_dumps() -> Result<()> {
+/// Keys must not end up in a core file, be read by another process of the same user, or stay in freed
+/// memory.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn keep_secrets() -> Result<()> {
+    tsg_zmq::wipe_freed_memory();
     prctl::set_dumpable(false).context("prctl(PR_SET_DUMPABLE)")?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context("setrlimit(RLIMIT_CORE)")
 }
