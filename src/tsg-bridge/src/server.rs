@@ -4,6 +4,9 @@
 //! server's word. Nothing is queued for a server that is not there: the state machine asks again
 //! by itself, and old questions would be of no use.
 
+#[cfg(test)]
+mod tests;
+
 use crate::config::Endpoint;
 use crate::identity::Identity;
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +22,10 @@ const DEAD_AFTER_MS: i32 = 15_000;
 /// Reconnects begin after this, and back off to that, in milliseconds.
 const RECONNECT_MS: (i32, i32) = (250, 10_000);
 
+/// How long libzmq may be silent after it has lost a connection before another socket is made: at first, and, since
+/// this doubles, at most. In milliseconds.
+const GIVEN_UP_MS: (u64, u64) = (1_000, 16_000);
+
 /// Frames that wait on either side.
 const HIGH_WATER: i32 = 64;
 
@@ -31,10 +38,14 @@ pub struct Link {
     servers: Vec<Endpoint>,
     at: usize,
     server_key: PublicKey,
-    /// How many connections were begun.
+    /// How many sockets were made.
     begun: u32,
     socket: zmq::Socket,
     monitor: zmq::Socket,
+    /// The connection is lost since then, and libzmq has not said that it tries again. It gives up for good
+    /// when it hears what the key server would not say, and one byte of somebody on the path is enough for that.
+    lost: Option<u64>,
+    patience: u64,
 }
 
 /// What came over the link.
@@ -66,7 +77,17 @@ impl Link {
         let context = zmq::Context::new();
         let first = servers.first().context("no key server is set: uci set tsg.main.server=…")?;
         let (socket, monitor) = connect(&context, 0, first, &server_key, identity)?;
-        Ok(Self { at: 0, server_key, begun: 1, socket, monitor, context, servers })
+        Ok(Self {
+            at: 0,
+            server_key,
+            begun: 1,
+            socket,
+            monitor,
+            lost: None,
+            patience: GIVEN_UP_MS.0,
+            context,
+            servers,
+        })
     }
 
     /// The server that it talks to.
@@ -76,19 +97,33 @@ impl Link {
 
     /// Turns to the next server of the list, if there is another whose address libzmq takes.
     pub fn next_server(&mut self, identity: &Identity) -> bool {
-        let others: Vec<usize> = (self.at + 1..self.servers.len()).chain(0..self.at).collect();
-        for at in others {
-            let Some(server) = self.servers.get(at) else { continue };
-            self.begun = self.begun.wrapping_add(1);
-            match connect(&self.context, self.begun, server, &self.server_key, identity) {
-                Ok((socket, monitor)) => {
-                    (self.socket, self.monitor, self.at) = (socket, monitor, at);
-                    return true;
-                }
-                Err(error) => log::error!("{error:#}"),
+        let mut others = (self.at + 1..self.servers.len()).chain(0..self.at);
+        others.any(|at| self.turn_to(at, identity))
+    }
+
+    fn turn_to(&mut self, at: usize, identity: &Identity) -> bool {
+        let Some(server) = self.servers.get(at) else { return false };
+        self.begun = self.begun.wrapping_add(1);
+        match connect(&self.context, self.begun, server, &self.server_key, identity) {
+            Ok((socket, monitor)) => {
+                (self.socket, self.monitor, self.at, self.lost) = (socket, monitor, at, None);
+                true
+            }
+            Err(error) => {
+                log::error!("{error:#}");
+                false
             }
         }
-        false
+    }
+
+    /// Begins anew what libzmq has given up. To be called every second, `now` is local time.
+    pub fn keep_trying(&mut self, identity: &Identity, now: u64) {
+        if self.lost.is_some_and(|at| now >= at + self.patience) {
+            log::warn!("the connection to the key server was spoilt; making another one");
+            self.lost = Some(now);
+            self.patience = (self.patience * 2).min(GIVEN_UP_MS.1);
+            self.turn_to(self.at, identity);
+        }
     }
 
     /// Sends a message, if there is a connection.
@@ -100,9 +135,9 @@ impl Link {
         }
     }
 
-    /// What there is to be read, without waiting.
-    pub fn receive(&self) -> Received {
-        let mut received = self.handshakes();
+    /// What there is to be read, without waiting, at local time `now`.
+    pub fn receive(&mut self, now: u64) -> Received {
+        let mut received = self.events(now);
         for _ in 0..BATCH {
             let frame = match tsg_zmq::receive(&self.socket, zmq::DONTWAIT) {
                 Ok(frame) => frame,
@@ -130,16 +165,23 @@ impl Link {
         [self.socket.as_poll_item(zmq::POLLIN), self.monitor.as_poll_item(zmq::POLLIN)]
     }
 
-    fn handshakes(&self) -> Received {
+    fn events(&mut self, now: u64) -> Received {
+        const SUCCEEDED: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
+        const DISCONNECTED: u16 = zmq::SocketEvent::DISCONNECTED as u16;
+        const RETRIED: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16;
         let mut received = Received::default();
         for _ in 0..BATCH {
             let Ok(event) = self.monitor.recv_multipart(zmq::DONTWAIT) else { break };
             let number = event.first().and_then(|frame| frame.first_chunk::<2>());
-            let Some(number) = number.map(|bytes| u16::from_ne_bytes(*bytes)) else { continue };
-            if number == zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16 {
-                (received.connected, received.broken_off) = (true, 0);
-            } else {
-                received.broken_off += 1;
+            match number.map(|bytes| u16::from_ne_bytes(*bytes)) {
+                Some(SUCCEEDED) => {
+                    (received.connected, received.broken_off) = (true, 0);
+                    (self.lost, self.patience) = (None, GIVEN_UP_MS.0);
+                }
+                Some(DISCONNECTED) => self.lost = Some(now),
+                Some(RETRIED) => self.lost = None,
+                Some(_) => received.broken_off += 1,
+                None => {}
             }
         }
         received
@@ -172,9 +214,12 @@ fn connect(
         socket.set_heartbeat_timeout(DEAD_AFTER_MS)
     };
     set().context("libzmq refuses an option; it must be 4.2 or newer")?;
+    // Not HANDSHAKE_FAILED_PROTOCOL: telling of a forged or repeated message, libzmq forgets that it was one, goes
+    // deaf on that connection, and ends the process when the connection ends (seen with 4.3.4).
     let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32
+        | zmq::SocketEvent::DISCONNECTED as i32
+        | zmq::SocketEvent::CONNECT_RETRIED as i32
         | zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL as i32
-        | zmq::SocketEvent::HANDSHAKE_FAILED_PROTOCOL as i32
         | zmq::SocketEvent::HANDSHAKE_FAILED_AUTH as i32;
     let address = format!("{MONITOR}-{number}");
     socket.monitor(&address, events).context("a ZeroMQ monitor")?;
@@ -184,85 +229,4 @@ fn connect(
         .connect(&server.to_string())
         .with_context(|| format!("option server '{server}': libzmq cannot connect to it"))?;
     Ok((socket, monitor))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::TcpListener;
-    use std::time::{Duration, Instant};
-    use tsg_control::message::Done;
-
-    /// A key server that answers nothing, and where it listens.
-    fn server(context: &zmq::Context, identity: &Identity) -> (zmq::Socket, Endpoint) {
-        let socket = context.socket(zmq::ROUTER).unwrap();
-        socket.set_curve_server(true).unwrap();
-        socket.set_curve_secretkey(identity.secret().bytes()).unwrap();
-        socket.bind("tcp://127.0.0.1:*").unwrap();
-        let address = socket.get_last_endpoint().unwrap().unwrap();
-        (socket, address.parse().unwrap())
-    }
-
-    /// Waits until the handshake is done.
-    fn connects(link: &Link) -> bool {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while Instant::now() < deadline {
-            zmq::poll(&mut link.poll_items(), 1_000).unwrap();
-            if link.receive().connected {
-                return true;
-            }
-        }
-        false
-    }
-
-    #[test]
-    fn it_goes_round_the_servers() {
-        tsg_sodium::init().unwrap();
-        let (gateway, key) = (Identity::generate().unwrap(), Identity::generate().unwrap());
-        let context = zmq::Context::new();
-        // It takes connections, and says nothing.
-        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-        let silent: Endpoint = silent.local_addr().unwrap().to_string().parse().unwrap();
-        let (one, first) = server(&context, &key);
-        let (two, second) = server(&context, &key);
-        let servers = vec![silent, first.clone(), second.clone()];
-        let mut link = Link::open(servers, *key.public(), &gateway).unwrap();
-        for (socket, endpoint) in [(&one, &first), (&two, &second)] {
-            assert!(link.next_server(&gateway));
-            assert_eq!(link.server(), Some(endpoint));
-            assert!(connects(&link), "{endpoint}");
-            link.send(&ToServer::Done(Done { command: 1, ok: true, text: String::new() }));
-            socket.set_rcvtimeo(10_000).unwrap();
-            assert_eq!(socket.recv_multipart(0).unwrap().len(), 2, "{endpoint}");
-        }
-        assert!(link.next_server(&gateway) && link.next_server(&gateway));
-        assert!(connects(&link), "the first that answers, again");
-    }
-
-    #[test]
-    fn a_server_with_another_key_breaks_off() {
-        tsg_sodium::init().unwrap();
-        let [gateway, key, other] = [(); 3].map(|()| Identity::generate().unwrap());
-        let context = zmq::Context::new();
-        let (_socket, endpoint) = server(&context, &key);
-        let link = Link::open(vec![endpoint], *other.public(), &gateway).unwrap();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let mut broken_off = 0;
-        while broken_off < 2 {
-            assert!(Instant::now() < deadline, "{broken_off} handshakes failed");
-            zmq::poll(&mut link.poll_items(), 1_000).unwrap();
-            let received = link.receive();
-            assert!(!received.connected);
-            broken_off += received.broken_off;
-        }
-    }
-
-    #[test]
-    fn one_server_alone_stays() {
-        tsg_sodium::init().unwrap();
-        let identity = Identity::generate().unwrap();
-        let server: Endpoint = "tcp://127.0.0.1:1".parse().unwrap();
-        let mut link = Link::open(vec![server], *identity.public(), &identity).unwrap();
-        assert!(!link.next_server(&identity));
-    }
 }

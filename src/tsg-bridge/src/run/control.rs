@@ -161,7 +161,7 @@ impl Control {
             self.take_signals();
             self.links.take();
             self.take_notes(now);
-            self.take_messages(now);
+            self.take_messages();
             if self.gateway.poll_timeout().is_some_and(|at| now >= at) && self.link.is_some() {
                 self.gateway.handle_timeout(now);
             }
@@ -253,9 +253,12 @@ impl Control {
         }
     }
 
-    fn take_messages(&mut self, now: u64) {
-        let Some(link) = &self.link else { return };
-        let received = link.receive();
+    fn take_messages(&mut self) {
+        let Some(link) = &mut self.link else { return };
+        let received = link.receive(boottime::now());
+        // Not before they were received: an answer says what time it was before it came.
+        let now = boottime::now();
+        link.keep_trying(&self.identity, now);
         self.note_handshakes(&received);
         if received.connected {
             self.gateway.handle_connected(now);

@@ -5,6 +5,7 @@ use super::control::Control;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use tsg_control::clock::LONGEST_ROUND_TRIP;
 use tsg_control::gateway::{KeyView, Standing};
 use tsg_control::group::{Fail, Mode};
 use tsg_control::message::PolicyVersion;
@@ -36,6 +37,8 @@ pub(super) fn overview(
         alarms.extend(standing_alarm(gateway.standing(), now));
         alarms.extend(control.key_trouble());
         alarms.extend(key_alarm(&keys, policy));
+        let clock = gateway.clock().filter(|clock| !clock.is_open());
+        alarms.extend(time_alarm(&keys, clock.map(|clock| clock.error(now))));
     }
     alarms.extend(unreached_alarm(&unreached, policy));
     if lease_failed {
@@ -151,6 +154,23 @@ fn open_alarm(keys: &[KeyView]) -> Option<&'static str> {
     )
 }
 
+/// Who delays what gateway and key server say to each other cannot make the time wrong by more than half a
+/// second without this being said.
+fn time_alarm(keys: &[KeyView], error: Option<u64>) -> Option<String> {
+    if keys.iter().any(|key| !key.prepared && key.origin.is_none()) {
+        return Some(format!(
+            "the time of the key server is not known: its answers take longer than {} s",
+            LONGEST_ROUND_TRIP / 1000
+        ));
+    }
+    let error = error.filter(|error| *error > LONGEST_ROUND_TRIP / 2)?;
+    Some(format!(
+        "the time may be off by {error} ms, and recorded packets are taken for as much longer: the key \
+         server is gone, or its answers take longer than {} s",
+        LONGEST_ROUND_TRIP / 1000
+    ))
+}
+
 fn unreached_alarm(unreached: &[IpAddr], policy: Option<&PolicyVersion>) -> Option<String> {
     if unreached.is_empty() || policy.is_none_or(|version| version.mode != Mode::Enforce) {
         return None;
@@ -163,4 +183,41 @@ fn unreached_alarm(unreached: &[IpAddr], policy: Option<&PolicyVersion>) -> Opti
          does not reach it",
         named.join(", ")
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tsg_control::group::Carriage;
+    use tsg_esp::crypto::{Suite, Tek};
+
+    fn key(prepared: bool, origin: Option<i64>) -> KeyView {
+        KeyView {
+            id: 1,
+            tek: Tek::new([0; 32]).into(),
+            suite: Suite::ChaCha20Poly1305,
+            carriage: Carriage::Protocol(253),
+            sealing: !prepared,
+            prepared,
+            senders: vec![1],
+            open: false,
+            highest_sender: 256,
+            origin,
+            error: 0,
+            floor: 0,
+            ends: None,
+        }
+    }
+
+    #[test]
+    fn a_time_that_is_not_known_well_is_said() {
+        let said = |keys: &[KeyView], error| time_alarm(keys, error).unwrap_or_default();
+        let known = [key(false, Some(0))];
+        assert_eq!(said(&known, Some(500)), "");
+        assert!(said(&known, Some(501)).contains("off by 501 ms"));
+        assert!(said(&[key(false, None)], None).contains("not known"));
+        // What is only prepared is not used yet: the next heartbeat asks for the time.
+        assert_eq!(said(&[key(false, Some(0)), key(true, None)], Some(1)), "");
+        assert_eq!(said(&[], None), "");
+    }
 }

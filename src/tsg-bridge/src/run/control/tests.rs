@@ -31,7 +31,7 @@ fn a_wrong_key_of_the_key_server_is_named_with_its_file() {
     while !control.overview(0).alarms.iter().any(|alarm| alarm.contains(&option)) {
         assert!(Instant::now() < deadline, "{:?}", control.overview(0).alarms);
         control.wait().unwrap();
-        control.take_messages(boottime::now());
+        control.take_messages();
     }
     // A connection that holds ends it.
     control.note_handshakes(&Received { connected: true, ..Received::default() });
