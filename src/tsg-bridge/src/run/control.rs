@@ -1,5 +1,6 @@
 //! The control thread: key server, rules, status.
 
+mod commands;
 #[cfg(test)]
 mod tests;
 
@@ -11,7 +12,7 @@ use super::servers::Servers;
 use super::status::Overview;
 use super::status_socket::StatusSocket;
 use super::wake::Wake;
-use super::{diagnostics, memory, status};
+use super::{memory, status};
 use crate::boottime;
 use crate::config::Config;
 use crate::enrolment;
@@ -28,7 +29,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
-use tsg_control::message::{Command, CommandKind, Done, LogLevel, PolicyVersion};
+use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Rule};
 
 /// Rules and ports are looked after this often, in milliseconds.
@@ -487,64 +488,6 @@ impl Control {
         }
     }
 
-    fn carry_out(&mut self, command: Command) {
-        let answer = match command.kind {
-            CommandKind::Reload => {
-                self.reload();
-                Ok(String::new())
-            }
-            CommandKind::LogLevel(level) => {
-                tsg_log::set_level(level_filter(level));
-                Ok(String::new())
-            }
-            CommandKind::Diagnostics => Ok(diagnostics::text(self.overview(boottime::now()).json)),
-            CommandKind::Reboot => {
-                log::warn!("the key server wants this box to restart");
-                std::process::Command::new("/sbin/reboot").spawn().map(|_| String::new())
-            }
-            CommandKind::Rekey | CommandKind::Reregister => Ok(String::new()),
-        };
-        let (ok, text) = match answer {
-            Ok(text) => (true, text),
-            Err(error) => (false, error.to_string()),
-        };
-        self.gateway.done(Done { command: command.command, ok, text });
-    }
-
-    /// Takes over what may change while running; the rest is for the next start.
-    fn reload(&mut self) {
-        match Config::load(&self.folders.config_file()) {
-            Ok((new, warnings)) => {
-                for warning in warnings {
-                    log::warn!("{warning}");
-                }
-                tsg_log::set_level(new.log_level);
-                let same = Config {
-                    rules: self.config.rules.clone(),
-                    oversize: self.config.oversize,
-                    path_mtu: self.config.path_mtu,
-                    fail: self.config.fail,
-                    log_level: self.config.log_level,
-                    ..new.clone()
-                } == self.config;
-                if !same {
-                    log::warn!("server, bridge or attach changed: restart tsg to take that over");
-                }
-                self.config = Config {
-                    rules: new.rules,
-                    oversize: new.oversize,
-                    path_mtu: new.path_mtu,
-                    fail: new.fail,
-                    log_level: new.log_level,
-                    ..self.config.clone()
-                };
-                self.stale_view = true;
-                log::info!("configuration read again");
-            }
-            Err(error) => log::error!("the configuration stays as it was: {error:#}"),
-        }
-    }
-
     fn stop(&mut self) {
         let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
         self.data.leave(fail);
@@ -595,15 +538,5 @@ fn random_number() -> u64 {
 fn report(done: Result<()>, what: &str) {
     if let Err(error) = done {
         log::error!("{what}: {error:#}");
-    }
-}
-
-const fn level_filter(level: LogLevel) -> log::LevelFilter {
-    match level {
-        LogLevel::Error => log::LevelFilter::Error,
-        LogLevel::Warn => log::LevelFilter::Warn,
-        LogLevel::Info => log::LevelFilter::Info,
-        LogLevel::Debug => log::LevelFilter::Debug,
-        LogLevel::Trace => log::LevelFilter::Trace,
     }
 }
