@@ -93,9 +93,9 @@ impl<C: Cipher> Receiver<C> {
         self.spi
     }
 
-    /// Its cipher, to be given its key where it stays.
-    pub fn cipher_mut(&mut self) -> &mut C {
-        &mut self.cipher
+    /// Its cipher and salt, to be given their key where they stay: what moves leaves copies.
+    pub fn key_mut(&mut self) -> (&mut C, &mut [u8; 4]) {
+        (&mut self.cipher, &mut self.salt)
     }
 
     /// Authenticates `packet` and restores the original packet, which may be a fragment. `outline`

@@ -63,6 +63,20 @@ pub fn wipe_stack() {
     sys::stackzero(WIPED);
 }
 
+/// Does something with keys on a stack that is wiped before and behind: before, since what is made there
+/// and moved takes along in its gaps what lay on the stack.
+pub fn on_a_clean_stack<T>(work: impl FnOnce() -> T) -> T {
+    /// Its frame is below the caller's, which stays.
+    #[inline(never)]
+    fn below<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+    wipe_stack();
+    let made = below(work);
+    wipe_stack();
+    made
+}
+
 /// Whether this processor has the instructions for AES-256-GCM. False before [`init`].
 pub fn aes_available() -> bool {
     sys::aes_is_available()

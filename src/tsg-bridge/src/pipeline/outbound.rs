@@ -175,22 +175,20 @@ impl Worker {
             let lease = leases.take(self.number, epoch.tag, &epoch.senders, now);
             let lease = lease.map_err(|NotStored| Reason::NoKey)?.ok_or(DropReason::Exhausted)?;
             drop(leases);
-            let keyed = self.key_sender(epoch, &lease);
-            tsg_sodium::wipe_stack();
-            keyed?;
+            tsg_sodium::on_a_clean_stack(|| self.key_sender(epoch, &lease))?;
         }
         self.sender.as_mut().ok_or(Reason::NoKey)
     }
 
-    /// Not inlined: what it leaves on the stack is wiped by its caller.
-    #[inline(never)]
     fn key_sender(&mut self, epoch: &EpochView, lease: &Lease) -> Result<(), Reason> {
         let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
         let cipher = AnyCipher::blank(epoch.suite).map_err(|_| Reason::NoKey)?;
-        let key = Sodium::derive(&epoch.tek, spi);
-        let sender = Sender::new(spi, cipher, key.salt, lease.first, lease.limit);
+        let sender = Sender::new(spi, cipher, [0; 4], lease.first, lease.limit);
         let sealing = Sealing { epoch: epoch.tag, number: lease.sender, sender };
-        self.sender.insert(sealing).sender.cipher_mut().set_key(&key);
+        let (cipher, salt) = self.sender.insert(sealing).sender.key_mut();
+        let key = Sodium::derive(&epoch.tek, spi);
+        cipher.set_key(&key);
+        *salt = key.salt;
         Ok(())
     }
 

@@ -183,8 +183,7 @@ impl Receivers {
         if !lock(budget).take(now) {
             return Err(Reason::Budget);
         }
-        let receiver = receiver(epoch, header.spi)?;
-        tsg_sodium::wipe_stack();
+        let receiver = tsg_sodium::on_a_clean_stack(|| receiver(epoch, header.spi))?;
         if let Some(place) = lock(&self.unproven).get_mut(at) {
             *place = Some((key, Arc::clone(&receiver)));
         }
@@ -253,13 +252,13 @@ impl Association {
     }
 }
 
-/// Not inlined: what it leaves on the stack is wiped by its caller.
-#[inline(never)]
 fn receiver(epoch: &EpochView, spi: Spi) -> Result<Derived, Reason> {
     let cipher = AnyCipher::blank(epoch.suite).map_err(|tsg_sodium::NoAes| Reason::NoKey)?;
+    let mut receiver = Arc::new(Receiver::new(spi, cipher, [0; 4]));
+    let (cipher, salt) = Arc::get_mut(&mut receiver).ok_or(Reason::NoKey)?.key_mut();
     let key = Sodium::derive(&epoch.tek, spi);
-    let mut receiver = Arc::new(Receiver::new(spi, cipher, key.salt));
-    Arc::get_mut(&mut receiver).ok_or(Reason::NoKey)?.cipher_mut().set_key(&key);
+    cipher.set_key(&key);
+    *salt = key.salt;
     Ok(receiver)
 }
 
