@@ -48,6 +48,7 @@ fn gateway() -> Gateway {
         version: String::new(),
         aes: false,
         senders: 2,
+        kept: 0,
         token: None,
     };
     Gateway::new(identity, 7, 0)
