@@ -143,6 +143,7 @@ fn an_edit_survives_layouts_that_it_cannot_keep() {
         "config tsg 'main'; option name 'b'; option server 'a'",
         "config tsg main\noption server a\nconfig x y\nconfig tsg main\noption name b\noption server c\n",
         "config tsg main\noption name b\nlist server a\noption server c",
+        "config tsg main\noption name b\noption server 'a';option server 'c'\n",
     ] {
         let mut document = Document::parse(text.as_bytes()).unwrap();
         document.set("tsg", "main", "server", "new".into());

@@ -59,16 +59,14 @@ impl Document {
             return format!("{}{line_end}{gap}{}{lines}", self.text, config_line(kind, Some(name)));
         };
         let mut text = self.text.clone();
-        for old in place.old.iter().skip(1).rev() {
-            text.replace_range(self.whole_lines(old), "");
+        let old = self.lines_of(&place.old);
+        if old.is_empty() {
+            let at = self.whole_lines(&(place.after..place.after)).end;
+            let line_end = if text[..at].ends_with('\n') { "" } else { "\n" };
+            text.insert_str(at, &format!("{line_end}{lines}"));
         }
-        match place.old.first() {
-            Some(first) => text.replace_range(self.whole_lines(first), &lines),
-            None => {
-                let at = self.whole_lines(&(place.after..place.after)).end;
-                let line_end = if text[..at].ends_with('\n') { "" } else { "\n" };
-                text.insert_str(at, &format!("{line_end}{lines}"));
-            }
+        for (number, range) in old.into_iter().enumerate().rev() {
+            text.replace_range(range, if number == 0 { &lines } else { "" });
         }
         text
     }
@@ -98,6 +96,18 @@ impl Document {
             }
         }
         place
+    }
+
+    /// The lines that spans lie on, each once.
+    fn lines_of(&self, spans: &[Range<usize>]) -> Vec<Range<usize>> {
+        let mut all: Vec<Range<usize>> = Vec::new();
+        for lines in spans.iter().map(|span| self.whole_lines(span)) {
+            match all.last_mut() {
+                Some(last) if lines.start < last.end => last.end = last.end.max(lines.end),
+                _ => all.push(lines),
+            }
+        }
+        all
     }
 
     /// The lines that a span lies on, line ends included.
