@@ -4,6 +4,8 @@
 
 mod args;
 mod client;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod policy_file;
 mod show;
 mod table;
