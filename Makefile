@@ -10,13 +10,13 @@ demo:
 test:
 	@tests/run
 
-# And those that take long: a virtual machine, armv7, fuzzing.
+# And those that take long: a virtual machine, armv7, sanitizers.
 test-all:
 	@tests/run all
 
 # Every parser of bytes from outside, SECONDS for each target.
 fuzz:
-	@tests/fuzz/run $(or $(SECONDS),30)
+	@TSG_FUZZ_SANITIZER=address tests/fuzz/run $(or $(SECONDS),30)
 
 lint:
 	@tests/lint

@@ -123,3 +123,65 @@ write("netlink", "acknowledged", message(2, bytes(4) + message(0x0302, bytes(4))
 write("netlink", "refused", message(2, struct.pack("<i", -17)) + message(3, bytes(4)))
 # Found by fuzzing: the one error number that has no opposite.
 write("netlink", "lowest_error", message(2, struct.pack("<i", -(2**31))))
+
+for name, body in {
+    "filter": bytes(20) + attribute(1, b"bpf\0") + attribute(2, attribute(11, struct.pack("<I", 7))),
+    "hook": struct.pack("<IIIII", 0, 5, 0xFFFF0000, 0xFFFFFFF1, 0) + attribute(7, attribute(3, struct.pack("<III", 0, 0, 9))),
+    "interface": bytes(16) + attribute(1, bytes(6)) + attribute(10, struct.pack("<I", 3)),
+    "neighbour": struct.pack("<III", 7, 4, 0) + attribute(2, bytes([2, 0, 0, 0, 0, 1])),
+    "generation": bytes(4) + attribute(1, struct.pack("!I", 9)),
+}.items():
+    write("netlink", name, message(0x0A10, body))
+
+ADDRESSES = bytes([2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2])
+HEADERS = attribute(7, struct.pack("!I", 5)) + attribute(8, struct.pack("!I", 6)) + attribute(9, struct.pack("!HH", 6, 0) + ADDRESSES[6:] + bytes(2))
+
+
+def queued(family, ether_type, *parts):
+    return message(0x0300, bytes([family, 0, 0, 3]) + attribute(1, struct.pack("!IHB", 7, ether_type, 1)) + b"".join(parts))
+
+
+TAG = attribute(0x8013, attribute(2, b"\xa0\x05") + attribute(1, b"\x81\0"))
+for name, datagram in {
+    "bridge": queued(7, 0x0800, HEADERS, attribute(20, ADDRESSES + b"\x08\0"), attribute(10, PLAIN["v4_udp"])),
+    "tagged": queued(7, 0x86DD, HEADERS, TAG, attribute(20, ADDRESSES + b"\x86\xdd"), attribute(10, PLAIN["v6_udp"])),
+    "two_tags": queued(7, 0x8100, TAG, attribute(20, ADDRESSES + b"\x81\0"), attribute(10, b"\0\x07\x08\0" + PLAIN["v4_udp"])),
+    "headless": queued(7, 0x0800, HEADERS, TAG, attribute(20, b"\xa0\x06\x08\0"), attribute(10, PLAIN["v4_syn"])),
+    "routed": queued(2, 0x0800, HEADERS, attribute(3, struct.pack("!I", 1)), attribute(10, PLAIN["v4_udp"])),
+    "no_payload": queued(2, 0x0800, HEADERS),
+    "refused": message(2, struct.pack("<i", -17)) + queued(2, 0x0800, attribute(10, PLAIN["v4_udp"])),
+}.items():
+    write("queue", name, datagram)
+
+ARP = bytes([0, 1, 8, 0, 6, 4, 0, 1]) + ADDRESSES[6:] + V4[0] + bytes(6) + V4[1]
+ADVERTISEMENT = ipv6(58, bytes([136, 0, 0, 0, 0, 0, 0, 0]) + V6[0])
+FRAMES = {
+    "arp": (b"\x08\x06", ARP),
+    "advertisement": (b"\x86\xdd", ADVERTISEMENT),
+    "tagged": (b"\x81\0\0\x05\x08\x06", ARP),
+    "two_tags": (b"\x88\xa8\0\x05\x81\0\0\x06\x08\0", PLAIN["v4_udp"]),
+    "three_tags": (b"\x88\xa8\0\x05\x81\0\0\x06\x81\0\0\x07\x08\0", PLAIN["v4_udp"]),
+    "profinet": (b"\x88\x92", bytes(46)),
+}
+for name, (ether_type, body) in FRAMES.items():
+    write("frame", name, b"\0" + ADDRESSES + ether_type + body)
+write("frame", "tag_taken_off", b"\x0b" + ADDRESSES + b"\x08\x06" + ARP)
+
+RULES = b"""encrypt name=modbus proto=tcp dest_port=502
+drop src_ip=192.0.2.0/25,fd00::/64 proto=udp src_port=1-3,161 dest_port=500-600
+bypass proto=icmp,icmpv6,47 dest_ip=192.0.2.2
++encrypt proto=sctp,tcp dest_ip=fd00::/127
+"""
+for number, (name, packet) in enumerate({**PLAIN, **ERRORS, "sealed": SEALED["v4"][1], "sealed_udp": SEALED["v4_udp"][1]}.items()):
+    ether_type = b"\x08\0" if packet[0] >> 4 == 4 else b"\x86\xdd"
+    # Settings of the plan, and of the frame: whose port, marked, from where.
+    write("gate", name, bytes([number * 5 % 64]) + RULES + b"\0" + bytes([number % 16]) + ADDRESSES + ether_type + packet)
+# Found by fuzzing: a fragment that no host accepts, of 33 bytes and not the last; a frame that ends in its tags.
+odd = ipv4(17, udp(bytes(25)), flags=0x2000)
+write("gate", "odd_fragment", b"\x19" + RULES + b"bypass\n\0\4" + ADDRESSES + b"\x08\0" + odd)
+write("gate", "cut_in_its_tags", b"\0\0\4" + ADDRESSES + b"\x81\0")
+for name, (ether_type, body) in FRAMES.items():
+    write("gate", name, b"\0" + RULES + b"\0\x04" + ADDRESSES + ether_type + body)
+SAVED = b"*mangle\n:FORWARD ACCEPT [0:0]\n:TSG/wan/top - [0:0]\n-A FORWARD -j TSG/wan/top\n-A TSG/wan/top -j DROP\nCOMMIT\n"
+for settings in (0, 3, 13, 22, 32, 63):
+    write("rules", f"settings_{settings}", bytes([settings]) + RULES + b"\0" + (SAVED if settings % 2 else b""))

@@ -118,3 +118,79 @@ write("token", "token", b"tsg1-" + base64.urlsafe_b64encode(pack(TOKEN)).rstrip(
 write("saved", "state", pack({"v": 1, "body": SAVED}))
 write("policy", "kept", json.dumps(POLICY).encode())
 write("policy", "rule", b"encrypt name=modbus proto=tcp src_ip=192.0.2.0/24,2001:db8::/32 dest_port=502,44818-44820")
+write("gate", "kept", b"\0" + json.dumps(POLICY).encode() + b"\0\0" + bytes(60))
+write("rules", "kept", b"\0" + json.dumps(POLICY).encode() + b"\0")
+
+# The example pair of zmq_curve(7), in both forms.
+Z85 = b"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID", b"D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs"
+PAIR = b"u4hHHWXiZZswxVpTIc67WqsrcKOYZFwm3KKy/LQ/xRg=", b"e7hktImvo2cfvmkQH5SziXLySBbfsBtRZWs/7I39CIg="
+write("keys", "pair", b"# The identity of this gateway.\npublic " + PAIR[0] + b"\nsecret " + PAIR[1] + b"\n")
+write("keys", "z85", b"public " + Z85[0] + b"\nsecret " + Z85[1] + b"\n")
+
+CEILINGS = [{"epoch": {"id": 1, "check": [1] * 8}, "sender": 4, "ceiling": 1 << 20}, {"epoch": {"id": 2, "check": [2] * 8}, "sender": 5, "ceiling": 2**64 - 1}]
+write("sequences", "record", json.dumps({"boot": "BOOT", "ceilings": CEILINGS}).encode())
+write("sequences", "earlier", json.dumps({"boot": "another", "ceilings": []}).encode())
+
+PRINT = "0123-4567-89ab-cdef-0123-4567-89ab-cdef"
+WORDS = {
+    "gateway": "-c /etc/config --state /etc/tsg --run /run/tsg --log syslog status --json",
+    "enrol": "enrol --file /tmp/token",
+    "approve": f"gateway approve press --group plant --fingerprint {PRINT}",
+    "pin": "gateway pin press 192.0.2.1 2001:db8::1",
+    "command": "gateway command press log-level=debug --wait 5",
+    "set": "group set plant mode=migrate non_ip=0x8892,0x88b8 key_lifetime=24h",
+    "keys": "group keys plant --reveal --senders 1..100",
+    "token": "token create --group plant --expires 15m --server tcp://192.0.2.10:5555",
+    "audit": "--json audit --last 7",
+}
+for name, words in WORDS.items():
+    write("arguments", name, "\n".join(words.split()).encode())
+write("arguments", "rule", b"policy\nset\nplant\n--rule\nencrypt proto=tcp dest_port=502 name=modbus")
+write("arguments", "rules", json.dumps({"rules": POLICY["policy"]["rules"], "default_action": "drop", "group": "plant", "version": 1}).encode())
+
+ORDERS = {
+    "looks": [{word: {}} for word in ("key", "status", "gateway_list", "group_list", "token_list")] + [{"audit_list": {"most": 5}}],
+    "approve": [{"gateway_approve": {"gateway": "press", "group": "plant"}}, {"gateway_show": {"gateway": "press"}}, {"gateway_list": {}}],
+    "member": [
+        {"gateway_rename": {"gateway": base64.b64encode(bytes([1] * 32)).decode(), "name": "pump"}},
+        {"gateway_pin": {"gateway": "pump", "machines": ["192.0.2.1", "2001:db8::1"]}},
+        {"gateway_command": {"gateway": "pump", "kind": {"log_level": "debug"}}},
+        {"gateway_outcome": {"command": 1}},
+        {"gateway_revoke": {"gateway": "pump", "reason": "lost"}},
+        {"gateway_remove": {"gateway": "pump"}},
+    ],
+    "group": [
+        {"group_add": {"group": "line1"}},
+        {"group_set": {"group": "line1", "settings": [["mode", "enforce"], ["non_ip", "0x8892"], ["key_lifetime", "2h"], ["cipher", "auto"]]}},
+        {"group_show": {"group": "line1"}},
+        {"group_keys": {"group": "plant", "reveal": True, "senders": [1, 9]}},
+        {"rekey": {"group": "plant"}},
+        {"group_remove": {"group": "line1"}},
+    ],
+    "policy": [
+        {"policy_check": {"rules": POLICY["policy"]["rules"]}},
+        {"policy_set": {"group": "plant", "rules": POLICY["policy"]["rules"], "default_action": "bypass"}},
+        {"policy_show": {"group": "plant"}},
+        {"policy_history": {"group": "plant"}},
+    ],
+    "token": [{"token_create": {"group": "plant", "lifetime": 900, "servers": ["tcp://192.0.2.10:5555"]}}, {"token_list": {}}, {"token_revoke": {"id": 1}}],
+    "question": [{"method": "status"}],
+}
+for name, orders in ORDERS.items():
+    write("sockets", name, b"press\n" + b"\n".join(json.dumps(order).encode() for order in orders))
+
+
+def frames(*parts):
+    return b"".join(bytes([len(part)]) + part for part in parts)
+
+
+def zap(domain, key, mechanism=b"CURVE"):
+    return frames(b"1.0", b"7", domain, b"192.0.2.7", b"route", mechanism, key)
+
+
+write("zap", "member", zap(b"gateways", b"M" * 32))
+write("zap", "revoked", zap(b"gateways", b"R" * 32))
+write("zap", "announcements", zap(b"announcements", b"M" * 32))
+write("zap", "stranger", zap(b"gateways", bytes(32)))
+write("zap", "plain", zap(b"gateways", b"user", b"PLAIN"))
+write("zap", "envelopes", frames(*[part for n in range(5) for part in (b"MRs"[n % 3 :], b"route%d" % n, b"2001:db8::%d" % n)]))

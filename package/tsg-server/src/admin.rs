@@ -7,6 +7,8 @@
 mod connection;
 mod socket;
 
+#[cfg(fuzzing)]
+pub(crate) use connection::operation;
 pub use connection::{MOST_LINE, Reply};
 pub use socket::Admin;
 

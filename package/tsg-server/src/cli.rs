@@ -5,6 +5,8 @@
 mod args;
 mod bundle;
 mod client;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod policy_file;
 mod show;
 mod table;

@@ -83,6 +83,31 @@ impl Database {
         Ok(Self { connection, path, versions })
     }
 
+    /// One without a file, for the fuzzers (tests/fuzz).
+    ///
+    /// # Errors
+    /// SQLite's.
+    #[cfg(fuzzing)]
+    pub fn in_memory() -> Result<Self> {
+        let mut connection = Connection::open_in_memory()?;
+        schema::create(&mut connection)?;
+        connection.execute_batch("DROP TRIGGER audit_is_not_deleted")?;
+        Ok(Self { connection, path: PathBuf::new(), versions: BTreeMap::new() })
+    }
+
+    /// Forgets everything, for the fuzzers (tests/fuzz).
+    ///
+    /// # Errors
+    /// SQLite's.
+    #[cfg(fuzzing)]
+    pub fn clear(&mut self) -> Result<()> {
+        self.versions.clear();
+        for table in ["tokens", "gateways", "groups", "policy_history", "audit"] {
+            self.connection.execute(&format!("DELETE FROM {table}"), [])?;
+        }
+        Ok(())
+    }
+
     /// Everything that the state machine starts from.
     ///
     /// # Errors

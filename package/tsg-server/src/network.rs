@@ -6,6 +6,8 @@
 //! is dropped, and the next state puts it right.
 
 mod allowance;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod peers;
 mod room;
 mod roster;

@@ -6,6 +6,8 @@
 
 mod answer;
 mod audited;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod naming;
 mod order;
 mod outcomes;

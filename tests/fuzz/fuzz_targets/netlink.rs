@@ -1,12 +1,15 @@
-//! Messages of the kernel, which carry bytes from the network and names that others chose.
+//! Messages of the kernel, which carry bytes from the network and names that others chose, and what is read from the
+//! bodies of its answers.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tsg_bridge::netlink::{Messages, Request};
+use tsg_bridge::{attach, gate};
 
 fuzz_target!(|datagram: &[u8]| {
     for message in Messages(datagram) {
         let _ = (message.error(), message.is_done());
+        let _ = (attach::fuzzing::answers(message.body), gate::fuzzing::answers(message.body));
         for fixed in [0, 3, 4, 16] {
             for (kind, value) in message.attributes(fixed) {
                 let inside = message.attributes(fixed).find(kind);

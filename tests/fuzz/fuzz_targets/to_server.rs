@@ -4,20 +4,10 @@
 use libfuzzer_sys::fuzz_target;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{MAX_FRAME_TO_SERVER, ToServer, decode, encode};
-use tsg_control::server::{Random, Server, Stored};
+use tsg_control::server::{Server, Stored};
+use tsg_fuzz::Counting;
 
 const NOW: u64 = 1_700_000_000_000;
-
-struct Counting(u8);
-
-impl Random for Counting {
-    fn fill(&mut self, bytes: &mut [u8]) {
-        for byte in bytes {
-            self.0 = self.0.wrapping_add(1);
-            *byte = self.0;
-        }
-    }
-}
 
 fuzz_target!(|frame: &[u8]| {
     let Ok(message) = decode::<ToServer>(frame, MAX_FRAME_TO_SERVER) else { return };

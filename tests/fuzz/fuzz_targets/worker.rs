@@ -17,8 +17,11 @@ use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::ip::Version::{V4, V6};
 
-const RULES: [&str; 3] =
-    ["encrypt proto=tcp dest_port=502", "encrypt proto=udp dest_port=20000", "drop proto=udp dest_port=161"];
+const RULES: [&str; 3] = [
+    "encrypt proto=tcp dest_port=502",
+    "encrypt proto=udp dest_port=20000",
+    "drop proto=udp dest_port=161",
+];
 const LARGEST: usize = 4096;
 
 thread_local! {
@@ -52,7 +55,8 @@ impl Gateway {
         self.buffer[HEAD_ROOM..][..packet.len()].copy_from_slice(packet);
         let range = HEAD_ROOM..HEAD_ROOM + packet.len();
         let packet = Packet::new(&mut self.buffer, range).unwrap();
-        let version = if packet.bytes().first().is_some_and(|first| first >> 4 == 6) { V6 } else { V4 };
+        let version =
+            if packet.bytes().first().is_some_and(|first| first >> 4 == 6) { V6 } else { V4 };
         let mut frame = Frame { packet, version, from, link: None, lan_port: 0 };
         self.out.clear();
         let verdict = self.worker.handle(&mut frame, &mut self.out);
@@ -101,7 +105,9 @@ fn view(sender: u32) -> View {
 /// Plainly Modbus or the UDP protocol: whole, no options, no extension headers. Told without our own parsers.
 fn in_clear(packet: &[u8]) -> bool {
     let (proto, at) = match packet.first() {
-        Some(0x45) if packet.len() >= 28 && packet[6] & 0x3f == 0 && packet[7] == 0 => (packet[9], 20),
+        Some(0x45) if packet.len() >= 28 && packet[6] & 0x3f == 0 && packet[7] == 0 => {
+            (packet[9], 20)
+        }
         Some(first) if first >> 4 == 6 && packet.len() >= 48 => (packet[6], 40),
         _ => return false,
     };

@@ -76,12 +76,9 @@ fn talk(stream: &UnixStream, letterbox: &Letterbox) -> io::Result<()> {
 }
 
 fn ask(line: &[u8], operator: &Operator, letterbox: &Letterbox) -> Reply {
-    let operation: Operation = match serde_json::from_slice(line) {
+    let operation = match operation(line) {
         Ok(operation) => operation,
-        Err(error) => {
-            let text = format!("this is no operation: {error}");
-            return Reply::Error(Refusal::new(RefusalKind::Invalid, text));
-        }
+        Err(refusal) => return Reply::Error(refusal),
     };
     let ending = || Refusal::new(RefusalKind::Unavailable, "the key server is ending");
     let (reply, answer) = sync_channel(1);
@@ -90,6 +87,13 @@ fn ask(line: &[u8], operator: &Operator, letterbox: &Letterbox) -> Reply {
         return Reply::Error(ending());
     }
     answer.recv().unwrap_or_else(|_| Err(ending())).into()
+}
+
+/// What a client's line asks for.
+pub(crate) fn operation(line: &[u8]) -> Result<Operation, Refusal> {
+    serde_json::from_slice(line).map_err(|error| {
+        Refusal::new(RefusalKind::Invalid, format!("this is no operation: {error}"))
+    })
 }
 
 fn send(mut stream: &UnixStream, reply: &Reply) -> io::Result<()> {

@@ -43,9 +43,13 @@ pub(super) fn read(path: &Path) -> Result<PolicyFile> {
     if text.len() as u64 > MOST_BYTES {
         bail!("{name} is longer than {MOST_BYTES} bytes");
     }
-    let policy: PolicyFile =
-        serde_json::from_str(&text).with_context(|| format!("{name} holds no rules"))?;
-    check(&policy.rules).with_context(|| name)?;
+    parse(&text).with_context(|| name)
+}
+
+/// Reads the text of a file.
+pub(super) fn parse(text: &str) -> Result<PolicyFile> {
+    let policy: PolicyFile = serde_json::from_str(text).context("it holds no rules")?;
+    check(&policy.rules)?;
     Ok(policy)
 }
 

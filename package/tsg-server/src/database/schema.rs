@@ -74,7 +74,7 @@ fn configure(connection: &Connection) -> Result<()> {
     Ok(())
 }
 
-fn create(connection: &mut Connection) -> Result<()> {
+pub(super) fn create(connection: &mut Connection) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(SCHEMA).context("cannot make its tables: is the disk full?")?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;

@@ -71,7 +71,7 @@ fn answer_all(socket: &zmq::Socket, roster: &Roster, room: &Room) {
 ///
 /// A key that is not welcome now may be later: 300, "try again". After a 400 libzmq would not connect
 /// again, and a gateway that is let in once more would not come until it is restarted.
-fn answer(request: &[Vec<u8>], roster: &Roster, room: &Room) -> [Vec<u8>; 6] {
+pub(super) fn answer(request: &[Vec<u8>], roster: &Roster, room: &Room) -> [Vec<u8>; 6] {
     let id = request.get(1).cloned().unwrap_or_default();
     let reply = |code: &str, text: &str, user: String| {
         [b"1.0".to_vec(), id.clone(), code.into(), text.into(), user.into_bytes(), Vec::new()]

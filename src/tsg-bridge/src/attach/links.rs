@@ -25,12 +25,19 @@ pub(super) fn link(ifindex: u32) -> Option<Link> {
     fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
     let mut request = Request::new(GET_LINK, flags::REQUEST | flags::ACK, &fixed);
     let mut link = Link::default();
-    let read = |_: u16, body: &[u8]| {
-        let attributes = Attributes(body.get(16..).unwrap_or_default());
-        link.address = attributes.find(ADDRESS).and_then(|mac| mac.try_into().ok());
-        let master = attributes.find(MASTER).and_then(|number| number.first_chunk::<4>());
-        link.master = master.map_or(0, |bytes| u32::from_ne_bytes(*bytes));
-    };
+    let read = |_: u16, body: &[u8]| link = Link::parse(body);
     Socket::open(Family::Route).ok()?.query(&mut request, read).ok()?;
     Some(link)
+}
+
+impl Link {
+    /// Reads it from the body of the kernel's answer.
+    pub(super) fn parse(body: &[u8]) -> Self {
+        let attributes = Attributes(body.get(16..).unwrap_or_default());
+        let master = attributes.find(MASTER).and_then(|number| number.first_chunk::<4>());
+        Self {
+            address: attributes.find(ADDRESS).and_then(|mac| mac.try_into().ok()),
+            master: master.map_or(0, |bytes| u32::from_ne_bytes(*bytes)),
+        }
+    }
 }

@@ -175,7 +175,12 @@ impl Ear {
 }
 
 /// What a frame tells about who is where.
-fn heard(frame: &[u8], outer: Option<Tag>, side: Side, each: &mut impl FnMut(IpAddr, Place)) {
+pub(super) fn heard(
+    frame: &[u8],
+    outer: Option<Tag>,
+    side: Side,
+    each: &mut impl FnMut(IpAddr, Place),
+) {
     let Some(header) = Header::parse(frame) else { return };
     let mut vlans = Vlans::default();
     for tag in outer.iter().chain(header.link.vlans.tags()) {

@@ -11,6 +11,8 @@
 mod counters;
 mod ethernet;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod ingress;
 mod keeper;
 mod links;

@@ -34,10 +34,12 @@ fn generation() -> Option<u32> {
     let mut socket = Socket::open(Family::Netfilter).ok()?;
     let mut request = Request::new(GET_GENERATION, flags::REQUEST | flags::ACK, &[0; 4]);
     let mut number = None;
-    let read = |_: u16, body: &[u8]| {
-        let value = body.get(4..).and_then(|rest| Attributes(rest).find(GENERATION));
-        number = value.and_then(|v| v.first_chunk::<4>()).map(|bytes| u32::from_be_bytes(*bytes));
-    };
-    socket.query(&mut request, read).ok()?;
+    socket.query(&mut request, |_, body| number = generation_in(body)).ok()?;
     number
+}
+
+/// Reads it from the body of the kernel's answer.
+pub(super) fn generation_in(body: &[u8]) -> Option<u32> {
+    let value = Attributes(body.get(4..)?).find(GENERATION)?;
+    value.first_chunk::<4>().map(|bytes| u32::from_be_bytes(*bytes))
 }

@@ -57,6 +57,16 @@ pub(super) struct Instruction {
     immediate: i32,
 }
 
+impl Instruction {
+    /// As it lies in memory.
+    #[cfg(fuzzing)]
+    pub(super) fn bytes(&self) -> [u8; 8] {
+        let [low, high] = self.offset.to_ne_bytes();
+        let [a, b, c, d] = self.immediate.to_ne_bytes();
+        [self.code, self.registers, low, high, a, b, c, d]
+    }
+}
+
 /// A program under construction.
 #[derive(Debug, Default)]
 pub(super) struct Assembler {
@@ -95,6 +105,11 @@ impl Assembler {
     /// `to += from`.
     pub(super) fn add_register(&mut self, to: Reg, from: Reg) {
         self.emit(0x0f, to, from, 0, 0);
+    }
+
+    /// `to -= from`.
+    pub(super) fn subtract_register(&mut self, to: Reg, from: Reg) {
+        self.emit(0x1f, to, from, 0, 0);
     }
 
     /// `to &= mask`, 32 bits wide.

@@ -12,10 +12,12 @@
 //! Not here: what is matched exactly ([`tsg_control::policy`]); the daemon decides with that.
 
 mod asm;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod isolation;
 mod policy;
 mod program;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod reference;
 mod sys;
 mod tc;

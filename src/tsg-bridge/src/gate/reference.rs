@@ -1,19 +1,20 @@
-//! The gate's questions in Rust, over the data path's own parser and matcher; and the test that throws
-//! frames at both.
+//! The gate's questions in Rust, over the data path's own parser and matcher, for tests and fuzzers; and the
+//! test that throws frames at both.
 
-use super::program::{Exit, assemble};
-use super::sys;
-use crate::attach::MARK;
-use crate::rules::{Plan, always, always_passes, frames};
-use core::cell::Cell;
-use proptest::prelude::*;
-use proptest::test_runner::{Config, TestRunner};
+use super::program::Exit;
+use crate::rules::{Plan, always, always_passes};
 use tsg_control::group::{Carriage, Mode, NonIp};
 use tsg_control::policy::{Action, Flow, Proto};
 use tsg_esp::ip::{Outline, Upper, Version};
 
 /// Does the gate stop this frame?
-fn stops(plans: &[&Plan], exit: &Exit, frame: &[u8], marked: bool, ingress: u32) -> bool {
+pub(super) fn stops(
+    plans: &[&Plan],
+    exit: &Exit,
+    frame: &[u8],
+    marked: bool,
+    ingress: u32,
+) -> bool {
     plans.iter().all(|plan| one_stops(plan, exit, frame, marked, ingress))
 }
 
@@ -91,45 +92,112 @@ pub(crate) fn flow(outline: &Outline) -> Flow {
     Flow { src: outline.src, dest: outline.dst, proto: Some(Proto(proto)), ports }
 }
 
-const CASES: u32 = 300;
-const FRAMES: usize = 60;
+#[cfg(test)]
+mod tests {
+    use super::super::program::assemble;
+    use super::super::sys;
+    use super::*;
+    use crate::attach::MARK;
+    use crate::rules::frames;
+    use core::cell::Cell;
+    use proptest::prelude::*;
+    use proptest::test_runner::{Config, TestRunner};
+    use tsg_control::group::Fail;
+    use tsg_control::policy::Policy;
 
-#[test]
-#[ignore = "needs root: loads eBPF programs"]
-fn the_program_stops_what_the_matcher_stops() {
-    let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
-    // The frames have come in by interface 1: not known, or one of the LAN ports.
-    let exits = prop_oneof![
-        3 => Just(Exit::Wan),
-        3 => Just(Exit::Lan { lan: vec![7, 9] }),
-        1 => Just(Exit::Lan { lan: vec![7, 1] }),
-    ];
-    let plans = prop::collection::vec(frames::plan(), 1..3);
-    let shots = prop::collection::vec((frames::frame(), any::<bool>(), any::<bool>()), FRAMES);
-    let (stopped, passed) = (Cell::new(0u32), Cell::new(0u32));
-    let mut runner = TestRunner::new(config);
-    let result = runner.run(&(plans, exits, shots), |(plans, exit, shots)| {
-        let plans: Vec<&Plan> = plans.iter().collect();
-        let code = assemble(&plans, &exit).unwrap();
-        let program = sys::load(&code).unwrap_or_else(|error| panic!("{error}"));
-        for (frame, marked, crossing) in shots {
-            let mark = if marked { MARK | 5 } else { 5 };
-            // Interface 1 is the loopback of every namespace; the kernel wants one that is there.
-            let ingress = u32::from(crossing);
-            let returned =
-                sys::run(&program, &frame, mark, ingress).unwrap_or_else(|error| panic!("{error}"));
-            let wanted = stops(&plans, &exit, &frame, marked, ingress);
-            let counter = if wanted { &stopped } else { &passed };
-            counter.set(counter.get() + 1);
-            prop_assert_eq!(returned == 2, wanted, "{:02x?} marked {}", frame, marked);
-            prop_assert!(matches!(returned, 2 | u32::MAX), "{}", returned);
+    #[test]
+    #[ignore = "needs root: loads eBPF programs"]
+    fn a_frame_that_ends_in_its_tags_is_stopped_whatever_the_policy() {
+        let plan = Plan { policies: vec![Policy::default()], ..Plan::unknown(Fail::Open) };
+        let program = sys::load(&assemble(&[&plan], &Exit::Wan).unwrap()).unwrap();
+        let mut frame = vec![2; 12];
+        for tags in [&[0x81, 0][..], &[0, 5, 0x81, 0], &[0, 6, 8]] {
+            frame.extend(tags);
+            assert_eq!(sys::run(&program, &frame, 0, 1).unwrap(), 2, "{frame:02x?}");
+            assert!(stops(&[&plan], &Exit::Wan, &frame, false, 1));
         }
-        Ok(())
-    });
-    let (stopped, passed) = (stopped.get(), passed.get());
-    println!("{stopped} frames stopped, {passed} passed");
-    if let Err(error) = result {
-        panic!("{error}");
+        frame.push(0);
+        assert_eq!(sys::run(&program, &frame, 0, 1).unwrap(), u32::MAX, "{frame:02x?}");
     }
-    assert!(stopped > 1_000 && passed > 1_000, "the frames say too little");
+
+    /// Bytes behind the headers, and the field that says where they belong: not the last and no multiple of 8, beyond
+    /// 65,535 bytes, and two that hosts accept.
+    const FRAGMENTS: [(usize, u16, u16, bool); 5] = [
+        (33, 0x2000, 1, true),
+        (0, 0x2000, 1, true),
+        (16, 0x1fff, 0xfff8, true),
+        (32, 0x2000, 1, false),
+        (33, 4, 32, false),
+    ];
+
+    #[test]
+    #[ignore = "needs root: loads eBPF programs"]
+    fn a_fragment_that_no_host_accepts_meets_the_strictest_rule() {
+        // What all these are is bypassed; the strictest is for something else.
+        let rules = ["drop proto=47", "bypass"].map(|rule| rule.parse().unwrap());
+        let plan =
+            Plan { policies: vec![Policy::new(rules.to_vec())], ..Plan::unknown(Fail::Open) };
+        let program = sys::load(&assemble(&[&plan], &Exit::Wan).unwrap()).unwrap();
+        for (len, v4_field, v6_field, stopped) in FRAGMENTS {
+            let mut v4 = vec![2; 12];
+            v4.extend([0x08, 0, 0x45, 0, 0, u8::try_from(20 + len).unwrap(), 0, 7]);
+            v4.extend(v4_field.to_be_bytes());
+            v4.extend([64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 2]);
+            let mut v6 = vec![2; 12];
+            v6.extend([0x86, 0xdd, 0x60, 0, 0, 0, 0, u8::try_from(8 + len).unwrap(), 44, 64]);
+            v6.extend([0xfd; 32]);
+            v6.extend([17, 0]);
+            v6.extend(v6_field.to_be_bytes());
+            v6.extend([0, 0, 0, 7]);
+            for mut frame in [v4, v6] {
+                frame.extend(vec![0; len]);
+                let returned = sys::run(&program, &frame, 0, 1).unwrap();
+                assert_eq!(returned == 2, stopped, "{frame:02x?}");
+                assert_eq!(stops(&[&plan], &Exit::Wan, &frame, false, 1), stopped, "{frame:02x?}");
+            }
+        }
+    }
+
+    const CASES: u32 = 300;
+    const FRAMES: usize = 60;
+
+    #[test]
+    #[ignore = "needs root: loads eBPF programs"]
+    fn the_program_stops_what_the_matcher_stops() {
+        let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
+        // The frames have come in by interface 1: not known, or one of the LAN ports.
+        let exits = prop_oneof![
+            3 => Just(Exit::Wan),
+            3 => Just(Exit::Lan { lan: vec![7, 9] }),
+            1 => Just(Exit::Lan { lan: vec![7, 1] }),
+        ];
+        let plans = prop::collection::vec(frames::plan(), 1..3);
+        let shots = prop::collection::vec((frames::frame(), any::<bool>(), any::<bool>()), FRAMES);
+        let (stopped, passed) = (Cell::new(0u32), Cell::new(0u32));
+        let mut runner = TestRunner::new(config);
+        let result = runner.run(&(plans, exits, shots), |(plans, exit, shots)| {
+            let plans: Vec<&Plan> = plans.iter().collect();
+            let code = assemble(&plans, &exit).unwrap();
+            let program = sys::load(&code).unwrap_or_else(|error| panic!("{error}"));
+            for (frame, marked, crossing) in shots {
+                let mark = if marked { MARK | 5 } else { 5 };
+                // Interface 1 is the loopback of every namespace; the kernel wants one that is there.
+                let ingress = u32::from(crossing);
+                let returned = sys::run(&program, &frame, mark, ingress)
+                    .unwrap_or_else(|error| panic!("{error}"));
+                let wanted = stops(&plans, &exit, &frame, marked, ingress);
+                let counter = if wanted { &stopped } else { &passed };
+                counter.set(counter.get() + 1);
+                prop_assert_eq!(returned == 2, wanted, "{:02x?} marked {}", frame, marked);
+                prop_assert!(matches!(returned, 2 | u32::MAX), "{}", returned);
+            }
+            Ok(())
+        });
+        let (stopped, passed) = (stopped.get(), passed.get());
+        println!("{stopped} frames stopped, {passed} passed");
+        if let Err(error) = result {
+            panic!("{error}");
+        }
+        assert!(stopped > 1_000 && passed > 1_000, "the frames say too little");
+    }
 }

@@ -78,16 +78,19 @@ pub(super) fn attached(ifindex: u32) -> Result<Option<u32>> {
     let mut request = Request::new(GET_FILTER, flags::REQUEST | flags::ACK, &filter(ifindex));
     request.put_str(KIND, "bpf");
     let mut id = None;
-    let answer = socket.query(&mut request, |_, body| {
-        let options = body.get(20..).and_then(|rest| Attributes(rest).find(OPTIONS));
-        let value = options.and_then(|options| Attributes(options).find(BPF_ID));
-        id = value.and_then(|v| v.first_chunk::<4>()).map(|bytes| u32::from_ne_bytes(*bytes));
-    });
+    let answer = socket.query(&mut request, |_, body| id = program_in(body));
     match answer {
         Ok(()) => Ok(id),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error).context("cannot read the filters of a port"),
     }
+}
+
+/// The number of the program in this `struct tcmsg` of a filter.
+pub(super) fn program_in(body: &[u8]) -> Option<u32> {
+    let options = Attributes(body.get(20..)?).find(OPTIONS)?;
+    let value = Attributes(options).find(BPF_ID)?;
+    value.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
 /// What was dropped by the filters on each port that has our hook, ours and those of others, since the hook was made:
@@ -103,7 +106,7 @@ pub(super) fn drops() -> Result<Vec<(u32, u32)>> {
 }
 
 /// The port and its drops, if this `struct tcmsg` is of a clsact hook.
-fn drops_of(body: &[u8]) -> Option<(u32, u32)> {
+pub(super) fn drops_of(body: &[u8]) -> Option<(u32, u32)> {
     let word = |bytes: &[u8], at: usize| {
         bytes.get(at..)?.first_chunk::<4>().map(|bytes| u32::from_ne_bytes(*bytes))
     };

@@ -27,6 +27,15 @@ use anyhow::{Context as _, Result, anyhow};
 use control::Control;
 use nix::sys::signal::{SigSet, Signal};
 
+/// What a line on the status socket asks for: a door for the fuzzers (tests/fuzz).
+///
+/// # Errors
+/// It is no question.
+#[cfg(fuzzing)]
+pub fn question(line: &[u8]) -> Result<String> {
+    status_socket::method(line)
+}
+
 /// Runs the gateway until SIGTERM or SIGINT.
 ///
 /// # Errors

@@ -152,7 +152,8 @@ impl Client {
     }
 }
 
-fn method(line: &[u8]) -> Result<String> {
+/// What a client's line asks for.
+pub(super) fn method(line: &[u8]) -> Result<String> {
     let question: Value = serde_json::from_slice(line).context("not JSON")?;
     let method = question.get("method").and_then(Value::as_str);
     Ok(method.context("a question is {\"method\":\"status\"}")?.to_owned())

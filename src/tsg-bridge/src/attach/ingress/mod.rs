@@ -9,6 +9,8 @@
 mod stations;
 
 pub(super) use stations::Stations;
+#[cfg(fuzzing)]
+pub(super) use stations::entry;
 
 use super::ethernet::{Header, Link, version_of};
 use super::running::Shared;

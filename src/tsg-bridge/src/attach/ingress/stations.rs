@@ -76,19 +76,20 @@ fn forwarding_table() -> Vec<([u8; 6], u32)> {
     let mut fixed = [0; 12];
     fixed[0] = libc::AF_BRIDGE as u8;
     let mut request = Request::new(GET_NEIGHBOUR, flags::REQUEST | flags::DUMP, &fixed);
-    let answer = Socket::open(Family::Route).and_then(|mut socket| {
-        socket.query(&mut request, |_, body| {
-            let number = body.get(4..8).and_then(|bytes| bytes.first_chunk::<4>());
-            let mac = body.get(12..).and_then(|rest| Attributes(rest).find(LINK_ADDRESS));
-            let mac = mac.and_then(|mac| <[u8; 6]>::try_from(mac).ok());
-            table.extend(mac.zip(number.map(|bytes| u32::from_ne_bytes(*bytes))));
-        })
-    });
+    let answer = Socket::open(Family::Route)
+        .and_then(|mut socket| socket.query(&mut request, |_, body| table.extend(entry(body))));
     if let Err(error) = answer {
         log::debug!("cannot read the bridge's forwarding table: {error}");
     }
     table.truncate(MOST / 2);
     table
+}
+
+/// Reads an entry from this `struct ndmsg` and what follows it.
+pub(in crate::attach) fn entry(body: &[u8]) -> Option<([u8; 6], u32)> {
+    let number = body.get(4..)?.first_chunk::<4>()?;
+    let mac = Attributes(body.get(12..)?).find(LINK_ADDRESS)?;
+    Some((mac.try_into().ok()?, u32::from_ne_bytes(*number)))
 }
 
 #[cfg(test)]

@@ -46,27 +46,27 @@ fn fixed(number: u16) -> [u8; FIXED] {
 
 /// A packet that waits for its verdict.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Queued {
+pub(in crate::attach) struct Queued {
     /// The kernel's number for it.
-    pub(super) id: u32,
+    pub(in crate::attach) id: u32,
     /// The port that it came in by, 0 if not told.
-    pub(super) from: u32,
+    pub(in crate::attach) from: u32,
     /// The port that it leaves by, 0 if not told.
-    pub(super) to: u32,
+    pub(in crate::attach) to: u32,
     /// Its mark.
-    pub(super) mark: u32,
+    pub(in crate::attach) mark: u32,
     /// Its EtherType behind the tag that the kernel took off.
-    pub(super) ether_type: u16,
+    pub(in crate::attach) ether_type: u16,
     /// Its Ethernet source address.
-    pub(super) hw_src: Option<[u8; 6]>,
+    pub(in crate::attach) hw_src: Option<[u8; 6]>,
     /// Its whole link header; the bridge family has it.
-    pub(super) link: Option<Link>,
+    pub(in crate::attach) link: Option<Link>,
     /// Its tags, where the kernel tells them.
-    pub(super) vlans: Vlans,
+    pub(in crate::attach) vlans: Vlans,
     /// It is from the bridge family and yet without a link header: cut from a merged packet.
-    pub(super) headless: bool,
+    pub(in crate::attach) headless: bool,
     /// Where its bytes are in the buffer that was received.
-    pub(super) payload: Range<usize>,
+    pub(in crate::attach) payload: Range<usize>,
 }
 
 impl Queued {

@@ -101,15 +101,9 @@ impl Worker {
     }
 
     fn datagram(&mut self, buffer: &mut [u8], range: Range<usize>) {
-        let mut queued = None;
-        for message in Messages(&buffer[range.clone()]) {
-            match Queued::parse(&message, &buffer[range.clone()]) {
-                Some(packet) => queued = Some(packet),
-                None => self.counters.malformed += u64::from(message.error() != Some(0)),
-            }
-        }
-        if let Some(mut queued) = queued {
-            queued.payload = queued.payload.start + range.start..queued.payload.end + range.start;
+        let (queued, malformed) = queued(buffer, range);
+        self.counters.malformed += malformed;
+        if let Some(queued) = queued {
             self.packet(buffer, queued);
         }
     }
@@ -282,8 +276,24 @@ struct Route {
     lan_port: usize,
 }
 
+/// The packet in the datagram that lies at `range`, and how many of its messages make no sense.
+pub(super) fn queued(buffer: &[u8], range: Range<usize>) -> (Option<Queued>, u64) {
+    let datagram = &buffer[range.clone()];
+    let (mut queued, mut malformed) = (None, 0);
+    for message in Messages(datagram) {
+        match Queued::parse(&message, datagram) {
+            Some(packet) => queued = Some(packet),
+            None => malformed += u64::from(message.error() != Some(0)),
+        }
+    }
+    if let Some(queued) = &mut queued {
+        queued.payload = queued.payload.start + range.start..queued.payload.end + range.start;
+    }
+    (queued, malformed)
+}
+
 /// With two tags the kernel takes off only the outer one; the payload then begins inside the other.
-fn take_inner_tag(buffer: &[u8], queued: &mut Queued) -> Option<Tag> {
+pub(super) fn take_inner_tag(buffer: &[u8], queued: &mut Queued) -> Option<Tag> {
     if !Tag::is_tpid(queued.ether_type) {
         return None;
     }

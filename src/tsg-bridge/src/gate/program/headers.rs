@@ -25,7 +25,7 @@ impl Gatekeeper<'_> {
         self.asm.shift_right(R1, 4);
         self.asm.jump_if(When::NotEqual, R1, if v4 { 4 } else { 6 }, self.worst);
         self.end(v4, quoted);
-        if v4 { self.v4_header() } else { self.v6_headers(upper) }
+        if v4 { self.v4_header(quoted) } else { self.v6_headers(quoted, upper) }
     }
 
     /// Notes where the packet ends by its own word. The frame must hold all of it; a quote may be cut off by the end
@@ -56,7 +56,7 @@ impl Gatekeeper<'_> {
         self.asm.jump_if_register(When::Greater, R3, R1, label);
     }
 
-    fn v4_header(&mut self) {
+    fn v4_header(&mut self, quoted: bool) {
         let whole = self.asm.label();
         self.asm.load(Size::Byte, R1, R10, slot::HEADER);
         self.asm.and(R1, 0x0f);
@@ -69,8 +69,32 @@ impl Gatekeeper<'_> {
         self.asm.network_half(R1);
         self.asm.and(R1, 0x3fff);
         self.asm.jump_if(When::Equal, R1, 0, whole);
+        self.check_fragment(quoted, 0x2000, 0x1fff, 3);
         self.fragment(R1, 0x1fff);
         self.asm.place(whole);
+    }
+
+    /// No host accepts a fragment beyond 65,535 bytes, nor one that others follow without it being a multiple of 8 bytes,
+    /// of which a quote shows only the beginning. `R1` is the field of which these bits say where the fragment belongs and
+    /// that more follow, `R8` where its data begins.
+    fn check_fragment(&mut self, quoted: bool, more: u32, offset: u32, shift: u8) {
+        let last = self.asm.label();
+        self.asm.load(Size::Double, R2, R10, slot::END);
+        self.asm.subtract_register(R2, R8);
+        self.asm.copy(R3, R1);
+        self.asm.and(R3, offset);
+        self.asm.shift_left(R3, shift);
+        self.asm.add_register(R3, R2);
+        self.asm.jump_if(When::Greater, R3, 0xffff, self.worst);
+        if !quoted {
+            self.asm.copy(R3, R1);
+            self.asm.and(R3, more);
+            self.asm.jump_if(When::Equal, R3, 0, last);
+            self.asm.jump_if(When::Equal, R2, 0, self.worst);
+            self.asm.and(R2, 7);
+            self.asm.jump_if(When::NotEqual, R2, 0, self.worst);
+        }
+        self.asm.place(last);
     }
 
     /// Notes that this is a fragment, and whether it is one without the upper layer's header.
@@ -85,7 +109,7 @@ impl Gatekeeper<'_> {
     }
 
     /// RFC 8200 section 4: hop-by-hop options first, then the others in any order.
-    fn v6_headers(&mut self, upper: Label) {
+    fn v6_headers(&mut self, quoted: bool, upper: Label) {
         let [walk, unknown] = core::array::from_fn(|_| self.asm.label());
         self.asm.add(R8, 40);
         self.asm.load(Size::Byte, R9, R10, slot::HEADER + 6);
@@ -103,7 +127,7 @@ impl Gatekeeper<'_> {
             self.extension(unknown);
             self.asm.jump(next);
             self.asm.place(fragment);
-            self.fragment_header(upper, unknown);
+            self.fragment_header(quoted, upper, unknown);
             self.asm.place(next);
         }
         self.asm.place(unknown);
@@ -124,7 +148,7 @@ impl Gatekeeper<'_> {
     }
 
     /// One fragment header is walked, a second one not.
-    fn fragment_header(&mut self, upper: Label, unknown: Label) {
+    fn fragment_header(&mut self, quoted: bool, upper: Label, unknown: Label) {
         let first = self.asm.label();
         self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
         self.asm.jump_if(When::NotEqual, R1, 0, unknown);
@@ -135,6 +159,7 @@ impl Gatekeeper<'_> {
         self.asm.load(Size::Half, R1, R10, slot::UPPER + 2);
         self.asm.network_half(R1);
         self.asm.add(R8, 8);
+        self.check_fragment(quoted, 1, 0xfff8, 0);
         self.fragment(R1, 0xfff8);
         self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
         self.asm.jump_if(When::Equal, R1, 1, first);

@@ -159,14 +159,14 @@ impl<'a> Gatekeeper<'a> {
         (enforced && matches!(self.exit, Exit::Wan)).then_some(Action::Encrypt)
     }
 
-    /// Up to two tags; leaves `R7` at what they announce.
+    /// Up to two tags; leaves `R7` at what they announce. A frame that ends before that carries nothing.
     fn ethernet(&mut self, v4: Label, v6: Label) {
         let not_ip = self.asm.label();
         self.asm.set(R7, 14);
         for tags in 0..=2 {
             self.asm.copy(R2, R7);
             self.asm.add(R2, -2);
-            self.read(R2, slot::UPPER, 2, self.worst);
+            self.read(R2, slot::UPPER, 2, self.refuse);
             self.asm.load(Size::Half, R9, R10, slot::UPPER);
             self.asm.network_half(R9);
             self.asm.jump_if(When::Equal, R9, 0x0800, v4);

@@ -1,0 +1,82 @@
+//! A door for the fuzzers (tests/fuzz), and in no other build.
+
+use super::{Answer, Desk, Operator, Outcomes, Refusal, RefusalKind, Running, entry, perform};
+use crate::admin;
+use crate::database::{Batch, Database};
+use crate::identity::Identity;
+use anyhow::Result;
+use std::collections::BTreeMap;
+use std::path::Path;
+use tsg_control::server::Server;
+
+/// What a key server has besides its state machine: an identity, and a database in memory.
+pub struct Office {
+    database: Database,
+    identity: Identity,
+    outcomes: Outcomes,
+}
+
+impl Office {
+    /// With an identity in this folder.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let outcomes = Outcomes::default();
+        Ok(Self { database: Database::in_memory()?, identity: Identity::open(folder)?, outcomes })
+    }
+
+    /// Begins anew with an empty database.
+    ///
+    /// # Errors
+    /// SQLite's.
+    pub fn clear(&mut self) -> Result<()> {
+        self.outcomes = Outcomes::default();
+        self.database.clear()
+    }
+
+    /// Does what a line on root's socket asks for, and makes durable what came of it.
+    ///
+    /// # Errors
+    /// Why it was not done.
+    pub fn ask(&mut self, server: &mut Server, line: &[u8], now: u64) -> Result<Answer, Refusal> {
+        let operation = admin::operation(line)?;
+        let mut desk = Desk {
+            server,
+            database: &self.database,
+            identity: &self.identity,
+            outcomes: &mut self.outcomes,
+            running: Running {
+                listen: "tcp://192.0.2.10:5555",
+                publish: "tcp://192.0.2.10:5556",
+                uptime: 1,
+                clock_jumps: 0,
+                connections: 1,
+                dropped: &BTreeMap::new(),
+            },
+            now,
+        };
+        let outcome = perform(&mut desk, &operation);
+        let operator = Operator::peer(0, 1);
+        let audit = entry(&operator, &operation, &outcome).into_iter().collect();
+        let mut batch = Batch { changes: Vec::new(), audit };
+        while let Some(record) = server.poll_record() {
+            batch.changes.push((record, operator.0.clone()));
+        }
+        self.database.store(&batch, now).map_err(broken)?;
+        outcome
+    }
+
+    /// The state machine of a server that starts from what is durable.
+    ///
+    /// # Errors
+    /// What was written cannot be read.
+    pub fn stored(&self) -> Result<tsg_control::server::Stored> {
+        self.database.load()
+    }
+}
+
+/// What the daemon would end with.
+fn broken(error: anyhow::Error) -> Refusal {
+    Refusal::new(RefusalKind::Unavailable, format!("the daemon ends: {error:#}"))
+}

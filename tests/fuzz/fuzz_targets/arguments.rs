@@ -1,0 +1,22 @@
+//! Words on the two command lines, and files with rules.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tsg_bridge::cli::Options;
+use tsg_server::cli::fuzzing::{operation, rules};
+use tsg_server::operations::Operation;
+
+fuzz_target!(|text: &str| {
+    let words: Vec<String> = text.lines().map(str::to_owned).collect();
+    if let Err(error) = Options::parse(words.iter().map(Into::into).collect()) {
+        assert!(!error.to_string().is_empty());
+    }
+    let words: Vec<String> = std::iter::once("tsg-server".to_owned()).chain(words).collect();
+    if let Ok(Some(operation)) = operation(&words) {
+        let line = serde_json::to_vec(&operation).expect("an operation can be written");
+        assert_eq!(serde_json::from_slice::<Operation>(&line).ok(), Some(operation));
+    }
+    if let Ok(rules) = rules(text) {
+        assert!(rules.len() <= tsg_control::policy::MAX_RULES);
+    }
+});
