@@ -6,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::OnceLock;
-use tsg_control::keys::{PublicKey, key_bytes, key_text};
+use tsg_control::keys::{PublicKey, key_text, read_key};
 use tsg_fuzz::Folder;
 
 static FOLDER: OnceLock<Folder> = OnceLock::new();
@@ -15,7 +15,8 @@ fuzz_target!(|text: &[u8]| {
     if let Ok(text) = core::str::from_utf8(text) {
         for word in text.split_whitespace() {
             let Ok(key) = word.parse::<PublicKey>() else { continue };
-            assert_eq!(key_bytes(word), Ok(key.0));
+            let mut bytes = [0; 32];
+            assert_eq!((read_key(word, &mut bytes), bytes), (Ok(()), key.0));
             assert_eq!(key.to_string().parse(), Ok(key));
             assert!(word.len() == 40 || key_text(&key.0) == word, "two texts in base64 mean {key}");
             assert_eq!(key.fingerprint().to_string().len(), 39);
@@ -25,8 +26,7 @@ fuzz_target!(|text: &[u8]| {
     write(&folder.join(tsg_bridge::identity::IDENTITY_FILE), text);
     if let Ok(identity) = tsg_bridge::identity::Identity::load(folder) {
         let secret = tsg_bridge::identity::SecretKey::new(identity.secret().bytes());
-        let again =
-            tsg_bridge::identity::Identity::from_secret(secret).expect("it was computed before");
+        let again = tsg_bridge::identity::Identity::from_secret(secret);
         assert_eq!(again.public(), identity.public());
     }
     write(&folder.join(tsg_server::identity::FILE), text);

@@ -124,7 +124,7 @@ impl Machine<'_> {
                 for (to, byte) in bytes.iter_mut().zip(&self.stack[from..from + len]) {
                     *to = byte.expect("this byte of the stack was never written");
                 }
-                assert!(cfg!(target_endian = "little"));
+                const { assert!(cfg!(target_endian = "little")) };
                 u64::from_le_bytes(bytes)
             }
             Value::Frame => u64::from(match (offset, len) {
