@@ -29,6 +29,7 @@ use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
 use budget::Budget;
 use notes::Notes;
+use outbound::Sealing;
 use places::Places;
 use receivers::Receivers;
 use std::collections::HashSet;
@@ -127,7 +128,7 @@ pub struct Worker {
     shared: Arc<Shared>,
     view: Arc<View>,
     generation: u32,
-    sender: Option<outbound::Sealing>,
+    sender: Option<Sealing>,
     counters: Counters,
     scratch: Vec<u8>,
     seen: HashSet<IpAddr>,
@@ -160,7 +161,11 @@ impl Worker {
             self.generation = generation;
             self.view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
             let sealing = self.view.sealing();
-            self.sender.take_if(|sender| !sealing.is_some_and(|epoch| sender.serves_in(epoch)));
+            let serves = |sender: &Sealing| sealing.is_some_and(|epoch| sender.serves_in(epoch));
+            if self.sender.as_ref().is_some_and(|sender| !serves(sender)) {
+                // Dropped where it lies: taking it out would leave its key there.
+                self.sender = None;
+            }
             // Machines that are new since then are to be told of again.
             self.seen.clear();
             // The ciphers work with keys on the stack, which may be over now.

@@ -355,7 +355,10 @@ impl Control {
         let plan = self.new_plan();
         if self.plan.as_ref() != Some(&plan) {
             // Keys do not wait for the rules, but a policy does: what it newly lets go would meet the gate
-            // of the one before.
+            // of the one before. The first has none before it.
+            if self.judging.is_empty() {
+                self.judging = self.live_policies();
+            }
             self.publish(now);
             self.data.install(&plan, &self.shared);
             self.plan = Some(plan);
