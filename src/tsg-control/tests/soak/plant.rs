@@ -75,6 +75,7 @@ impl Plant {
             version: "0.1.0".to_owned(),
             aes: true,
             senders: 4,
+            kept: 0,
             token: None,
         };
         self.members.insert(key, Gateway::new(identity, self.processes << 32, self.now));
