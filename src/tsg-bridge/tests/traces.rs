@@ -10,7 +10,7 @@ use tsg_control::keys::make_tek;
 use tsg_control::message::*;
 use tsg_control::timeline::Stage;
 use tsg_esp::crypto::Suite;
-use tsg_sodium::on_a_clean_stack;
+use tsg_sodium::wipe_stack;
 use zeroize::Zeroizing;
 
 /// The frame that answers this request, and what to look for.
@@ -54,6 +54,8 @@ fn gateway() -> Gateway {
     Gateway::new(identity, 7, 0)
 }
 
+/// Not inlined: what is in its frame is to be below the caller's.
+#[inline(never)]
 fn take_over() -> (Gateway, Gateway, Vec<EpochView>, Traces) {
     let mut first = gateway();
     first.handle_timeout(0);
@@ -74,7 +76,8 @@ fn take_over() -> (Gateway, Gateway, Vec<EpochView>, Traces) {
 #[test]
 fn a_tek_is_in_one_place_of_a_process_and_then_in_none() {
     tsg_sodium::init().unwrap();
-    let (first, second, views, traces) = on_a_clean_stack(take_over);
+    let (first, second, views, traces) = take_over();
+    wipe_stack();
     assert_eq!(traces.count(), 8, "one place for each of two processes");
     drop(second);
     assert_eq!(traces.count(), 4);
