@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from daemons import GROUP
-from memory import Memory, forms
+from memory import Memory, dead_stack, forms
 from netns import wait_for
 from plant import settle, start_all_ways
 from sealed import two_gateways
@@ -55,6 +55,7 @@ def test_keys_leave_no_trace_in_memory(cipher, cases):
             # place, and what was sent, received or written down is gone at once.
             assert len(Memory(pid).places(tek)) == 1, f"{name}: {Memory(pid).places(tek)}"
             # A gateway has its own and the peer's. The server derived them all, to reveal them.
+            wait_for(f"{name} has wiped its stack", lambda pid=pid: dead_stack(pid) == bytes(16 * 1024), 10)
             found = Memory(pid).traces(first)
             assert len(found) >= 2 if name in plant.boxes else not found, f"{name} holds {found}"
         plant.server.rekey()
