@@ -49,6 +49,7 @@ def test_secrets_do_not_show(cases):
 def test_keys_leave_no_trace_in_memory(cipher, cases):
     with two_gateways(cipher=cipher) as plant:
         settle(start_all_ways(plant.hosts["plc"], plant.hosts["hmi"]))
+        assert_secret_keys_at_home(plant)
         tek, first = keys(plant)
         for name, pid in pids(plant).items():
             # The server keeps it to send it, a gateway to derive from it: whoever needs it shares that
@@ -91,6 +92,19 @@ def test_a_token_leaves_no_trace_in_memory(cases):
         server.process.send(signal.SIGCONT)
         box.wait_ready()
         cases(assert_gone(plant, secrets))
+
+
+def assert_secret_keys_at_home(plant):
+    """A daemon has its own CURVE key, which libzmq copies for each connection, not as the text that its
+    file holds, and nobody else's."""
+    owners = {"server": secret_in(plant.server.folder / "server.key")} | {
+        name: identity(box) for name, box in plant.boxes.items()}
+    for name, pid in pids(plant).items():
+        memory = Memory(pid)
+        for owner, secret in owners.items():
+            raw, *texts = [memory.places(form) for form in forms(secret)]
+            assert bool(raw) == (owner == name), f"{owner}'s key in {name}: {raw}"
+            assert not any(texts), f"{owner}'s key as text in {name}: {texts}"
 
 
 def assert_gone(plant, secrets):
@@ -137,8 +151,11 @@ def only_tek(plant):
 
 def identity(box):
     """A gateway's secret key, from its file."""
-    text = (box.folders["state"] / "key").read_text()
-    return base64.b64decode(re.search(r"secret\S*\s+'?([A-Za-z0-9+/]{43}=)", text)[1])
+    return secret_in(box.folders["state"] / "key")
+
+
+def secret_in(file):
+    return base64.b64decode(re.search(r"^secret (\S+)$", file.read_text(), re.MULTILINE)[1])
 
 
 def is_in(secret, text):

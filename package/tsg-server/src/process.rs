@@ -6,23 +6,28 @@ mod sys;
 use anyhow::{Context, Result};
 use nix::sys::stat::{Mode, umask};
 
-/// Secrets do not leave this process by a core dump or a debugger, and do not stay in freed memory.
+/// Secrets do not leave this process by a core dump or a debugger.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn keep_secrets() -> Result<()> {
     nix::sys::prctl::set_dumpable(false).context("cannot forbid core dumps")?;
     sys::no_core_file().context("cannot forbid core files")?;
-    tsg_zmq::wipe_freed_memory();
     Ok(())
 }
 
-/// Files are for their owner only, and as many may be open as the administrator allows. Gives how
-/// many that are.
+/// Freed memory is overwritten, files are for their owner only, and as many may be open as the
+/// administrator allows. Gives how many that are.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn prepare() -> Result<u64> {
+    if !tsg_zmq::wipe_freed_memory() {
+        log::warn!(
+            "this C library does not overwrite freed memory: copies of keys that were sent stay there \
+             until something else takes their place; glibc does"
+        );
+    }
     umask(Mode::from_bits_truncate(0o077));
     let files = sys::raise_open_files().context("cannot ask for more open files")?;
     log::debug!("up to {files} files and connections at once");
