@@ -1,6 +1,6 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test test-all fuzz lint clean
+.PHONY: demo test test-all fuzz bench lint clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
@@ -17,6 +17,10 @@ test-all:
 # Every parser of bytes from outside, SECONDS for each target.
 fuzz:
 	@TSG_FUZZ_SANITIZER=address tests/fuzz/run $(or $(SECONDS),30)
+
+# TSG beside a plain bridge and its peers. Takes 20 minutes.
+bench:
+	@tests/bench/run
 
 lint:
 	@tests/lint

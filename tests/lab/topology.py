@@ -101,12 +101,14 @@ class Switch(Bridge):
 
 
 class Gateway(Bridge):
-    """The box: `br0` of `lan0`, `lan1`, … and `wan0`, with its own address on the bridge."""
+    """The box: `br0` of `lan0`, `lan1`, … and `wan0`, with its own address on the bridge. Without an
+    uplink the caller plugs `wan0` in."""
 
-    def __init__(self, lab, name, number, uplink):
+    def __init__(self, lab, name, number, uplink=None):
         super().__init__(lab, name, number)
-        lab.cable(self.ns, "wan0", uplink)
-        self.adopt("wan0")
+        if uplink:
+            lab.cable(self.ns, "wan0", uplink)
+            self.adopt("wan0")
         self.up()
         self._configure("br0")
 
@@ -145,7 +147,7 @@ class Lab:
     def switch(self, name="plant"):
         return Switch(self, name)
 
-    def gateway(self, name, uplink):
+    def gateway(self, name, uplink=None):
         return Gateway(self, name, next(self._gateways), uplink)
 
     def host(self, name, uplink, number=None):
@@ -158,10 +160,11 @@ class Lab:
     def cable(self, namespace, device, uplink):
         """Plugs a new `device` of `namespace` into a new port of `uplink`."""
         port = uplink.new_port()
-        self._wire(namespace, device, uplink, port)
+        self.wire(namespace, device, uplink, port)
         uplink.adopt(port)
 
-    def _wire(self, namespace, device, uplink, port):
+    def wire(self, namespace, device, uplink, port):
+        """A wire from `device` of `namespace` to `port` of `uplink`, which no bridge has yet."""
         namespace.ip("link", "add", device, "type", "veth",
                      "peer", "name", port, "netns", uplink.ns.name)
         if not self.offloads:
@@ -176,7 +179,7 @@ class Lab:
         _, port = self.far_ends[namespace.name, device]
         address = namespace.mac(device).hex(":")
         namespace.ip("link", "del", device)
-        self._wire(namespace, device, uplink, port)
+        self.wire(namespace, device, uplink, port)
         namespace.ip("link", "set", device, "address", address, "up")
         uplink.ns.ip("link", "set", port, "up")
         for end, name in ((namespace, device), (uplink.ns, port)):
