@@ -16,6 +16,7 @@
 //! | [`seal`], [`open`] | the two directions | |
 //! | [`replay`], [`freshness`] | was it there before, is it of now | RFC 6479, RFC 1982 |
 //! | [`fragment`] | cutting what does not fit | RFC 8200 section 4.5 |
+//! | [`segment`], [`join`] | cutting what was left to the network card, and the way back | |
 //! | [`too_big`], [`mss`] | telling the sender instead | RFC 1191, RFC 4443, RFC 9293 |
 //! | [`dummy`] | packets that bring nothing but their time | RFC 4303 section 2.6 |
 //! | [`udp`], [`checksum`] | the smaller parts | RFC 3948, RFC 1624 |
@@ -128,10 +129,12 @@ pub mod form;
 pub mod fragment;
 pub mod freshness;
 pub mod ip;
+pub mod join;
 pub mod mss;
 pub mod open;
 pub mod replay;
 pub mod seal;
+pub mod segment;
 pub mod spi;
 pub mod too_big;
 pub mod udp;

@@ -61,6 +61,12 @@ pub trait Handler: Send {
     /// Decides on one frame. Further packets go into `out`.
     fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict;
 
+    /// The longest packet, in bytes, of what comes from that side that goes on in one piece: TCP that is cut here
+    /// is cut to that.
+    fn largest(&mut self, _from: Side, _version: Version) -> usize {
+        usize::MAX
+    }
+
     /// Called after each batch of frames, and at least every 250 ms.
     fn idle(&mut self);
 }

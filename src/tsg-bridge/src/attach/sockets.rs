@@ -95,18 +95,9 @@ impl Wire {
         let ether_type = ether_type_of(packet).ok_or(io::ErrorKind::InvalidData)?;
         let mut room = [0; LONGEST];
         let len = link.emit(ether_type, &mut room);
-        self.send_parts(ifindex, &[IoSlice::new(&room[..len]), IoSlice::new(packet)])
-    }
-
-    /// Sends a whole frame.
-    pub(super) fn send_frame(&self, ifindex: u32, frame: &[u8]) -> io::Result<()> {
-        self.send_parts(ifindex, &[IoSlice::new(frame)])
-    }
-
-    fn send_parts(&self, ifindex: u32, parts: &[IoSlice<'_>]) -> io::Result<()> {
         if ifindex == 0 {
             return Err(io::ErrorKind::NotFound.into());
         }
-        sys::send_frame(&self.0, ifindex, parts)
+        sys::send_frame(&self.0, ifindex, &[IoSlice::new(&room[..len]), IoSlice::new(packet)])
     }
 }

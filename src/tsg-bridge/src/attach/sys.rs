@@ -40,6 +40,86 @@ pub(super) fn send_frame(fd: &OwnedFd, ifindex: u32, parts: &[IoSlice<'_>]) -> i
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// A socket that sends whole frames behind a header of virtio-net, marked as ours.
+pub(super) fn offloading_sender() -> io::Result<OwnedFd> {
+    const PACKET_VNET_HDR: i32 = 15;
+    /// In bytes: a batch of super-packets, as the kernel counts them.
+    const ROOM: i32 = 4 << 20;
+    let fd = sender()?;
+    option(&fd, libc::SOL_PACKET, PACKET_VNET_HDR, 1i32)?;
+    // What does not fit is dropped, so more room is only a help.
+    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM);
+    Ok(fd)
+}
+
+/// Frames for one system call, or as few as there are errors. Allocated once.
+#[derive(Debug)]
+pub(super) struct Sendings {
+    parts: Vec<libc::iovec>,
+    frames: Vec<(libc::sockaddr_ll, usize)>,
+    messages: Vec<libc::mmsghdr>,
+}
+
+// SAFETY: the pointers in it are written and read within one call of `send`; before and after they are
+// numbers that nobody follows.
+unsafe impl Send for Sendings {}
+
+impl Sendings {
+    pub(super) fn with_capacity(frames: usize, parts: usize) -> Self {
+        Self {
+            parts: Vec::with_capacity(parts),
+            frames: Vec::with_capacity(frames),
+            messages: Vec::with_capacity(frames),
+        }
+    }
+
+    /// Sends frames, each given as port and parts, and says how many the kernel did not take.
+    pub(super) fn send<'f, Parts: Iterator<Item = &'f [u8]>>(
+        &mut self,
+        fd: &OwnedFd,
+        outgoing: impl Iterator<Item = (u32, Parts)>,
+    ) -> u64 {
+        let Self { parts, frames, messages } = self;
+        parts.clear();
+        frames.clear();
+        messages.clear();
+        for (ifindex, of_frame) in outgoing {
+            let before = parts.len();
+            parts.extend(of_frame.map(|part| libc::iovec {
+                iov_base: part.as_ptr().cast_mut().cast(),
+                iov_len: part.len(),
+            }));
+            frames.push((link_address(ifindex, 0), parts.len() - before));
+        }
+        let mut rest = parts.as_mut_slice();
+        for (address, count) in frames {
+            let (own, others) = rest.split_at_mut(*count);
+            rest = others;
+            // SAFETY: an all-zero mmsghdr is valid.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_name = (&raw mut *address).cast();
+            message.msg_hdr.msg_namelen = size_of_val(address) as libc::socklen_t;
+            message.msg_hdr.msg_iov = own.as_mut_ptr();
+            message.msg_hdr.msg_iovlen = own.len() as _;
+            messages.push(message);
+        }
+        let (mut done, mut failed) = (0, 0);
+        while let Some(left @ [_, ..]) = messages.get_mut(done..) {
+            let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+            // SAFETY: addresses and parts live during the call; the kernel reads the parts and writes
+            // lengths into the messages.
+            let sent = unsafe {
+                libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT)
+            };
+            match usize::try_from(sent) {
+                Ok(sent @ 1..) => done += sent,
+                Ok(0) | Err(_) => (done, failed) = (done + 1, failed + 1),
+            }
+        }
+        failed
+    }
+}
+
 /// A socket that hears what comes in at a port, as far as `filter` lets it through.
 pub(super) fn listener(ifindex: u32, filter: &[FilterStep]) -> io::Result<OwnedFd> {
     let fd = packet_socket()?;
@@ -111,11 +191,11 @@ fn vlan_of(aux: &libc::tpacket_auxdata) -> Option<Tag> {
     has(libc::TP_STATUS_VLAN_VALID).then_some(Tag { tpid, tci: aux.tp_vlan_tci })
 }
 
-/// A TAP that lasts as long as someone holds it. Opened once more under the same name it gets a
-/// further queue.
+/// A TAP that lasts as long as someone holds it, with headers of virtio-net. Opened once more under the same name
+/// it gets a further queue.
 pub(super) fn tap(name: &str) -> io::Result<File> {
     let mut request = interface_request(name)?;
-    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE;
+    let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     let file = OpenOptions::new()
         .read(true)
@@ -125,6 +205,23 @@ pub(super) fn tap(name: &str) -> io::Result<File> {
     // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
     let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+}
+
+/// Asks a TAP for packets that are not cut yet and have no checksum, as far as this kernel can. Says whether it cuts
+/// datagrams, too, as it does since Linux 6.2.
+pub(super) fn take_uncut(tap: &File) -> io::Result<bool> {
+    const TCP: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+    const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    let ask = |features: u32| {
+        let features = libc::c_ulong::from(features);
+        // SAFETY: the argument is a number.
+        let done = unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD as _, features) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    match ask(TCP | UDP) {
+        Ok(()) => Ok(true),
+        Err(_) => ask(TCP).map(|()| false),
+    }
 }
 
 /// Sets a TAP up, with room for `queue` frames.

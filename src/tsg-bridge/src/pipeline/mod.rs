@@ -38,7 +38,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tsg_control::policy::{Flow, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::ip::{Outline, protocol};
+use tsg_esp::ip::{Outline, Version, protocol};
 
 /// The largest packet that a kernel hands over.
 const LARGEST: usize = 65_535;
@@ -194,6 +194,13 @@ impl Handler for Worker {
             Side::Lan => self.outbound(frame, &outline, out, now),
             Side::Wan => self.inbound(frame, &outline, out, now),
         }
+    }
+
+    fn largest(&mut self, from: Side, version: Version) -> usize {
+        self.refresh();
+        let form = self.view.sealing().filter(|_| from == Side::Lan).map(|epoch| epoch.form);
+        let most = form.and_then(|form| form.plain_mtu(version, self.view.path_mtu));
+        most.map_or(usize::MAX, usize::from)
     }
 
     fn idle(&mut self) {

@@ -11,6 +11,7 @@ mod mss;
 
 mod round_trip;
 mod rustcrypto;
+mod segments;
 mod tamper;
 mod too_big;
 mod traffic;

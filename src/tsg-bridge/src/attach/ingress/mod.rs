@@ -1,12 +1,17 @@
 //! Frames from an ingress hook: nftables forwards what is matched to a TAP for each port, the daemon sends it
 //! on through a packet socket.
 //!
+//! Both speak virtio-net, so a frame may be a packet of 64 KiB that a network card was to cut. It is cut here, since
+//! each piece is sealed by itself; and what comes out is joined again, so that the kernel has less to carry.
+//!
 //! The daemon takes the bridge's place for these frames: it finds the port that a frame leaves by, and
 //! gives copies to several where the bridge would. A TAP lasts as long as the daemon holds it; when it is gone
 //! `fwd` has no target and drops, so a dead daemon fails closed.
-//! Not here: the rules that forward, and offloads.
+//! Not here: the rules that forward, and how packets are cut and joined ([`tsg_esp::segment`], [`tsg_esp::join`]).
 
+mod batch;
 mod stations;
+mod virtio;
 
 pub(super) use stations::Stations;
 #[cfg(fuzzing)]
@@ -14,15 +19,19 @@ pub(super) use stations::entry;
 
 use super::ethernet::{Header, Link, version_of};
 use super::running::Shared;
-use super::sockets::Wire;
 use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
 use anyhow::{Context as _, Result};
+use batch::{Batch, To};
+use core::ops::Range;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, IoSliceMut, Read as _};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Instant;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
+use tsg_esp::checksum::complete;
+use tsg_esp::ip::{Outline, Version};
+use tsg_esp::segment::{Cut, Kind, Offload, Partial};
 
 /// The longest frame that a TAP gives.
 const FRAME: usize = 65_536 + super::ethernet::LONGEST;
@@ -73,12 +82,34 @@ pub(super) fn try_tap(name: &str) -> Result<File> {
 pub(super) struct Worker {
     taps: Vec<File>,
     places: Vec<(Side, usize)>,
-    wire: Wire,
     shared: Arc<Shared>,
     handler: Box<dyn Handler>,
     outbox: Outbox,
+    batch: Batch,
     counters: Counters,
     at: usize,
+}
+
+/// A frame as it came out of a TAP.
+struct Raw<'b> {
+    header: virtio::Header,
+    /// With room for sealing in front of and behind it.
+    buffer: &'b mut [u8],
+    place: Range<usize>,
+}
+
+impl Raw<'_> {
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.place.clone()]
+    }
+}
+
+/// Where a frame came in, and where it leaves.
+struct Way {
+    from: Side,
+    in_port: usize,
+    lan_port: usize,
+    exits: Exits,
 }
 
 /// Where frames go: what leaves towards the WAN, and which LAN ports get a copy.
@@ -101,18 +132,21 @@ impl Worker {
         at: usize,
         handler: Box<dyn Handler>,
     ) -> Result<Self> {
-        let taps = taps.iter().map(|name| try_tap(name)).collect::<Result<_>>()?;
+        let taps: Vec<File> = taps.iter().map(|name| try_tap(name)).collect::<Result<_>>()?;
+        let mut cuts_udp = true;
+        for tap in &taps {
+            cuts_udp &= sys::take_uncut(tap).context("cannot switch on offloads of a TAP")?;
+        }
         let lan = (0..shared.interfaces.lan_count()).map(|lan_port| (Side::Lan, lan_port));
         let places = lan.chain([(Side::Wan, 0)]).collect();
-        let wire = Wire::open().context("cannot open a packet socket")?;
+        let batch = Batch::new(cuts_udp).context("cannot open a packet socket")?;
         let (outbox, counters) = (Outbox::new(), Counters::default());
-        Ok(Self { taps, places, wire, shared, handler, outbox, counters, at })
+        Ok(Self { taps, places, shared, handler, outbox, batch, counters, at })
     }
 
     /// Serves the TAPs until told to stop.
     pub(super) fn run(mut self) {
-        const START: usize = HEAD_ROOM;
-        let mut buffer = vec![0; START + FRAME + TAIL_ROOM];
+        let mut buffer = vec![0; HEAD_ROOM + FRAME + TAIL_ROOM];
         while !self.shared.stopping() {
             let mut ready = 0u64;
             let waited = sys::wait(self.taps.iter().map(|tap| tap.as_fd()), PATIENCE_MS, |at| {
@@ -122,15 +156,9 @@ impl Worker {
                 log::error!("cannot wait for frames: {error}");
             }
             for at in (0..self.taps.len()).filter(|at| ready & 1 << at != 0) {
-                for _ in 0..BATCH {
-                    match self.taps[at].read(&mut buffer[START..START + FRAME]) {
-                        Ok(len) => self.frame(&mut buffer, START, len, at),
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(error) => {
-                            // Somebody has deleted it. The attach starts anew.
-                            return log::error!("cannot read a TAP: {error}");
-                        }
-                    }
+                if let Err(error) = self.drain(at, &mut buffer) {
+                    // Somebody has deleted it. The attach starts anew.
+                    return log::error!("cannot read a TAP: {error}");
                 }
             }
             self.handler.idle();
@@ -138,63 +166,182 @@ impl Worker {
         }
     }
 
-    fn frame(&mut self, buffer: &mut [u8], start: usize, len: usize, tap: usize) {
+    /// Takes what waits in a TAP, up to a batch of it, and sends on what comes of it.
+    fn drain(&mut self, tap: usize, buffer: &mut [u8]) -> io::Result<()> {
+        for _ in 0..BATCH {
+            let mut header = [0; virtio::LEN];
+            let room = &mut buffer[HEAD_ROOM..HEAD_ROOM + FRAME];
+            let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(room)];
+            match self.taps[tap].read_vectored(&mut parts) {
+                Ok(len) => {
+                    let place = HEAD_ROOM..HEAD_ROOM + len.saturating_sub(virtio::LEN);
+                    let header = virtio::Header::parse(&header);
+                    self.frame(&mut Raw { header, buffer, place }, tap);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.batch.flush();
+        self.counters.send_failed += self.batch.failed();
+        Ok(())
+    }
+
+    fn frame(&mut self, raw: &mut Raw<'_>, tap: usize) {
         let (from, in_port) = self.places[tap];
-        let end = start + len;
-        let Some(header) = Header::parse(&buffer[start..end]) else {
+        let Some(header) = Header::parse(raw.bytes()) else {
             self.counters.malformed += 1;
             return;
         };
         let exits = self.exits(&header.link, from, in_port);
-        let whole = &buffer[start..end];
         if !exits.wan && exits.lan == Lan::None {
             self.counters.same_side += 1;
             return;
         }
         if from == Side::Lan {
             self.counters.lan_to_lan += u64::from(exits.lan != Lan::None);
-            self.send_lan(exits.lan, |wire, port| wire.send_frame(port, whole));
+            self.lan_ports(exits.lan, |batch, port| {
+                batch.push_frame(raw.bytes(), raw.header, port)
+            });
             if !exits.wan {
                 return;
             }
         }
-        self.counters.frames += 1;
         let lan_port = match (from, exits.lan) {
             (Side::Lan, _) => in_port,
             (Side::Wan, Lan::One(port)) => port,
             (Side::Wan, Lan::None | Lan::AllBut(_)) => 0,
         };
+        let way = Way { from, in_port, lan_port, exits };
         let Some(version) = version_of(header.ether_type) else {
-            return self.not_ip(&header, whole, from, &exits);
+            self.counters.frames += 1;
+            return match self.shared.passes_not_ip(header.ether_type, &header.link) {
+                true => self.pass(raw, &way),
+                false => self.counters.dropped += 1,
+            };
         };
-        if header.link.vlans.tags().len() > 1
-            && self.shared.always_passes(version, &buffer[start + header.len..end])
-        {
-            self.counters.passed += 1;
-            let whole = &buffer[start..end];
-            return self.onward(from, &exits, |wire, port| wire.send_frame(port, whole));
+        let packet = &raw.bytes()[header.len..];
+        if header.link.vlans.tags().len() > 1 && self.shared.always_passes(version, packet) {
+            self.counters.frames += 1;
+            return self.pass(raw, &way);
         }
-        let Ok(packet) = Packet::new(buffer, start + header.len..end) else {
+        match raw.header.offload(header.len) {
+            Some(Offload { cut: Some((kind, size)), .. }) => {
+                self.cut(raw, &header, version, kind, size, &way);
+            }
+            Some(Offload { cut: None, checksum }) => {
+                self.whole(raw, &header, version, checksum, &way)
+            }
+            None => self.counters.malformed += 1,
+        }
+    }
+
+    /// A packet that is one.
+    fn whole(
+        &mut self,
+        raw: &mut Raw<'_>,
+        header: &Header,
+        version: Version,
+        checksum: Option<Partial>,
+        way: &Way,
+    ) {
+        self.counters.frames += 1;
+        let place = raw.place.start + header.len..raw.place.end;
+        let packet = &mut raw.buffer[place.clone()];
+        let complete = checksum
+            .is_none_or(|Partial { start, offset }| complete(packet, start, offset).is_ok());
+        let Ok(packet) = Packet::new(raw.buffer, place) else { return };
+        if !complete {
             self.counters.malformed += 1;
             return;
-        };
+        }
+        let Way { from, lan_port, .. } = *way;
         let mut frame = Frame { packet, version, from, link: Some(header.link), lan_port };
-        let verdict = self.handler.handle(&mut frame, &mut self.outbox);
-        let sent = frame.packet.range();
-        match verdict {
+        match self.handler.handle(&mut frame, &mut self.outbox) {
             Verdict::Pass => {
-                self.counters.passed += 1;
-                let whole = &buffer[start..end];
-                self.onward(from, &exits, |wire, port| wire.send_frame(port, whole));
+                raw.header = virtio::Header::default();
+                self.pass(raw, way);
             }
             Verdict::Send => {
                 self.counters.sent += 1;
-                let packet = &buffer[sent];
-                self.onward(from, &exits, |wire, port| wire.send(port, &header.link, packet));
+                let packet = frame.packet.bytes();
+                let link = &header.link;
+                let own = from == Side::Lan;
+                self.onward(way, |batch, ifindex| batch.push(packet, To { ifindex, link, own }));
             }
             Verdict::Drop => self.counters.dropped += 1,
         }
-        self.extra(from, in_port, &exits, &header.link);
+        self.extra(way, &header.link);
+    }
+
+    /// A packet that is several, which somebody else was to cut. They are of one flow, so what is not to be sealed
+    /// or opened passes as it is.
+    fn cut(
+        &mut self,
+        raw: &mut Raw<'_>,
+        header: &Header,
+        version: Version,
+        kind: Kind,
+        size: u16,
+        way: &Way,
+    ) {
+        let source = &raw.bytes()[header.len..];
+        let Ok(outline) = Outline::parse(source) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let size = match (kind, outline.upper) {
+            (Kind::Tcp, Some(upper)) => {
+                let headers =
+                    source.get(upper.offset + 12).map_or(60, |byte| usize::from(byte >> 4) * 4);
+                let most =
+                    self.handler.largest(way.from, version).saturating_sub(upper.offset + headers);
+                usize::from(size).min(most)
+            }
+            _ => usize::from(size),
+        };
+        let summed =
+            raw.header.offload(header.len).is_some_and(|offload| offload.checksum.is_some());
+        let Ok(cut) = Cut::plan(source, &outline, kind, size, summed) else {
+            self.counters.malformed += 1;
+            return;
+        };
+        let Way { from, lan_port, .. } = *way;
+        for number in 0..cut.count() {
+            self.counters.frames += 1;
+            let Some((mut packet, at)) = self.batch.room(cut.longest()) else {
+                self.counters.send_failed += 1;
+                continue;
+            };
+            if cut.write(number, &mut packet).is_err() {
+                self.counters.malformed += 1;
+                continue;
+            }
+            let link = header.link;
+            let mut frame = Frame { packet, version, from, link: Some(link), lan_port };
+            let verdict = self.handler.handle(&mut frame, &mut self.outbox);
+            let place = frame.packet.range();
+            match verdict {
+                Verdict::Pass => {
+                    self.pass(raw, way);
+                    return;
+                }
+                Verdict::Send => {
+                    self.counters.sent += 1;
+                    let own = from == Side::Lan;
+                    let to = |ifindex| To { ifindex, link: &link, own };
+                    self.onward(way, |batch, ifindex| batch.take(at, place.clone(), to(ifindex)));
+                }
+                Verdict::Drop => self.counters.dropped += 1,
+            }
+            self.extra(way, &link);
+        }
+    }
+
+    /// The frame goes on as it came.
+    fn pass(&mut self, raw: &Raw<'_>, way: &Way) {
+        self.counters.passed += 1;
+        self.onward(way, |batch, port| batch.push_frame(raw.bytes(), raw.header, port));
     }
 
     /// Where the bridge would send a frame that came in there.
@@ -219,56 +366,45 @@ impl Worker {
         }
     }
 
-    fn not_ip(&mut self, header: &Header, whole: &[u8], from: Side, exits: &Exits) {
-        let passes = self.shared.passes_not_ip(header.ether_type, &header.link);
-        if passes {
-            self.counters.passed += 1;
-            self.onward(from, exits, |wire, port| wire.send_frame(port, whole));
-        } else {
-            self.counters.dropped += 1;
+    fn onward(&mut self, way: &Way, send: impl Fn(&mut Batch, u32)) {
+        match way.from {
+            Side::Lan => send(&mut self.batch, self.shared.interfaces.wan()),
+            Side::Wan => self.lan_ports(way.exits.lan, send),
         }
     }
 
-    fn onward(&mut self, from: Side, exits: &Exits, send: impl Fn(&Wire, u32) -> io::Result<()>) {
-        match from {
-            Side::Lan => self.send_wan(send),
-            Side::Wan => self.send_lan(exits.lan, send),
-        }
-    }
-
-    fn send_wan(&mut self, send: impl Fn(&Wire, u32) -> io::Result<()>) {
-        if send(&self.wire, self.shared.interfaces.wan()).is_err() {
-            self.counters.send_failed += 1;
-        }
-    }
-
-    fn send_lan(&mut self, lan: Lan, send: impl Fn(&Wire, u32) -> io::Result<()>) {
+    fn lan_ports(&mut self, lan: Lan, send: impl Fn(&mut Batch, u32)) {
         for port in 0..self.shared.interfaces.lan_count() {
             let wanted = match lan {
                 Lan::None => false,
                 Lan::One(one) => one == port,
                 Lan::AllBut(own) => own != Some(port),
             };
-            if wanted && send(&self.wire, self.shared.interfaces.lan(port)).is_err() {
-                self.counters.send_failed += 1;
+            if wanted {
+                send(&mut self.batch, self.shared.interfaces.lan(port));
             }
         }
     }
 
-    fn extra(&mut self, from: Side, in_port: usize, exits: &Exits, link: &Link) {
+    fn extra(&mut self, way: &Way, link: &Link) {
+        if self.outbox.is_empty() {
+            return;
+        }
         let outbox = core::mem::replace(&mut self.outbox, Outbox::none());
         for (to, packet) in outbox.iter() {
-            let link = if to == from { link.swapped() } else { Some(*link) };
+            let link = if to == way.from { link.swapped() } else { Some(*link) };
             let Some(link) = link else {
                 self.counters.no_link_address += 1;
                 continue;
             };
             self.counters.extra += 1;
-            let send = |wire: &Wire, port| wire.send(port, &link, packet);
-            match (to, to == from) {
-                (Side::Wan, _) => self.send_wan(send),
-                (Side::Lan, true) => self.send_lan(Lan::One(in_port), send),
-                (Side::Lan, false) => self.send_lan(exits.lan, send),
+            let own = to == Side::Wan;
+            let send =
+                |batch: &mut Batch, ifindex| batch.push(packet, To { ifindex, link: &link, own });
+            match (to, to == way.from) {
+                (Side::Wan, _) => send(&mut self.batch, self.shared.interfaces.wan()),
+                (Side::Lan, true) => self.lan_ports(Lan::One(way.in_port), send),
+                (Side::Lan, false) => self.lan_ports(way.exits.lan, send),
             }
         }
         self.outbox = outbox;
