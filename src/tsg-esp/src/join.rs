@@ -116,6 +116,20 @@ impl Shape {
     }
 }
 
+/// Are these two packets between the same machines, in the same direction? Order may count then.
+pub fn same_ends(one: &[u8], other: &[u8]) -> bool {
+    let ends = |packet: &[u8]| {
+        let version = packet.first()? >> 4;
+        Some((version, if version == 4 { 12..20 } else { 8..40 }))
+    };
+    match (ends(one), ends(other)) {
+        (Some((version, range)), Some((same, _))) if version == same => {
+            one.get(range.clone()) == other.get(range)
+        }
+        _ => false,
+    }
+}
+
 /// Protocol of a whole packet without options whose header checksum is right.
 fn whole_v4(packet: &[u8]) -> Option<u8> {
     const FRAGMENT: u16 = 0x3fff;

@@ -8,7 +8,7 @@ use core::ops::Range;
 use std::io;
 use std::os::fd::OwnedFd;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::join::{Joined, Shape};
+use tsg_esp::join::{Joined, Shape, same_ends};
 use tsg_esp::segment::{Kind, Offload};
 
 /// Memory for packets that wait: a packet of 64 KiB in pieces, twice.
@@ -153,12 +153,18 @@ impl Batch {
         }
     }
 
-    /// Puts the packet behind the last one of its flow, if it belongs there.
+    /// Puts the packet behind the last one of its flow, if it belongs there. It overtakes none between the same
+    /// two machines that goes by itself: that may be of the flow, too.
     fn join(&mut self, range: &Range<usize>, shape: &Shape, to: &To<'_>) -> bool {
         let next = &self.bytes[range.clone()];
         for frame in self.frames.iter_mut().rev().take(OPEN) {
             let first = &self.bytes[frame.first.clone()];
-            let Some(joined) = &mut frame.joined else { continue };
+            let Some(joined) = &mut frame.joined else {
+                if frame.link.is_none() || same_ends(first, next) {
+                    return false;
+                }
+                continue;
+            };
             let same_way = frame.ifindex == to.ifindex && frame.link.as_ref() == Some(to.link);
             if !same_way || !joined.is_flow_of(first, next, shape) {
                 continue;
