@@ -1,6 +1,6 @@
 //! Where a bundle goes: a file of mode 0600 that is there when it is whole, or standard output.
 
-use super::{About, time};
+use super::{About, Summary, time};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal as _, Write};
@@ -55,7 +55,7 @@ impl Destination {
     }
 
     /// Lets `fill` write, and then makes it a file; a file that is not whole goes away.
-    pub(crate) fn write<T>(&self, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+    pub(crate) fn write(&self, fill: Fill<'_>) -> Result<Summary> {
         let Self::File(path) = self else {
             return fill(&mut io::stdout().lock());
         };
@@ -75,7 +75,10 @@ impl Destination {
     }
 }
 
-fn write_new<T>(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<T>) -> Result<T> {
+/// What writes a bundle.
+type Fill<'a> = &'a mut dyn FnMut(&mut dyn Write) -> Result<Summary>;
+
+fn write_new(path: &Path, fill: Fill<'_>) -> Result<Summary> {
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let mut to = BufWriter::new(file);
     let filled = fill(&mut to)?;
@@ -106,6 +109,8 @@ mod tests {
 
     const ABOUT: About<'_> = About { program: "tsg", version: "1", name: "hall 3/press" };
 
+    const NONE: Summary = Summary { files: 0, missed: 0 };
+
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
@@ -116,7 +121,7 @@ mod tests {
         assert_eq!(stem(&ABOUT, 1_795_000_000), "tsg-bundle-hall_3_press-20261118-110640");
         let folder = tempfile::tempdir().unwrap();
         let destination = Destination::new(Some(folder.path()), &ABOUT).unwrap();
-        destination.write(|to| Ok(to.write_all(b"all")?)).unwrap();
+        destination.write(&mut |to| Ok(to.write_all(b"all").map(|()| NONE)?)).unwrap();
         let path = destination.path().unwrap();
         assert!(path.starts_with(folder.path()) && path.to_str().unwrap().ends_with(".tar.gz"));
         assert_eq!(fs::read(path).unwrap(), b"all");
@@ -140,14 +145,14 @@ mod tests {
     fn a_bundle_that_cannot_be_finished_leaves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let destination = Destination::new(Some(&folder.path().join("b")), &ABOUT).unwrap();
-        let failed = destination.write(|to| {
+        let failed = destination.write(&mut |to| {
             to.write_all(&[0; 100_000])?;
-            Err::<(), _>(anyhow!("the disk is full"))
+            Err(anyhow!("the disk is full"))
         });
         let error = failed.unwrap_err().to_string();
         assert!(error.contains("b: the disk is full; make room"), "{error}");
         assert_eq!(names(folder.path()), [""; 0]);
         let nowhere = Destination::new(Some(&folder.path().join("none/b")), &ABOUT).unwrap();
-        assert!(nowhere.write(|_| Ok(())).is_err());
+        assert!(nowhere.write(&mut |_| Ok(NONE)).is_err());
     }
 }

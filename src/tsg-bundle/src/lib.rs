@@ -99,7 +99,12 @@ impl<'a> Bundle<'a> {
     ///
     /// # Errors
     /// It cannot be written: the disk is full. What cannot be collected is no error.
-    pub fn add(&mut self, file: &str, what: &str, collect: impl FnOnce(&mut Topic)) -> Result<()> {
+    pub fn add(
+        &mut self,
+        file: &str,
+        what: &str,
+        collect: &mut dyn FnMut(&mut Topic),
+    ) -> Result<()> {
         say_to_terminal(&format!("{file} …\r"));
         let mut topic = Topic::new(self.began + WHOLE, mem::take(&mut self.absent));
         collect(&mut topic);
@@ -166,10 +171,11 @@ pub fn make(
     destination: &Destination,
     about: About<'_>,
     secrets: Secrets,
-    collect: impl FnOnce(&mut Bundle<'_>) -> Result<()>,
+    collect: &mut dyn FnMut(&mut Bundle<'_>) -> Result<()>,
 ) -> Result<Summary> {
-    destination.write(|to| {
-        let mut bundle = Bundle::new(to, about, secrets)?;
+    let mut secrets = Some(secrets);
+    destination.write(&mut |to| {
+        let mut bundle = Bundle::new(to, about, secrets.take().unwrap_or_default())?;
         collect(&mut bundle)?;
         bundle.finish()
     })

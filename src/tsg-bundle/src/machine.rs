@@ -43,20 +43,24 @@ const LOGS: [&str; 3] = ["/var/log/messages", "/var/log/syslog", "/var/log/daemo
 /// # Errors
 /// The bundle cannot be written.
 pub fn add_all(bundle: &mut Bundle<'_>, program: &str) -> Result<()> {
-    bundle.add("log.txt", "the log of the daemon", |topic| log(topic, program))?;
+    bundle.add("log.txt", "the log of the daemon", &mut |topic| log(topic, program))?;
     bundle.add(
         "processes.txt",
         "the daemon's threads and where they wait; all processes by name",
-        |topic| {
+        &mut |topic| {
             processes(topic, program);
         },
     )?;
-    bundle.add("memory.txt", "memory, load, uptime, disks", memory)?;
-    bundle.add("network.txt", "addresses, routes, neighbours, bridges, connections", network)?;
-    bundle.add("interfaces.txt", "the interfaces by /sys, and what they count", interfaces)?;
-    bundle.add("counters.txt", "what the kernel's network counts", counters)?;
-    bundle.add("rules.txt", "rules of netfilter and traffic control", rules)?;
-    bundle.add("kernel.txt", "the kernel's last messages, its modules", kernel)
+    bundle.add("memory.txt", "memory, load, uptime, disks", &mut memory)?;
+    bundle.add(
+        "network.txt",
+        "addresses, routes, neighbours, bridges, connections",
+        &mut network,
+    )?;
+    bundle.add("interfaces.txt", "the interfaces by /sys, and what they count", &mut interfaces)?;
+    bundle.add("counters.txt", "what the kernel's network counts", &mut counters)?;
+    bundle.add("rules.txt", "rules of netfilter and traffic control", &mut rules)?;
+    bundle.add("kernel.txt", "the kernel's last messages, its modules", &mut kernel)
 }
 
 /// Kernel and system, in a few lines.
@@ -206,16 +210,13 @@ fn addresses() -> String {
 
 /// Names of all network interfaces.
 pub fn interface_names() -> Vec<String> {
-    let entries = fs::read_dir("/sys/class/net").into_iter().flatten().flatten();
-    let mut names: Vec<String> =
-        entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
-    names.sort();
+    let mut names = file_names("/sys/class/net");
     names.truncate(MOST_INTERFACES);
     names
 }
 
 fn interfaces(topic: &mut Topic) {
-    let text = topic.within("/sys/class/net", || {
+    let work = || {
         let mut text = String::new();
         for name in interface_names() {
             let folder = format!("/sys/class/net/{name}");
@@ -243,8 +244,9 @@ fn interfaces(topic: &mut Topic) {
             }
         }
         text
-    });
-    topic.put(text.unwrap_or_default());
+    };
+    let text = topic.within("/sys/class/net", Box::new(work));
+    topic.put(text);
 }
 
 fn counters(topic: &mut Topic) {
@@ -285,10 +287,7 @@ fn kernel(topic: &mut Topic) {
 }
 
 fn numbers(folder: &str) -> Vec<u32> {
-    let mut numbers: Vec<u32> =
-        file_names(folder).iter().filter_map(|name| name.parse().ok()).collect();
-    numbers.sort_unstable();
-    numbers
+    file_names(folder).iter().filter_map(|name| name.parse().ok()).collect()
 }
 
 fn file_names(folder: &str) -> Vec<String> {

@@ -1,22 +1,29 @@
 //! Programs that may hang and talk without end: each has a deadline and a limit.
 //!
 //! Nothing here waits for what a program does: one that cannot even be killed (it waits for a device in the kernel)
-//! is left alone.
+//! is left alone. Small before fast: on a router this is 100 kB that are hardly ever run.
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind, PipeReader, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 /// Where programs are, whoever started this one.
-const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin";
+const FOLDERS: [&str; 6] =
+    ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"];
 
 /// One that was killed ends within this time, or not at all.
 const DYING: Duration = Duration::from_secs(1);
+
+/// One that has closed its outputs ends at once; it is looked at this often.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Which part of a long output matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,70 +59,76 @@ pub(crate) struct Ran {
 pub(crate) fn run(argv: &[&str], limits: Limits) -> io::Result<Ran> {
     let until = Instant::now() + limits.patience;
     let (program, arguments) = argv.split_first().ok_or(ErrorKind::NotFound)?;
-    let (child, heard) = start(program, arguments)?;
-    let group = Pid::from_raw(child.id().cast_signed());
+    let (mut child, reader) = start(&find(program), arguments)?;
     let mut kept = Kept { output: Vec::new(), limits, cut: false };
-    let mut trouble = kept.listen(&heard, until);
-    let ended = thread(move || wait(child))?;
+    let mut trouble = kept.listen(reader, until)?;
     let has_enough = kept.cut && limits.keep == Keep::Start;
-    let status =
-        if trouble.is_none() && !has_enough { ended.recv_timeout(left(until)).ok() } else { None };
+    let status = if trouble.is_none() && !has_enough { end_of(&mut child, until) } else { None };
     if let Some(status) = status {
         trouble = failure(status);
     } else {
         trouble = trouble.or_else(|| Some(late(limits)).filter(|_| !has_enough));
-        let _ = killpg(group, Signal::SIGKILL);
-        if ended.recv_timeout(DYING).is_err() {
+        let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
+        if end_of(&mut child, Instant::now() + DYING).is_none() {
             trouble = trouble.map(|trouble| format!("{trouble}, and cannot be killed"));
         }
     }
     let failed = trouble.is_some();
-    let code = status.flatten().and_then(|status| status.code());
+    let code = status.and_then(|status| status.code());
     Ok(Ran { trouble: trouble.or_else(|| kept.trouble()), output: kept.output, failed, code })
 }
 
-/// What `work` gives, if it does so in time. Else it goes on by itself, and nobody listens.
-pub(crate) fn within<T: Send + 'static>(
-    patience: Duration,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    thread(work).ok()?.recv_timeout(patience).ok()
+/// What somebody found, or why not.
+pub(crate) type Found = Result<Vec<u8>, String>;
+
+/// What `work` finds, if it does so in time. Else it goes on by itself, and nobody listens.
+pub(crate) fn within(patience: Duration, work: Box<dyn FnOnce() -> Found + Send>) -> Found {
+    let until = Instant::now() + patience;
+    let shared = Arc::new((Mutex::new(None), Condvar::new()));
+    let theirs = Arc::clone(&shared);
+    let started = thread::Builder::new().spawn(move || {
+        let found = work();
+        if let Ok(mut slot) = theirs.0.lock() {
+            *slot = Some(found);
+            theirs.1.notify_one();
+        }
+    });
+    started.map_err(|error| error.to_string())?;
+    let mut slot = shared.0.lock().map_err(|error| error.to_string())?;
+    while slot.is_none() && Instant::now() < until {
+        slot = shared.1.wait_timeout(slot, left(until)).map_err(|error| error.to_string())?.0;
+    }
+    slot.take().unwrap_or_else(|| Err("it did not end in time".to_owned()))
 }
 
-fn thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> io::Result<Receiver<T>> {
-    let (sender, receiver) = channel();
-    thread::Builder::new().spawn(move || sender.send(work()))?;
-    Ok(receiver)
+/// The caller's PATH may be a poor one.
+fn find(program: &str) -> PathBuf {
+    let places = FOLDERS.iter().map(|folder| Path::new(folder).join(program));
+    places.into_iter().find(|path| path.exists()).unwrap_or_else(|| program.into())
 }
 
-fn start(program: &str, arguments: &[&str]) -> io::Result<(Child, Receiver<Vec<u8>>)> {
-    let (mut reader, writer) = io::pipe()?;
+fn start(program: &Path, arguments: &[&str]) -> io::Result<(Child, PipeReader)> {
+    let (reader, writer) = io::pipe()?;
     // What of this process writes into the pipe goes with the command, at the end of the statement.
     let child = Command::new(program)
         .args(arguments)
-        .env("PATH", PATH)
-        .env("LC_ALL", "C")
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
         .process_group(0)
         .spawn()?;
-    let (sender, heard) = sync_channel(4);
-    thread::Builder::new().spawn(move || {
-        let mut room = vec![0; 8 * 1024];
-        loop {
-            match reader.read(&mut room) {
-                Ok(length @ 1..) if sender.send(room[..length].to_vec()).is_ok() => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Ok(_) | Err(_) => return,
-            }
-        }
-    })?;
-    Ok((child, heard))
+    Ok((child, reader))
 }
 
-fn wait(mut child: Child) -> Option<ExitStatus> {
-    child.wait().ok()
+/// How it ended, if it does in time.
+fn end_of(child: &mut Child, until: Instant) -> Option<ExitStatus> {
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => thread::sleep(LOOK),
+            Ok(None) | Err(_) => return None,
+        }
+    }
 }
 
 fn left(until: Instant) -> Duration {
@@ -123,11 +136,10 @@ fn left(until: Instant) -> Duration {
 }
 
 fn late(limits: Limits) -> String {
-    format!("it did not end within {} s", limits.patience.as_secs_f32().ceil())
+    format!("it did not end within {} s", limits.patience.as_millis().div_ceil(1_000))
 }
 
-fn failure(status: Option<ExitStatus>) -> Option<String> {
-    let status = status?;
+fn failure(status: ExitStatus) -> Option<String> {
     match (status.code(), status.signal()) {
         (Some(0), _) => None,
         (Some(code), _) => Some(format!("exit code {code}")),
@@ -144,23 +156,31 @@ struct Kept {
 
 impl Kept {
     /// Until it has closed its outputs, has said enough, or its time is over: then that is the trouble.
-    fn listen(&mut self, heard: &Receiver<Vec<u8>>, until: Instant) -> Option<String> {
+    fn listen(&mut self, mut reader: PipeReader, until: Instant) -> io::Result<Option<String>> {
+        let mut room = vec![0; 8 * 1024];
         loop {
-            match heard.recv_timeout(left(until)) {
-                Ok(chunk) => self.output.extend(chunk),
-                Err(RecvTimeoutError::Disconnected) => {
+            let mut ready = [PollFd::new(reader.as_fd(), PollFlags::POLLIN)];
+            let timeout = PollTimeout::try_from(left(until)).unwrap_or(PollTimeout::MAX);
+            match poll(&mut ready, timeout) {
+                Ok(0) if left(until).as_millis() == 0 => {
                     self.cut_to(self.limits.most);
-                    return None;
+                    return Ok(Some(late(self.limits)));
                 }
-                Err(RecvTimeoutError::Timeout) => {
+                Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
+                Ok(_) => {}
+                Err(error) => return Err(error.into()),
+            }
+            match reader.read(&mut room)? {
+                0 => {
                     self.cut_to(self.limits.most);
-                    return Some(late(self.limits));
+                    return Ok(None);
                 }
+                length => self.output.extend(&room[..length]),
             }
             match self.limits.keep {
                 Keep::Start if self.output.len() > self.limits.most => {
                     self.cut_to(self.limits.most);
-                    return None;
+                    return Ok(None);
                 }
                 Keep::End if self.output.len() > 2 * self.limits.most => {
                     self.cut_to(self.limits.most);
@@ -238,9 +258,12 @@ mod tests {
 
     #[test]
     fn work_that_hangs_is_left_alone() {
-        let (hold, held) = channel::<()>();
-        assert_eq!(within(Duration::from_secs(10), || 7), Some(7));
-        assert_eq!(within(Duration::from_millis(50), move || held.recv().is_ok()), None);
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let found = Ok(b"it".to_vec());
+        assert_eq!(within(Duration::from_secs(10), Box::new(|| Ok(b"it".to_vec()))), found);
+        let hangs = Box::new(move || held.recv().map(|()| Vec::new()).map_err(|e| e.to_string()));
+        let late = within(Duration::from_millis(50), hangs);
+        assert_eq!(late.unwrap_err(), "it did not end in time");
         drop(hold);
     }
 }

@@ -96,11 +96,8 @@ impl Topic {
     /// Why it cannot be read.
     pub fn read(&self, path: impl AsRef<Path>) -> Result<Vec<u8>, String> {
         let path = path.as_ref().to_owned();
-        match within(PATIENCE.min(self.left()), move || read_end(&path)) {
-            Some(Ok(content)) => Ok(content),
-            Some(Err(error)) => Err(error.to_string()),
-            None => Err("it could not be read in time".to_owned()),
-        }
+        let work = move || read_end(&path).map_err(|error| error.to_string());
+        within(PATIENCE.min(self.left()), Box::new(work))
     }
 
     /// Names, modes and sizes of what is in a folder, and nothing of what is in its files.
@@ -144,16 +141,14 @@ impl Topic {
     }
 
     /// What `work` finds, if it does not hang.
-    pub fn within<T: Send + 'static>(
-        &mut self,
-        what: &str,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let found = within((4 * PATIENCE).min(self.left()), work);
-        if found.is_none() {
-            self.miss(what, "it did not end in time");
-        }
-        found
+    pub fn within(&mut self, what: &str, work: Box<dyn FnOnce() -> String + Send>) -> String {
+        let work = move || Ok(work().into_bytes());
+        let found = within((4 * PATIENCE).min(self.left()), Box::new(work));
+        let found = found.unwrap_or_else(|why| {
+            self.miss(what, &why);
+            Vec::new()
+        });
+        String::from_utf8(found).unwrap_or_default()
     }
 
     fn attempt(&mut self, tries: &[&[&str]], keep: Keep) -> bool {

@@ -41,29 +41,29 @@ pub(super) fn run(socket: &Path, data: &Path, file: Option<&Path>) -> Result<()>
     secrets.hide_identity(&data.join(identity::FILE));
     let program = std::env::current_exe().context("where is this program?")?;
     let (program, socket) = (program.to_string_lossy(), socket.to_string_lossy());
-    let summary = tsg_bundle::make(&destination, about, secrets, |bundle| {
+    let summary = tsg_bundle::make(&destination, about, secrets, &mut |bundle| {
         let mut answers = true;
         for (file, question, what) in QUESTIONS {
             let argv = [&[&*program, "--socket", &*socket, "--json"], question].concat();
-            bundle.add(file, what, |topic| match answers {
+            bundle.add(file, what, &mut |topic| match answers {
                 true => answers = ask(topic, &argv),
                 false => topic.miss(file, "not asked for, since the daemon does not answer"),
             })?;
         }
-        bundle.add("database.txt", "the database: is it whole, what is in it", |topic| {
+        bundle.add("database.txt", "the database: is it whole, what is in it", &mut |topic| {
             let folder = data.to_owned();
-            let found = topic.within("database", move || database::inspect(&folder));
-            topic.put(found.unwrap_or_default());
+            let found = topic.within("database", Box::new(move || database::inspect(&folder)));
+            topic.put(found);
         })?;
         bundle.add(
             "folders.txt",
             "the server's files: modes, owners, sizes, room on the disk",
-            |topic| {
+            &mut |topic| {
                 topic.list(data);
                 topic.run(&["df", &data.to_string_lossy()]);
             },
         )?;
-        bundle.add("versions.txt", "versions of programs, libraries and system", versions)?;
+        bundle.add("versions.txt", "versions of programs, libraries and system", &mut versions)?;
         machine::add_all(bundle, "tsg-server")
     })?;
     tsg_bundle::report(&destination, summary, &mut io::stdout().lock())

@@ -16,17 +16,23 @@ pub(super) fn text(status: Value) -> String {
 }
 
 fn fitting(mut status: Value, machine: Vec<(&'static str, String)>) -> String {
+    let Value::Object(fields) = &mut status else { return status.to_string() };
     let machine: Map<String, Value> =
         machine.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect();
-    if let Value::Object(fields) = &mut status {
-        fields.insert("machine".to_owned(), machine.into());
-    }
+    fields.insert("machine".to_owned(), machine.into());
     for least in LEAST {
         if status.to_string().len() > MOST {
-            status[least] = "too long for one message: run `tsg bundle` on the gateway".into();
+            leave_out(&mut status, least);
         }
     }
     status.to_string()
+}
+
+fn leave_out(status: &mut Value, name: &str) {
+    if let Value::Object(fields) = status {
+        let instead = "too long for one message: run `tsg bundle` on the gateway";
+        fields.insert(name.to_owned(), instead.into());
+    }
 }
 
 #[cfg(test)]

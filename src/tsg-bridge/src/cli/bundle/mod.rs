@@ -33,20 +33,29 @@ pub(super) fn run(folders: &Folders, file: Option<&Path>, out: &mut dyn Write) -
     let about = About { program: "tsg", version: env!("CARGO_PKG_VERSION"), name: &name };
     let destination = Destination::new(file, &about)?;
     let this = This::find(folders)?;
-    let summary = tsg_bundle::make(&destination, about, secrets(folders, &config), |bundle| {
-        bundle.add("status.json", "what the daemon says: state, alarms, counters", |topic| {
-            this.status(topic)
+    let summary =
+        tsg_bundle::make(&destination, about, secrets(folders, &config), &mut |bundle| {
+            bundle.add(
+                "status.json",
+                "what the daemon says: state, alarms, counters",
+                &mut |topic| this.status(topic),
+            )?;
+            bundle.add(
+                "check.txt",
+                "what `tsg check` says of configuration and machine",
+                &mut |topic| this.check(topic),
+            )?;
+            bundle.add(
+                "versions.txt",
+                "versions of programs, libraries and system",
+                &mut versions,
+            )?;
+            add_files(bundle, folders)?;
+            bundle.add("ports.txt", "the ports: gate, offloads, driver, errors", &mut |topic| {
+                ports::collect(topic, &config);
+            })?;
+            machine::add_all(bundle, "tsg")
         })?;
-        bundle.add("check.txt", "what `tsg check` says of configuration and machine", |topic| {
-            this.check(topic)
-        })?;
-        bundle.add("versions.txt", "versions of programs, libraries and system", versions)?;
-        add_files(bundle, folders)?;
-        bundle.add("ports.txt", "the ports: gate, offloads, driver, errors", |topic| {
-            ports::collect(topic, &config);
-        })?;
-        machine::add_all(bundle, "tsg")
-    })?;
     tsg_bundle::report(&destination, summary, out)
 }
 
@@ -127,18 +136,18 @@ fn add_files(bundle: &mut Bundle<'_>, folders: &Folders) -> Result<()> {
     for name in CONFIGURATION {
         let path = folders.config.join(name);
         let what = format!("{} without what is secret in it", path.display());
-        bundle.add(&format!("config-{name}.txt"), &what, |topic| match topic.read(&path) {
+        bundle.add(&format!("config-{name}.txt"), &what, &mut |topic| match topic.read(&path) {
             Ok(text) => topic.put(options(&String::from_utf8_lossy(&text))),
             Err(why) => topic.miss(&path.display().to_string(), &why),
         })?;
     }
-    bundle.add("policy.json", "the last policy that was in force", |topic| {
-        match topic.read(folders.policy()) {
-            Ok(text) => topic.put(text),
-            Err(why) => topic.miss(&folders.policy().display().to_string(), &why),
-        }
+    bundle.add("policy.json", "the last policy that was in force", &mut |topic| match topic
+        .read(folders.policy())
+    {
+        Ok(text) => topic.put(text),
+        Err(why) => topic.miss(&folders.policy().display().to_string(), &why),
     })?;
-    bundle.add("folders.txt", "the gateway's files: modes, owners, sizes", |topic| {
+    bundle.add("folders.txt", "the gateway's files: modes, owners, sizes", &mut |topic| {
         for folder in [&folders.config, &folders.state, &folders.cache(), &folders.run] {
             topic.list(folder);
         }

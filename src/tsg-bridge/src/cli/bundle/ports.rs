@@ -11,10 +11,9 @@ const ETHTOOL: [&[&str]; 5] =
 pub(super) fn collect(topic: &mut Topic, config: &Config) {
     let ports = names(config);
     let asked = ports.clone();
-    let gates = topic.within("gate", move || {
-        asked.iter().map(|port| format!("{port}: {}", gate_on(port))).collect::<Vec<_>>()
-    });
-    topic.say("gate", gates.unwrap_or_default().join("\n"));
+    let look = move || asked.iter().map(|port| format!("{port}: {}\n", gate_on(port))).collect();
+    let gates = topic.within("gate", Box::new(look));
+    topic.say("gate", gates);
     for port in &ports {
         for question in ETHTOOL {
             let argv: Vec<&str> = [&["ethtool"], question, &[port]].concat();
