@@ -23,7 +23,7 @@ use room::Room;
 use std::collections::BTreeMap;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{
-    Announcement, DecodeError, MAX_FRAME_TO_SERVER, ToGateway, ToServer, decode, encode,
+    Announcement, DecodeError, MAX_FRAME_TO_SERVER, ToGateway, ToServer, encode, from_gateway,
 };
 
 /// Where to listen.
@@ -60,6 +60,8 @@ const MOST_WAITING: i32 = 32;
 pub enum Received {
     /// A message of the gateway with this key.
     Message(PublicKey, ToServer),
+    /// One of the gateway with this key that cannot be read.
+    Unreadable(PublicKey, DecodeError),
     /// One that was dropped.
     Dropped,
     /// There is none.
@@ -156,7 +158,7 @@ impl Network {
         {
             return Ok(self.drop(reason));
         }
-        match decode::<ToServer>(&frame, MAX_FRAME_TO_SERVER) {
+        match from_gateway(&frame) {
             Ok(message) => {
                 let registers = matches!(message, ToServer::Register(_));
                 match registers.then(|| self.peers.hear_registration(&from, now)) {
@@ -165,12 +167,13 @@ impl Network {
                 }
             }
             Err(error) => {
-                log::debug!("{}: {error}", from.fingerprint());
-                Ok(self.drop(match error {
+                self.drop(match &error {
                     DecodeError::TooLong(_) => "too long",
                     DecodeError::Malformed(_) => "malformed",
                     DecodeError::Version(_) => "other version",
-                }))
+                    DecodeError::Kind(_) => "unknown message",
+                });
+                Ok(Received::Unreadable(from, error))
             }
         }
     }

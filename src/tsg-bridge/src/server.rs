@@ -11,7 +11,7 @@ use crate::config::Endpoint;
 use crate::identity::Identity;
 use anyhow::{Context as _, Result, ensure};
 use tsg_control::keys::PublicKey;
-use tsg_control::message::{self, MAX_FRAME, ToGateway, ToServer};
+use tsg_control::message::{self, DecodeError, Heard, MAX_FRAME, ToServer};
 
 /// Where libzmq tells of connections made and broken off; each socket has an address of its own.
 const MONITOR: &str = "inproc://tsg-monitor";
@@ -57,7 +57,9 @@ pub struct Received {
     /// closes them when it is not the one that the gateway has the key of.
     pub broken_off: u32,
     /// Messages in order.
-    pub messages: Vec<ToGateway>,
+    pub messages: Vec<Heard>,
+    /// Why others are none.
+    pub unreadable: Vec<DecodeError>,
 }
 
 impl Link {
@@ -152,9 +154,9 @@ impl Link {
                 while tsg_zmq::receive(&self.socket, zmq::DONTWAIT).is_ok_and(|next| next.more()) {}
                 continue;
             }
-            match message::decode(&frame, MAX_FRAME) {
-                Ok(message) => received.messages.push(message),
-                Err(error) => log::warn!("from the key server: {error}"),
+            match message::from_server(&frame) {
+                Ok(heard) => received.messages.push(heard),
+                Err(error) => received.unreadable.push(error),
             }
         }
         received

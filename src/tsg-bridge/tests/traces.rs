@@ -63,7 +63,7 @@ fn take_over() -> (Gateway, Gateway, Vec<EpochView>, Traces) {
         panic!("it asks nothing")
     };
     let (frame, traces) = frame(register.request);
-    first.handle_message(decode(&frame, MAX_FRAME).unwrap(), 100);
+    first.handle_heard(from_server(&frame).unwrap(), 100);
     let views: Vec<_> = first.keys(100).into_iter().filter_map(EpochView::new).collect();
     assert_eq!(views.len(), 1);
     let file = encode(&first.save().unwrap());

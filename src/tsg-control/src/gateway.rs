@@ -8,6 +8,7 @@
 //! Not here: sockets, files, and packets (tsg-bridge's `pipeline` asks for [`Gateway::keys`] and
 //! [`Gateway::policies`] when they changed).
 
+mod heard;
 mod keyring;
 mod saved;
 
@@ -116,6 +117,8 @@ pub struct Gateway {
     machines: BTreeSet<IpAddr>,
     counters: BTreeMap<String, u64>,
     alarms: Vec<String>,
+    /// What is not understood of the state.
+    unknown: Vec<String>,
     /// The key server may not know this process, or what it sent may be lost: a registration must
     /// be answered by a state.
     registering: bool,
@@ -159,6 +162,7 @@ impl Gateway {
             machines: BTreeSet::new(),
             counters: BTreeMap::new(),
             alarms: Vec::new(),
+            unknown: Vec::new(),
             registering: true,
             questions: VecDeque::new(),
             next_request: process | 1,

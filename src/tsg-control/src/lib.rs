@@ -7,7 +7,7 @@
 //!
 //! * [`policy`]: rules and the matcher that is the truth about them
 //! * [`group`]: what an operator sets for a group
-//! * [`message`]: what goes over the wire
+//! * [`message`]: what goes over the wire, and what a later version may say there
 //! * [`timeline`]: how an epoch or a policy comes into force without losing a packet
 //! * [`clock`]: the key server's time as a gateway knows it
 //! * [`gateway`], [`server`]: the two state machines

@@ -9,6 +9,10 @@
 //! with a revision; the gateway says which revision it is in. Whatever is lost, late or doubled,
 //! the next state puts right.
 
+mod later;
+
+pub use later::{Heard, from_gateway, from_server};
+
 use crate::group::{Carriage, Fail, Mode, NonIp, Settings};
 use crate::keys::make_tek;
 use crate::policy::Policy;
@@ -431,6 +435,8 @@ pub enum DecodeError {
     Malformed(String),
     /// Of a version that this program does not speak.
     Version(u16),
+    /// Of a kind that this version does not know: its name.
+    Kind(String),
 }
 
 impl fmt::Display for DecodeError {
@@ -438,6 +444,9 @@ impl fmt::Display for DecodeError {
         match self {
             Self::TooLong(length) => write!(f, "a frame of {length} bytes is too long"),
             Self::Malformed(why) => write!(f, "malformed: {why}"),
+            Self::Kind(name) => {
+                write!(f, "a message {name:?}, which this version does not know: ignored")
+            }
             Self::Version(version) => {
                 write!(
                     f,

@@ -19,6 +19,7 @@ mod record;
 mod session;
 mod state;
 mod tokens;
+mod unreadable;
 mod view;
 
 pub use orders::OrderError;
@@ -40,6 +41,7 @@ use limits::{Belief, Bucket};
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use tokens::Tokens;
+use unreadable::Unreadable;
 
 /// How long a stranger waits before asking again, in seconds.
 const PENDING_RETRY: u32 = 5;
@@ -99,6 +101,8 @@ pub struct Server {
     strangers: Bucket,
     /// How many wrong tokens are worth a line in the log.
     wrong_tokens: Bucket,
+    /// How many messages that cannot be read are.
+    unreadable: Bucket,
     next_command: u64,
     rolled_back: Option<u64>,
     records: VecDeque<Record>,
@@ -113,6 +117,8 @@ struct Gateway {
     session: Option<Session>,
     belief: Belief,
     reports: Bucket,
+    /// What it said last that could not be read, until it says something that can.
+    unreadable: Option<Unreadable>,
     /// What it reported is not stored yet; and when that was last done.
     unkept: bool,
     kept: Option<u64>,
@@ -149,6 +155,7 @@ impl Server {
             tokens: Tokens::default(),
             strangers: strangers(now),
             wrong_tokens: wrong_tokens(now),
+            unreadable: wrong_tokens(now),
             next_command: 1,
             rolled_back: None,
             records: VecDeque::new(),
@@ -217,6 +224,9 @@ impl Server {
     /// A message of the gateway whose CURVE key is `from`.
     pub fn handle_message(&mut self, from: PublicKey, message: ToServer, now: u64) {
         self.latest = now;
+        if let Some(gateway) = self.gateways.get_mut(&from) {
+            gateway.unreadable.take_if(|unreadable| unreadable.is_version());
+        }
         match message {
             ToServer::Register(register) => self.register(from, register, now),
             ToServer::Heartbeat(heartbeat) => self.heartbeat(from, heartbeat, now),
@@ -363,7 +373,7 @@ const fn strangers(now: u64) -> Bucket {
     Bucket::new(200, 50, now)
 }
 
-/// Wrong tokens are noted at a rate of their own: 20 at once, one in a second.
+/// Wrong tokens are noted at a rate of their own, as is what cannot be read: 20 at once, one in a second.
 const fn wrong_tokens(now: u64) -> Bucket {
     Bucket::new(20, 1_000, now)
 }
@@ -376,6 +386,7 @@ impl Gateway {
             belief: Belief::default(),
             // As often as it may report, and a few that were delayed.
             reports: Bucket::new(4, crate::gateway::REPORT_AGAIN, 0),
+            unreadable: None,
             unkept: false,
             kept: None,
             given: BTreeMap::new(),

@@ -132,6 +132,9 @@ impl Daemon {
                         self.server.handle_message(from, message, now);
                     }
                 }
+                Received::Unreadable(from, error) => {
+                    self.server.handle_unreadable(from, error, self.now()?);
+                }
                 Received::Dropped => {}
                 Received::Nothing => break,
             }

@@ -105,6 +105,7 @@ mod tests {
             group: String::new(),
             reason: None,
             version: String::new(),
+            speaks: None,
             heard: None,
             sealing: 0,
             current: false,

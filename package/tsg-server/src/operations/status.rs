@@ -4,7 +4,7 @@ use super::Desk;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tsg_control::keys::PublicKey;
-use tsg_control::server::{GatewayState, GroupView};
+use tsg_control::server::{GatewayState, GatewayView, GroupView};
 use tsg_control::timeline::Stage;
 
 /// The state of the server.
@@ -96,7 +96,8 @@ pub(super) fn status(desk: &Desk<'_>) -> Status {
         name: gateway.name.clone(),
         fingerprint: gateway.fingerprint.clone(),
     });
-    let alarms = of(GatewayState::Online).flat_map(|gateway| {
+    let heard = |g: &&GatewayView| g.state == GatewayState::Online || g.speaks.is_some();
+    let alarms = gateways.iter().filter(heard).flat_map(|gateway| {
         let alarm =
             |text: &String| GatewayAlarm { gateway: gateway.name.clone(), alarm: text.clone() };
         gateway.alarms.iter().map(alarm)

@@ -11,6 +11,7 @@ use super::policy::{self, Policies};
 use super::servers::Servers;
 use super::status::Overview;
 use super::status_socket::StatusSocket;
+use super::unreadable::Unreadable;
 use super::wake::Wake;
 use super::{memory, status};
 use crate::boottime;
@@ -74,6 +75,7 @@ pub(super) struct Control {
     broken_off: u32,
     /// Keys for after a power cut, if that is wanted.
     pub(super) cache: Option<Cache>,
+    pub(super) unreadable: Unreadable,
     pub(super) data: Data,
     pub(super) shared: Arc<Shared>,
     policies: Policies,
@@ -135,6 +137,7 @@ impl Control {
             link,
             broken_off: 0,
             cache,
+            unreadable: Unreadable::default(),
             data,
             shared,
             plan: None,
@@ -264,8 +267,12 @@ impl Control {
         if received.connected {
             self.gateway.handle_connected(now);
         }
-        for message in received.messages {
-            self.gateway.handle_message(message, now);
+        for error in &received.unreadable {
+            self.unreadable.note(error);
+        }
+        for heard in received.messages {
+            self.unreadable.note_heard(&heard);
+            self.gateway.handle_heard(heard, now);
         }
     }
 

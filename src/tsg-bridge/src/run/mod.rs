@@ -14,6 +14,7 @@ mod servers;
 mod status;
 mod status_socket;
 mod sys;
+mod unreadable;
 mod wake;
 
 pub(crate) use memory::{kept_teks, recall_policy};

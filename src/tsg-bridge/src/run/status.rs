@@ -36,6 +36,8 @@ pub(super) fn overview(
     if control.is_active() {
         alarms.extend(standing_alarm(gateway.standing(), now));
         alarms.extend(control.key_trouble());
+        alarms.extend(control.unreadable.alarm());
+        alarms.extend(gateway.not_understood().iter().cloned());
         alarms.extend(key_alarm(&keys, policy));
         let clock = gateway.clock().filter(|clock| !clock.is_open());
         alarms.extend(time_alarm(&keys, clock.map(|clock| clock.error(now))));

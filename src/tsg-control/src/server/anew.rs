@@ -67,6 +67,7 @@ impl Server {
         self.started = now;
         self.strangers = strangers(now);
         self.wrong_tokens = wrong_tokens(now);
+        self.unreadable = wrong_tokens(now);
         for gateway in self.gateways.values_mut() {
             gateway.belief.rebase(self.latest, now);
         }

@@ -1,5 +1,6 @@
 //! What operators are shown.
 
+use super::unreadable::version_alarm;
 use super::{Gateway, Server};
 use crate::group::Settings;
 use crate::keys::PublicKey;
@@ -43,6 +44,9 @@ pub struct GatewayView {
     pub reason: Option<String>,
     /// Version of its software.
     pub version: String,
+    /// The version of the protocol that it speaks, if that is another than this server's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speaks: Option<u16>,
     /// Seconds since it was heard; `None` if it never was by this server process.
     pub heard: Option<u64>,
     /// The epoch that it seals in, 0 for none.
@@ -146,6 +150,7 @@ impl Server {
             group: String::new(),
             reason: None,
             version: stranger.version.clone(),
+            speaks: None,
             heard: Some(now.saturating_sub(stranger.last) / 1000),
             sealing: 0,
             current: false,
@@ -170,6 +175,8 @@ impl Server {
         };
         let revision = self.groups.get(&record.group).map_or(0, |group| group.revision);
         let mut alarms = session.map(|s| s.alarms.clone()).unwrap_or_default();
+        let speaks = gateway.other_version(now);
+        alarms.extend(speaks.map(version_alarm));
         if gateway.is_greedy() {
             alarms.push("it started so often that it gets no more sender numbers".to_owned());
         }
@@ -181,6 +188,7 @@ impl Server {
             group: record.group.clone(),
             reason: record.revoked.clone(),
             version: session.map(|s| s.version.clone()).unwrap_or_default(),
+            speaks,
             heard: session.map(|s| now.saturating_sub(s.heard) / 1000),
             sealing: session.map_or(0, |s| s.sealing),
             current: session.is_some_and(|s| s.acked == revision),
