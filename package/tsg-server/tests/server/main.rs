@@ -20,5 +20,6 @@ mod gateway;
 mod golden;
 mod hostile;
 mod many;
+mod previous;
 mod rekeys;
 mod sockets;
