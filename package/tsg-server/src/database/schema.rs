@@ -106,6 +106,10 @@ fn migrate(connection: &mut Connection, from: usize) -> Result<()> {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+    use tsg_control::group::{Fail, Mode, NonIp, Settings};
+    use tsg_control::keys::PublicKey;
+    use tsg_control::policy::Policy;
+    use tsg_control::server::{EpochRecord, PolicyRecord, Stored};
 
     /// Tables, columns, keys, indexes and triggers, without the blanks between the words.
     fn shape(connection: &Connection) -> BTreeSet<String> {
@@ -152,5 +156,45 @@ mod tests {
             assert!(!stored.gateways.is_empty() && !stored.tokens.is_empty());
         }
         println!("{} dumps", dumps.len());
+    }
+
+    /// To the right values, not only to some.
+    #[test]
+    fn the_dump_of_schema_1_is_read_to_its_values() {
+        let mut old = Connection::open_in_memory().unwrap();
+        old.execute_batch(include_str!("../../tests/dumps/schema-1.sql")).unwrap();
+        migrate(&mut old, 1).unwrap();
+        let Stored { gateways, groups, tokens } = super::super::tables::load(&old).unwrap();
+        let ([gateway], [group], [token]) = (&gateways[..], &groups[..], &tokens[..]) else {
+            panic!("{gateways:?} {groups:?} {tokens:?}")
+        };
+        assert_eq!(gateway.key, PublicKey([0; 32]));
+        assert_eq!((gateway.name.as_str(), gateway.group.as_str()), ("gateway-6668", "plant"));
+        assert_eq!((gateway.revoked.as_deref(), gateway.approved), (Some("lost"), 1_795_189_585));
+        assert_eq!((gateway.aes, &gateway.machines[..]), (false, &[][..]));
+        assert_eq!(gateway.pinned, ["192.0.2.7".parse::<std::net::IpAddr>().unwrap()]);
+        let settings = Settings { mode: Mode::Migrate, ..Settings::default() };
+        assert_eq!((group.name.as_str(), &group.settings), ("plant", &settings));
+        let policy = |version, rules: &[&str]| PolicyRecord {
+            version,
+            policy: Policy::new(rules.iter().map(|rule| rule.parse().unwrap()).collect()),
+            mode: Mode::Migrate,
+            non_ip: NonIp::Pass,
+            fail: Fail::Closed,
+            retiring: false,
+        };
+        assert_eq!(group.policy, policy(3, &["encrypt name=modbus proto=tcp dest_port=502"]));
+        assert_eq!(group.previous, Some(policy(2, &[])));
+        let epoch = EpochRecord { id: 1, ends: 1_795_275_985_846, closing: false };
+        assert_eq!((group.last_epoch, &group.epochs[..]), (1, &[epoch][..]));
+        assert_eq!(
+            (token.id, token.hash[..2].to_vec(), token.expires),
+            (1, vec![0xd9, 0x1d], 1_795_275_985)
+        );
+        assert_eq!((token.group.as_str(), token.used_by), ("plant", None));
+        let trail = super::super::audit::trail(&old, 100).unwrap();
+        assert_eq!((trail.len(), trail[0].action.as_str()), (7, "gateway revoke"));
+        let history = super::super::audit::policies(&old, "plant", 100).unwrap();
+        assert_eq!(history.len(), 3);
     }
 }
