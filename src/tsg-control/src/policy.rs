@@ -2,7 +2,8 @@
 //!
 //! A rule speaks in fw4's words. The first rule that matches decides; it is taken for the packet
 //! and for the packet with both ends swapped, and the stricter of the two wins, so that the reply
-//! to a bypassed service cannot carry what another rule seals. What is not known of a packet (a
+//! to a bypassed service cannot carry what another rule seals. A packet that a rule matches only one
+//! way is that rule's: the default is for what no rule matches either way. What is not known of a packet (a
 //! fragment's ports, what lies behind a header that cannot be walked) matches as if it were any
 //! value, and the strictest action that could apply is taken.
 //!
@@ -121,7 +122,9 @@ impl Policy {
 
     /// What happens to a packet of this flow: the stricter of the flow's two directions.
     pub fn action(&self, flow: &Flow) -> Action {
-        self.one_way(flow).max(self.one_way(&flow.swapped()))
+        let (one, other) = (self.one_way(flow), self.one_way(&flow.swapped()));
+        let default = (!one.surely && !other.surely).then_some(self.default_action);
+        one.strictest.max(other.strictest).max(default).unwrap_or(self.default_action)
     }
 
     /// The name of the rule that decided on `flow`, for counters and alarms.
@@ -133,18 +136,26 @@ impl Policy {
             .find(|rule| rule.action == action && (rule.could(flow) || rule.could(&swapped)))
     }
 
-    fn one_way(&self, flow: &Flow) -> Action {
+    fn one_way(&self, flow: &Flow) -> Decision {
         let mut strictest = None;
         for rule in &self.rules {
-            if rule.surely(flow) {
-                return strictest.max(Some(rule.action)).unwrap_or(rule.action);
-            }
             if rule.could(flow) {
                 strictest = strictest.max(Some(rule.action));
             }
+            if rule.surely(flow) {
+                return Decision { strictest, surely: true };
+            }
         }
-        strictest.max(Some(self.default_action)).unwrap_or(self.default_action)
+        Decision { strictest, surely: false }
     }
+}
+
+/// What the rules say of one direction of a flow.
+struct Decision {
+    /// The strictest action of the rules that could decide.
+    strictest: Option<Action>,
+    /// One of them surely does.
+    surely: bool,
 }
 
 impl Default for Policy {

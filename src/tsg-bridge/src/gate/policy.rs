@@ -41,9 +41,10 @@ pub(super) fn judge(asm: &mut Assembler, policies: &[Policy], v4: bool) {
     asm.load(Size::Double, R3, R10, slot::SRC_PORT);
     asm.load(Size::Double, R4, R10, slot::DEST_PORT);
     for policy in policies {
-        for swapped in [false, true] {
-            one_way(asm, policy, v4, swapped);
-        }
+        one_way(asm, policy, v4, false);
+        asm.store(slot::MATCHED, R7);
+        one_way(asm, policy, v4, true);
+        default(asm, policy.default_action);
     }
 }
 
@@ -54,10 +55,16 @@ fn one_way(asm: &mut Assembler, policy: &Policy, v4: bool, swapped: bool) {
         rule(asm, one, v4, swapped, next);
         asm.place(next);
     }
-    if policy.default_action != Action::Bypass {
+}
+
+/// For what no rule has surely matched, either way round.
+fn default(asm: &mut Assembler, action: Action) {
+    if action != Action::Bypass {
         let next = asm.label();
         asm.jump_if(When::NotEqual, R7, 0, next);
-        raise(asm, policy.default_action);
+        asm.load(Size::Double, R1, R10, slot::MATCHED);
+        asm.jump_if(When::NotEqual, R1, 0, next);
+        raise(asm, action);
         asm.place(next);
     }
 }

@@ -62,8 +62,10 @@ pub(crate) fn passes(policies: &[Policy], version: Version, class: Class) -> Vec
     let mut passes = Vec::new();
     for action in [Action::Drop, Action::Encrypt] {
         for policy in policies {
-            for swapped in [false, true] {
-                let pass = pass(policy, action, swapped, version, class);
+            let [plain, swapped] =
+                [false, true].map(|swapped| pass(policy, action, swapped, version, class));
+            let rest = rest(policy, action, version, class);
+            for pass in [Some(plain), Some(swapped), rest].into_iter().flatten() {
                 if !passes.contains(&pass) {
                     passes.extend(pass.acts().then_some(pass));
                 }
@@ -89,8 +91,21 @@ fn pass(policy: &Policy, action: Action, swapped: bool, version: Version, class:
         }
         lines.push((condition, then));
     }
-    let end = if policy.default_action == action { Then::Act } else { Then::Next };
-    Pass { action, lines, end }.trimmed()
+    Pass { action, lines, end: Then::Next }.trimmed()
+}
+
+/// What no rule surely matches, either way round, is left to the default.
+fn rest(policy: &Policy, action: Action, version: Version, class: Class) -> Option<Pass> {
+    let mut lines = Vec::new();
+    for rule in &policy.rules {
+        for swapped in [false, true] {
+            let condition = condition(rule, Then::Next, swapped, version, class);
+            lines.extend(condition.map(|condition| (condition, Then::Next)));
+        }
+    }
+    let nothing = lines.iter().any(|(condition, _)| condition.always());
+    let acts = policy.default_action == action && !nothing;
+    acts.then_some(Pass { action, lines, end: Then::Act })
 }
 
 impl Pass {
@@ -251,6 +266,12 @@ mod tests {
                 }
             },
         )
+    }
+
+    #[test]
+    fn where_a_rule_matches_all_nothing_is_left_to_the_default() {
+        let all = Policy { rules: vec![Rule::any(Action::Bypass)], default_action: Action::Drop };
+        assert_eq!(passes(&[all], Version::V4, Class::Known), []);
     }
 
     proptest! {

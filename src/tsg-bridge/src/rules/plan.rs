@@ -2,7 +2,7 @@
 
 use core::net::SocketAddr;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
-use tsg_control::policy::{Action, Policy, Rule};
+use tsg_control::policy::{Action, Policy};
 use tsg_esp::ip::protocol;
 
 /// Everything that decides how the kernel treats a packet.
@@ -113,10 +113,7 @@ fn asks(policy: &Policy) -> Policy {
     for rule in rules.iter_mut().filter(|rule| rule.action == Action::Drop) {
         rule.action = Action::Encrypt;
     }
-    if policy.default_action != Action::Bypass {
-        rules.push(Rule::any(Action::Encrypt));
-    }
-    Policy::new(rules)
+    Policy { rules, default_action: policy.default_action.min(Action::Encrypt) }
 }
 
 fn acts(policy: &Policy) -> bool {

@@ -166,6 +166,26 @@ mod tests {
     }
 
     #[test]
+    fn the_default_is_for_what_no_rule_matches_in_either_direction() {
+        let rules = ["encrypt proto=tcp dest_port=502", "bypass proto=tcp dest_port=80"];
+        let rules = rules.map(rule).to_vec();
+        let policy = Policy { rules, default_action: Action::Drop };
+        for (ports, action) in [
+            ((40_000, 502), Action::Encrypt),
+            ((40_000, 80), Action::Bypass),
+            ((80, 502), Action::Encrypt),
+            ((40_000, 443), Action::Drop),
+        ] {
+            let request = flow("192.0.2.1", "192.0.2.2", 6, Some(ports));
+            assert_eq!(policy.action(&request), action, "{ports:?}");
+            assert_eq!(policy.action(&request.swapped()), action, "{ports:?}");
+        }
+        // It may be one that no rule matches.
+        let fragment = flow("192.0.2.1", "192.0.2.2", 6, None);
+        assert_eq!(policy.action(&fragment), Action::Drop);
+    }
+
+    #[test]
     fn a_rule_that_surely_matches_ends_the_search() {
         let policy = Policy::new(vec![
             rule("bypass proto=tcp src_ip=192.0.2.0/24 dest_ip=192.0.2.0/24"),

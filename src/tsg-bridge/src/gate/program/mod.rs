@@ -59,6 +59,8 @@ pub(super) mod slot {
     pub(in crate::gate) const SHOWN: i16 = -96;
     /// Where the packet ends in the frame.
     pub(super) const END: i16 = -104;
+    /// 1: a rule has surely matched the packet as it is.
+    pub(in crate::gate) const MATCHED: i16 = -112;
 }
 
 /// Protocol not known.
