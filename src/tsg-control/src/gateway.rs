@@ -518,6 +518,9 @@ impl Gateway {
         // sent may be late.
         if asked.is_none() && !same {
             self.registering = true;
+            // That one is there: no need to wait as long as for one that does not answer.
+            let soon = now + RETRY.0;
+            self.next_try = Some(self.next_try.map_or(soon, |at| at.min(soon)));
             return;
         }
         // The same revision again may bring more sender numbers.

@@ -163,8 +163,12 @@ fn a_state_of_an_earlier_server_process_is_late() {
     let mut this = Box::member(1_000);
     let mut state = this.state(0, 99, vec![epoch(2, Stage::Active)]);
     state.instance = 8;
+    this.said();
     this.hear(ToGateway::State(state.into()));
     assert_eq!(this.ids(), [1]);
+    // Or of one that it must register with, and soon.
+    this.wait(500);
+    assert!(this.said().iter().any(|said| matches!(said, ToServer::Register(_))));
     // Of its own server process, a newer one counts and an older one does not.
     let newer = this.state(0, 3, vec![epoch(1, Stage::Active), epoch(2, Stage::Prepared)]);
     this.hear(ToGateway::State(newer.into()));
