@@ -147,6 +147,9 @@ impl Keyring {
         // One that revokes closes those before it for a member, too, that does not hold it.
         let in_force = epochs.iter().filter(|epoch| epoch.stage != Stage::Prepared);
         let revoking = in_force.filter(|epoch| epoch.revokes).map(|epoch| epoch.id).max();
+        // What is newer than all that it lists is not retired: the server came back from an old
+        // backup, does not know of it yet, and is about to count on from there.
+        let newest = epochs.iter().map(|epoch| epoch.id).max().unwrap_or(u64::MAX);
         let mut keys: Vec<Key> = Vec::new();
         for epoch in epochs.into_iter().take(MOST_LIVE) {
             let held = self.keys.iter().position(|key| key.id == epoch.id);
@@ -187,9 +190,6 @@ impl Keyring {
                 keys.push(key);
             }
         }
-        // What is newer than all that it lists is not retired: the server came back from an old
-        // backup, does not know of it yet, and is about to count on from there.
-        let newest = keys.iter().map(|key| key.id).max().unwrap_or(u64::MAX);
         let (used, unused): (Vec<_>, Vec<_>) =
             self.keys.drain(..).partition(|key| key.stage != Stage::Prepared);
         drop(unused);

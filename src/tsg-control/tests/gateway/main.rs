@@ -228,6 +228,24 @@ fn a_revocation_closes_what_was_before_after_a_second() {
 }
 
 #[test]
+fn of_a_server_far_behind_it_takes_nothing_that_is_over_and_keeps_what_it_has() {
+    let mut this = Box::member(1_000);
+    let mut newer = epoch(40, Stage::Active);
+    newer.revokes = true;
+    let state = this.state(0, 2, vec![epoch(1, Stage::Retiring), newer]);
+    this.hear(ToGateway::State(state.into()));
+    this.wait(1_000);
+    assert_eq!(this.ids(), [40]);
+    // From an old backup, and what it lists is closed: until it has counted on there is only 40.
+    let state = this.state(0, 3, vec![epoch(1, Stage::Active)]);
+    this.hear(ToGateway::State(state.into()));
+    assert_eq!((this.ids(), this.sealing()), (vec![40], Some(40)));
+    let next = this.state(0, 4, vec![epoch(1, Stage::Retiring), epoch(41, Stage::Active)]);
+    this.hear(ToGateway::State(next.into()));
+    assert_eq!(this.ids(), [41]);
+}
+
+#[test]
 fn who_was_left_behind_closes_what_it_holds_too() {
     let mut this = Box::member(1_000);
     let left = Epoch { id: 2, stage: Stage::Active, revokes: true, keys: None };
