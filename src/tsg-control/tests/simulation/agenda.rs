@@ -1,20 +1,23 @@
 //! What is going to happen, in the order of time.
 
-use crate::member::Packet;
+use crate::frame::Frame;
+use crate::packet::{Packet, Plain};
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
+use std::rc::Rc;
+use tsg_control::message::{ToGateway, ToServer};
 
 #[derive(Debug)]
 pub(crate) enum Happening {
     ToServer {
         from: usize,
         generation: u64,
-        frame: Vec<u8>,
+        frame: Frame<ToServer>,
     },
     ToGateway {
         to: usize,
         generation: u64,
-        frame: Vec<u8>,
+        frame: Frame<ToGateway>,
     },
     Connected {
         who: usize,
@@ -25,7 +28,12 @@ pub(crate) enum Happening {
     Talk(usize),
     Packet {
         to: usize,
-        packet: Packet,
+        packet: Rc<Packet>,
+    },
+    /// Something arrives in clear.
+    InClear {
+        to: usize,
+        packet: Plain,
     },
     ServerReads,
     ServerStarts,

@@ -1,7 +1,8 @@
 //! What must hold, whatever happens. A check that fails says the seed.
 
 use crate::ghost::Ghost;
-use crate::member::{Link, Member, Opened, Packet, Secret};
+use crate::member::{Link, Member, Secret};
+use crate::packet::{Opened, Packet};
 use crate::plane::LATER;
 use crate::promises::PATIENCE;
 use crate::trouble::{GROUPS, MANY_SENDERS};
@@ -30,6 +31,11 @@ pub(crate) struct Tally {
     pub(crate) ended: u64,
     /// Packets under sender numbers beyond which there should be a new epoch.
     pub(crate) crowded: u64,
+    /// Packets in clear that were refused, and that were let in.
+    pub(crate) refused: u64,
+    pub(crate) let_in: u64,
+    /// Policy versions that came into force.
+    pub(crate) policies: u64,
     /// Packets that came to a member of the same group, both of them obeying…
     pub(crate) came: u64,
     /// …and those of them that could not be lost without a fault.
@@ -49,6 +55,9 @@ impl Tally {
         self.worn += other.worn;
         self.ended += other.ended;
         self.crowded += other.crowded;
+        self.refused += other.refused;
+        self.let_in += other.let_in;
+        self.policies += other.policies;
         self.came += other.came;
         self.judged += other.judged;
     }
@@ -247,7 +256,7 @@ impl Checks {
     }
 
     /// It was thrown out, or does not know yet that it is back.
-    fn is_out(&self, who: usize, fit: bool) -> bool {
+    pub(crate) fn is_out(&self, who: usize, fit: bool) -> bool {
         self.ghosts.iter().any(|ghost| ghost.who == who && !(ghost.back && fit))
     }
 
@@ -274,7 +283,8 @@ impl Checks {
     /// old clock in between, others have not.
     pub(crate) fn times(&self, members: &[Member], resumed: u64, t: u64) {
         let mut all: BTreeMap<Secret, Vec<(usize, u32, u32)>> = BTreeMap::new();
-        let fit = |member: &&Member| resumed == 0 || member.is_reached(t, 15_000);
+        let reached = |member: &Member| member.is_member() && member.is_reached(t, 15_000);
+        let fit = |member: &&Member| resumed == 0 || reached(member);
         let settled = t >= resumed + MIXED_TIMES;
         for member in members.iter().filter(fit) {
             let local = member.local(t);
@@ -360,10 +370,11 @@ impl World {
         let judged = packet.counts && member.is_member() && self.t >= excused && !self.plan.harsh;
         self.checks.tally.came += 1;
         self.checks.tally.judged += u64::from(judged);
-        if !judged || matches!(opened, Opened::Yes { .. }) {
+        if !judged || matches!(opened, Opened::Yes { wanted: true, .. }) {
             return;
         }
-        let early = opened == Opened::UnknownEpoch && self.checks.early.contains(&packet.tek);
+        let lacks = matches!(opened, Opened::UnknownEpoch | Opened::NoTime);
+        let early = lacks && self.checks.early.contains(&packet.tek);
         let again = opened == Opened::Replayed
             && (packet.sent < from.restarted
                 || self.checks.heard.contains(&(packet.number, to))
@@ -381,11 +392,11 @@ impl World {
         let fine = early || again || over || older;
         self.checks.demand(fine, self.t, || {
             format!(
-                "box {to} loses a packet of box {} in epoch {} sender {} policy {}: {opened:?}; it has {:?}, policies {:?}; the other {:?}",
+                "box {to} loses a packet of box {} in epoch {} sender {}, {:?}: {opened:?}; it has {:?}, policies {:?}; the other {:?}",
                 packet.from,
                 packet.epoch,
                 packet.sender,
-                packet.policy,
+                packet.topic,
                 brief(&member.views),
                 member.gateway.policies().iter().map(|p| (p.version, p.stage)).collect::<Vec<_>>(),
                 brief(&self.members[packet.from].views),

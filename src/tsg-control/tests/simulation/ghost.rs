@@ -1,7 +1,9 @@
 //! A revoked gateway that does not obey: it keeps what it held and goes on sealing and listening.
 
-use crate::member::{Link, Member, Packet, Secret};
+use crate::member::{Link, Member, Secret};
+use crate::packet::Packet;
 use crate::plan::Plan;
+use crate::services::Topic;
 use crate::world::World;
 use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_control::keys::PublicKey;
@@ -63,6 +65,7 @@ impl World {
     pub(crate) fn talk_as_ghost(&mut self, who: usize) {
         let Some(ghost) = self.checks.ghosts.iter().find(|ghost| ghost.who == who) else { return };
         let since = self.t - ghost.revoked;
+        let topic = Topic::some(who, self.chance.below(self.plan.boxes), &mut self.chance);
         let packet = |(view, time): &(KeyView, u32)| Packet {
             from: who,
             honest: false,
@@ -76,14 +79,14 @@ impl World {
             tek: *view.tek.expose(),
             sender: view.senders.first().copied().unwrap_or(1),
             pseudo: time.wrapping_add(since as u32),
-            policy: 0,
+            topic,
             fell_back: false,
             error: 0,
         };
         let packets: Vec<_> = ghost.held.iter().map(packet).collect();
         for packet in packets {
             self.checks.stolen.insert((packet.tek, packet.sender));
-            self.broadcast(&packet);
+            self.broadcast(packet);
         }
     }
 }

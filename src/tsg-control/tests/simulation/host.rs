@@ -1,9 +1,10 @@
 //! The machine that the key server runs on: it takes in, stores, sends, dies and starts again.
 
 use crate::agenda::Happening;
+use crate::frame::Frame;
 use crate::snapshot::{Input, Source};
 use crate::world::World;
-use tsg_control::message::{self, MAX_FRAME_TO_SERVER, ToServer};
+use tsg_control::message::{MAX_FRAME_TO_SERVER, ToServer};
 use tsg_control::server::Server;
 
 /// Messages that are taken in before the next transaction.
@@ -14,11 +15,11 @@ const LONGEST_TURN: u64 = 5;
 
 impl World {
     /// A message has arrived at the machine.
-    pub(crate) fn at_server(&mut self, from: usize, generation: u64, frame: &[u8]) {
+    pub(crate) fn at_server(&mut self, from: usize, generation: u64, frame: Frame<ToServer>) {
         if self.members[from].link.generation != generation || self.server.is_none() {
             return;
         }
-        let message: ToServer = match message::decode(frame, MAX_FRAME_TO_SERVER) {
+        let message = match frame.read(MAX_FRAME_TO_SERVER) {
             Ok(message) => message,
             Err(error) => {
                 let fine = self.members[from].is_hostile();
@@ -81,6 +82,9 @@ impl World {
         if self.dies_after.is_some() || self.disk_full_until > self.t {
             self.checks.acknowledged(&server, self.server_time());
         }
+        while let Some(said) = server.poll_announcement() {
+            self.rulebook.announced(&said.group, said.policy, self.t);
+        }
         while let Some((key, message)) = server.poll_transmit() {
             if self.dies() {
                 return self.server_gone();
@@ -89,7 +93,6 @@ impl World {
                 self.send_to_gateway(to, &message);
             }
         }
-        while server.poll_announcement().is_some() {}
         while let Some(event) = server.poll_event() {
             self.tell(|| format!("server: {}", event.text));
         }
@@ -161,6 +164,13 @@ impl World {
         }
     }
 
+    /// What is on disk is what the server goes on from.
+    pub(crate) fn begin_rulebook(&mut self, taken: Option<u64>) {
+        for group in &self.disk.stored.groups {
+            self.rulebook.begin(group, taken, self.t);
+        }
+    }
+
     pub(crate) fn start_server(&mut self) {
         if self.server.is_some() {
             return;
@@ -170,8 +180,13 @@ impl World {
         if old {
             let which = self.chance.below(self.backups.len());
             self.disk = self.backups[which].clone();
-            self.checks.went_back(self.t);
             self.promises.forget();
+        }
+        for excused in self.checks.excused.iter_mut().filter(|excused| **excused == u64::MAX) {
+            *excused = self.t + 25_000;
+        }
+        if old {
+            self.checks.went_back(self.t);
         }
         self.tell(|| format!("the server starts{}", if old { " from a backup" } else { "" }));
         let now = self.server_time();
@@ -183,6 +198,7 @@ impl World {
         if !old {
             self.checks.remembered(&server, now);
         }
+        self.begin_rulebook(None);
         self.server = Some(server);
         self.server_since = self.t;
         self.promises.postpone(self.t);
@@ -192,9 +208,6 @@ impl World {
         self.server_turn();
         if self.server.is_none() {
             return;
-        }
-        for excused in self.checks.excused.iter_mut().filter(|excused| **excused == u64::MAX) {
-            *excused = self.t + 25_000;
         }
         self.begins_anew();
         for who in 0..self.plan.boxes {

@@ -3,10 +3,13 @@
 //! do obey.
 
 use crate::agenda::Happening;
-use crate::member::{Member, Packet};
+use crate::frame::Frame;
+use crate::member::Member;
+use crate::packet::Packet;
 use crate::random::Chance;
+use crate::services::Topic;
 use crate::world::World;
-use tsg_control::gateway::{KeyView, pseudo_time};
+use tsg_control::gateway::pseudo_time;
 use tsg_control::message::{self, Done, Held, Register, Report, ToServer};
 use tsg_esp::spi::Spi;
 
@@ -163,7 +166,7 @@ impl Member {
         }
     }
 
-    fn forged(&self, vice: Vice, t: u64, chance: &mut Chance) -> Option<Packet> {
+    fn forged(&self, vice: Vice, topic: Topic, t: u64, chance: &mut Chance) -> Option<Packet> {
         let local = self.local(t);
         let mut views = self.views.iter().filter(|view| view.origin.is_some());
         let prepared = views.clone().find(|view| view.prepared);
@@ -176,11 +179,8 @@ impl Member {
             sender = chance.between(view.highest_sender.into(), Spi::MAX_SENDER.into()) as u32 + 1;
         }
         let epoch = if vice == Vice::Stray { view.id + chance.between(1, 200) } else { view.id };
-        Some(self.packet_of(view, epoch, sender, pseudo_time(local, view.origin?), t))
-    }
-
-    fn packet_of(&self, view: &KeyView, epoch: u64, sender: u32, pseudo: u32, t: u64) -> Packet {
-        Packet {
+        let pseudo = pseudo_time(local, view.origin?);
+        Some(Packet {
             fell_back: false,
             error: 0,
             from: self.index,
@@ -195,8 +195,8 @@ impl Member {
             tek: *view.tek.expose(),
             sender,
             pseudo,
-            policy: 0,
-        }
+            topic,
+        })
     }
 }
 
@@ -208,20 +208,25 @@ impl World {
         let member = &self.members[who];
         // All of them go to all members: what that costs in a large group is not judged here.
         let most = 2_000 / self.plan.boxes;
-        let frames = |&vice: &Vice| member.frames(vice, most, &mut self.chance);
+        let rests = self.plan.boxes > 40 && self.chance.happens(950);
+        let frames = |&vice: &Vice| match rests && vice == Vice::Machines {
+            true => Vec::new(),
+            false => member.frames(vice, most, &mut self.chance),
+        };
         let frames: Vec<_> = member.vices.iter().flat_map(frames).collect();
         for frame in frames {
             self.checks.tally.hostile += 1;
-            self.send_to_server(who, frame);
+            self.send_to_server(who, Frame::Bytes(frame));
         }
     }
 
     /// And to the others.
     pub(crate) fn forge(&mut self, who: usize) {
+        let topic = Topic::some(who, self.chance.below(self.plan.boxes), &mut self.chance);
         let member = &self.members[who];
         let packets = member.vices.iter().filter_map(|&vice| match vice {
             Vice::Early | Vice::Thief | Vice::TooHigh | Vice::Stray => {
-                member.forged(vice, self.t, &mut self.chance)
+                member.forged(vice, topic, self.t, &mut self.chance)
             }
             Vice::Leap
             | Vice::Forge
@@ -236,7 +241,7 @@ impl World {
         let packets: Vec<_> = packets.collect();
         for packet in packets {
             self.checks.forged(&packet, &self.members[who].views);
-            self.broadcast(&packet);
+            self.broadcast(packet);
         }
     }
 }

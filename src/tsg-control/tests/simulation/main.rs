@@ -10,7 +10,10 @@
 mod agenda;
 mod agreement;
 mod checks;
+mod clear;
+mod datapath;
 mod disk;
+mod frame;
 mod ghost;
 mod host;
 mod hostile;
@@ -18,10 +21,13 @@ mod lease;
 mod member;
 mod net;
 mod orders;
+mod packet;
 mod plan;
 mod plane;
 mod promises;
 mod random;
+mod rulebook;
+mod services;
 mod snapshot;
 mod trouble;
 mod truth;
@@ -49,6 +55,7 @@ fn world(seed: u64) -> Tally {
             world.run(world.t + 1_000);
         }
     }
+    world.checks.tally.policies = world.rulebook.changes;
     world.checks.tally
 }
 

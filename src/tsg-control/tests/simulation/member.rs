@@ -1,15 +1,18 @@
-//! One box: a gateway, its clock, its link to the server and a data path that seals and opens.
+//! One box: a gateway, its clock, its link to the server and what its data path remembers.
 
+use crate::frame::Frame;
 use crate::hostile::Vice;
 use crate::lease::{Leases, Note};
+use crate::plan::Plan;
 use crate::random::Chance;
+use crate::services::machine;
 use std::collections::{BTreeSet, HashMap};
-use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing, pseudo_time};
+use std::net::IpAddr;
+use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing};
 use tsg_control::keys::PublicKey;
+use tsg_control::message::ToServer;
 use tsg_control::token::TokenSecret;
-use tsg_esp::freshness::Freshness;
 use tsg_esp::replay::Window;
-use tsg_esp::spi::Spi;
 
 /// Threads of a gateway that has so many sender numbers.
 pub(crate) const WORKERS: usize = 2;
@@ -24,45 +27,7 @@ pub(crate) struct Link {
     pub(crate) generation: u64,
     pub(crate) since: u64,
     pub(crate) last: [u64; 2],
-    pub(crate) waiting: Vec<Vec<u8>>,
-}
-
-#[derive(Clone, Debug)]
-pub(crate) struct Packet {
-    pub(crate) from: usize,
-    /// It was sealed by a gateway that obeys.
-    pub(crate) honest: bool,
-    /// It comes from a gateway that was thrown out.
-    pub(crate) ghost: bool,
-    pub(crate) sent: u64,
-    /// Tells it from all others.
-    pub(crate) number: u64,
-    pub(crate) sequence: u64,
-    pub(crate) replayed: bool,
-    /// The sender was fit to be heard by all when it sent this.
-    pub(crate) counts: bool,
-    pub(crate) epoch: u64,
-    pub(crate) tek: Secret,
-    pub(crate) sender: u32,
-    pub(crate) pseudo: u32,
-    pub(crate) policy: u64,
-    /// Its sender had no numbers left in a newer epoch in force.
-    pub(crate) fell_back: bool,
-    /// How far its sender may be off in time.
-    pub(crate) error: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Opened {
-    Yes { prepared: bool },
-    UnknownEpoch,
-    WrongKey,
-    SenderTooHigh,
-    NoTime,
-    Over,
-    NotFresh,
-    Replayed,
-    PolicyUnknown,
+    pub(crate) waiting: Vec<Frame<ToServer>>,
 }
 
 pub(crate) struct Member {
@@ -84,7 +49,7 @@ pub(crate) struct Member {
     pub(crate) viewed: u64,
     pub(crate) leases: Leases,
     /// What was heard, by epoch and sender; the daemon's memory.
-    windows: HashMap<(u64, u32), Box<Window>>,
+    pub(crate) windows: HashMap<(u64, u32), Box<Window>>,
     pub(crate) spent: BTreeSet<(Secret, u32)>,
     /// The epochs that it has held since it booted.
     pub(crate) held: BTreeSet<Secret>,
@@ -100,10 +65,14 @@ pub(crate) struct Member {
     /// The newest epoch that was in force here since it last had to forget all.
     pub(crate) newest: u64,
     pub(crate) group: Option<String>,
+    /// Until then it knew all that the server said.
+    pub(crate) knew: u64,
+    /// The machine that it hears.
+    machine: Option<IpAddr>,
 }
 
 impl Member {
-    pub(crate) fn new(index: usize, server: i64, chance: &mut Chance) -> Self {
+    pub(crate) fn new(index: usize, plan: &Plan, chance: &mut Chance) -> Self {
         let mut key = [0; 32];
         key[..2].copy_from_slice(&(index as u16 + 1).to_be_bytes());
         key[2..10].copy_from_slice(&chance.next().to_be_bytes());
@@ -122,7 +91,7 @@ impl Member {
             boot: (index as u64) << 32,
             booted: 0,
             uptime,
-            ppm: server + [-199, 0, 199][chance.below(3)] * i64::from(chance.happens(900)),
+            ppm: plan.ppm + [-199, 0, 199][chance.below(3)] * i64::from(chance.happens(900)),
             link: Link::default(),
             saved: None,
             views: Vec::new(),
@@ -139,6 +108,8 @@ impl Member {
             said: (0, 0),
             newest: 0,
             group: None,
+            knew: 0,
+            machine: plan.is_mapped(index).then(|| machine(index)),
         }
     }
 
@@ -189,6 +160,14 @@ impl Member {
         }
         self.viewed = 0;
         self.timer = None;
+        self.hears_machines(&[], t);
+    }
+
+    /// The machines behind it are its own and these.
+    pub(crate) fn hears_machines(&mut self, others: &[IpAddr], t: u64) {
+        let machines = others.iter().copied().chain(self.machine).collect();
+        let local = self.local(t);
+        self.gateway.handle_machines(machines, local);
     }
 
     pub(crate) fn look(&mut self, t: u64) {
@@ -246,84 +225,6 @@ impl Member {
 
     pub(crate) fn is_member(&self) -> bool {
         *self.gateway.standing() == Standing::Member
-    }
-
-    fn usable(view: &KeyView, local: u64) -> bool {
-        view.origin.is_some() && view.ends.is_none_or(|at| local < at)
-    }
-
-    /// Seals so many packets, of which one is shown; `None` if there is nothing to seal with.
-    pub(crate) fn seal(
-        &mut self,
-        t: u64,
-        count: u64,
-        chance: &mut Chance,
-        notes: &mut Vec<Note>,
-    ) -> Option<Packet> {
-        let local = self.local(t);
-        let view = self.views.iter().find(|view| view.sealing && Self::usable(view, local))?;
-        let worker = chance.below(usize::from(self.senders).min(WORKERS));
-        let tek = *view.tek.expose();
-        let (sender, sequence) = self.leases.take(worker, tek, &view.senders, count, notes)?;
-        let used_up = |newer: &KeyView| !newer.prepared && newer.senders.is_empty();
-        let packet = Packet {
-            fell_back: self.views.iter().any(|newer| newer.id > view.id && used_up(newer)),
-            error: view.error,
-            number: 0,
-            sequence,
-            replayed: false,
-            from: self.index,
-            honest: !self.is_hostile(),
-            ghost: false,
-            sent: t,
-            counts: false,
-            epoch: view.id,
-            tek,
-            sender,
-            pseudo: pseudo_time(local, view.origin?),
-            policy: self.policy(),
-        };
-        Some(packet)
-    }
-
-    /// Opens a packet, in the order of DESIGN section 4.
-    pub(crate) fn open(&mut self, packet: &Packet, t: u64) -> Opened {
-        let local = self.local(t);
-        let byte = Spi::byte_of(packet.epoch);
-        let Some(view) = self.views.iter().find(|view| Spi::byte_of(view.id) == byte) else {
-            return Opened::UnknownEpoch;
-        };
-        if view.ends.is_some_and(|at| local >= at) {
-            return Opened::Over;
-        }
-        let name = (view.id, packet.sender);
-        let sequence = packet.sequence as u32;
-        let known = self.windows.get(&name);
-        if known.is_some_and(|window| window.check(sequence).is_err()) {
-            return Opened::Replayed;
-        }
-        let Some(origin) = view.origin else { return Opened::NoTime };
-        let window = self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000;
-        let fresh = Freshness { window_ms: window, clock_error_ms: view.error };
-        if fresh.check(packet.pseudo, pseudo_time(local, origin), Some(view.floor)).is_err() {
-            return Opened::NotFresh;
-        }
-        if known.is_none() && packet.sender > view.highest_sender {
-            return Opened::SenderTooHigh;
-        }
-        if *view.tek.expose() != packet.tek {
-            return Opened::WrongKey;
-        }
-        let prepared = view.prepared;
-        if !packet.ghost
-            && !self.gateway.policies().iter().any(|policy| policy.version == packet.policy)
-        {
-            return Opened::PolicyUnknown;
-        }
-        if self.windows.entry(name).or_default().mark(sequence).is_err() {
-            return Opened::Replayed;
-        }
-        Opened::Yes { prepared }
     }
 }
 

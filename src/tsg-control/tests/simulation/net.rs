@@ -2,10 +2,17 @@
 //! what is on its way; a harsh network loses, doubles and reorders single messages too.
 
 use crate::agenda::Happening;
+use crate::frame::Frame;
 use crate::world::World;
-use tsg_control::message::{self, MAX_FRAME, ToGateway};
+use tsg_control::message::{MAX_FRAME, ToGateway, ToServer};
 
 impl World {
+    /// Counts the messages.
+    pub(crate) const fn messages(&mut self) -> u64 {
+        self.messages += 1;
+        self.messages
+    }
+
     /// Single messages are lost, late and doubled now.
     pub(crate) const fn is_harsh(&self) -> bool {
         self.plan.harsh && self.t < self.quiet_from
@@ -29,7 +36,7 @@ impl World {
         if self.is_harsh() && self.chance.happens(50) { 2 } else { 1 }
     }
 
-    pub(crate) fn send_to_server(&mut self, from: usize, frame: Vec<u8>) {
+    pub(crate) fn send_to_server(&mut self, from: usize, frame: Frame<ToServer>) {
         let link = &mut self.members[from].link;
         if !link.up {
             if self.plan.queues && link.waiting.len() < 50 {
@@ -52,7 +59,7 @@ impl World {
             return;
         }
         let generation = link.generation;
-        let frame = message::encode(message).to_vec();
+        let frame = Frame::of(message, self.messages());
         for _ in 0..self.copies() {
             if let Some(at) = self.arrival(to, 1) {
                 let frame = frame.clone();
@@ -106,12 +113,12 @@ impl World {
         self.break_link(who);
     }
 
-    pub(crate) fn at_gateway(&mut self, to: usize, generation: u64, frame: &[u8]) {
+    pub(crate) fn at_gateway(&mut self, to: usize, generation: u64, frame: Frame<ToGateway>) {
         if self.members[to].link.generation != generation {
             return;
         }
         let member = &mut self.members[to];
-        let message: ToGateway = message::decode(frame, MAX_FRAME).unwrap();
+        let message = frame.read(MAX_FRAME).unwrap();
         let local = member.local(self.t);
         member.gateway.handle_message(message, local);
         self.gateway_turn(to);

@@ -68,6 +68,13 @@ impl World {
         let server = self.server.as_mut()?;
         self.log.note(&order, now);
         let given = order.apply(server, now);
+        if let Order::Policy(group, _) | Order::Set(group, ..) = &order {
+            let views = server.groups(now).into_iter().filter(|view| view.name == *group);
+            for view in views {
+                let (number, mode) = (view.policy_version, view.settings.mode);
+                self.rulebook.give(group, number, &view.policy, mode, self.t);
+            }
+        }
         self.tell(|| format!("{order:?}: {:?}", given.as_ref().map(|given| given.version)));
         self.server_turn();
         given.ok()

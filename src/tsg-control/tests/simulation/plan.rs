@@ -52,6 +52,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// This box hears its machine. In large worlds few do: all maps go to all.
+    pub(crate) const fn is_mapped(&self, who: usize) -> bool {
+        who.is_multiple_of(1 + self.boxes / 40)
+    }
+
     pub(crate) fn new(seed: u64, chance: &mut Chance) -> Self {
         // Calm worlds, in which nothing may be lost, and wild ones take turns.
         let wild = seed % 4 == 3;
@@ -66,7 +71,7 @@ impl Plan {
             lab_from: boxes - 1 - boxes / 5,
             hearers,
             // Large worlds cost about as much as small ones.
-            pause: (boxes * hearers * 10).max(700) as u64,
+            pause: (boxes * hearers * 8).max(560) as u64,
             harsh: seed % 4 == 2,
             crashes: seed % 2 == 1 || chance.happens(300),
             transactions: chance.happens(700),

@@ -2,8 +2,11 @@
 //! network that may lose, double and delay them; and somebody who records and replays them.
 
 use crate::agenda::Happening;
-use crate::member::{Opened, Packet};
+use crate::datapath::Judgement;
+use crate::packet::{Opened, Packet};
+use crate::services::Topic;
 use crate::world::World;
+use std::rc::Rc;
 
 /// A recording is played again after this long: beyond every window.
 pub(crate) const LATER: u64 = 10_000;
@@ -17,17 +20,45 @@ impl World {
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
         self.forge(who);
-        let count = if self.plan.ends { 1 << self.chance.between(22, 28) } else { 1 };
-        // A server that has just started gives no numbers in epochs from before.
-        let dry = self.members[who].is_dry && self.t < self.anew + 50_000;
-        let (t, alone) = (self.t, dry || self.is_harsh() || self.server.is_none());
-        let member = &mut self.members[who];
-        if member.viewed + 1_000 < t {
-            member.look(t);
+        if self.chance.happens(60) {
+            self.inject();
         }
+        self.note_knowledge(who);
+        self.look_soon(who);
+        let topic = Topic::some(who, self.chance.below(self.plan.boxes), &mut self.chance);
+        match self.members[who].judge_outbound(topic) {
+            Judgement::Seal => self.say_sealed(who, topic),
+            Judgement::Clear => self.say_in_clear(who, topic),
+            Judgement::Drop => self.stopped(who, topic),
+        }
+        if !self.members[who].has_key(self.t) {
+            self.mute(who);
+        }
+    }
+
+    /// What it knows of its keys is a second old at most.
+    pub(crate) fn look_soon(&mut self, who: usize) {
+        let member = &mut self.members[who];
+        if member.viewed + 1_000 < self.t {
+            member.look(self.t);
+        }
+    }
+
+    fn mute(&self, who: usize) {
+        let member = &self.members[who];
+        // A server that has just started gives no numbers in epochs from before.
+        let dry = member.is_dry && self.t < self.anew + 50_000;
+        let alone = dry || self.is_harsh() || self.server.is_none();
+        self.checks.mute(member, self.t, alone);
+    }
+
+    fn say_sealed(&mut self, who: usize, topic: Topic) {
+        let count = if self.plan.ends { 1 << self.chance.between(22, 28) } else { 1 };
+        let t = self.t;
+        let member = &mut self.members[who];
         let mut notes = Vec::new();
         let sealing = member.views.iter().find(|view| view.sealing).map_or(0, |view| view.id);
-        let sealed = member.seal(t, count, &mut self.chance, &mut notes);
+        let sealed = member.seal(topic, t, count, &mut self.chance, &mut notes);
         let mute = sealed.is_none();
         if let Some(packet) = sealed {
             self.send(who, packet);
@@ -39,7 +70,7 @@ impl World {
             self.gateway_turn(who);
         }
         if mute {
-            self.checks.mute(&self.members[who], t, alone);
+            self.mute(who);
         }
     }
 
@@ -50,20 +81,29 @@ impl World {
         self.checks.sealed(member, &packet);
         let link = &self.members[who].link;
         self.checks.ghosts_hear(&packet, link, self.server_since, self.plan.harsh);
-        self.broadcast(&packet);
-        self.record(&packet);
+        let recording = Rc::new(Packet { replayed: true, ..packet.clone() });
+        self.broadcast(packet);
+        self.record(recording);
     }
 
-    pub(crate) fn broadcast(&mut self, packet: &Packet) {
-        let at = self.t + self.chance.between(1, 5);
-        let (boxes, hearers) = (self.plan.boxes, self.plan.hearers);
-        let first = self.chance.below(boxes);
-        let others = (first..first + boxes).map(|to| to % boxes);
-        for to in others.filter(|&to| to != packet.from).take(hearers) {
-            for at in self.ways(at) {
-                self.later(at, Happening::Packet { to, packet: packet.clone() });
-            }
+    pub(crate) fn broadcast(&mut self, packet: Packet) {
+        let packet = Rc::new(packet);
+        for (to, at) in self.hearers(packet.from, packet.topic) {
+            self.later(at, Happening::Packet { to, packet: Rc::clone(&packet) });
         }
+    }
+
+    /// Who hears a packet, and when: the box that it is for, and others.
+    pub(crate) fn hearers(&mut self, from: usize, topic: Topic) -> Vec<(usize, u64)> {
+        let at = self.t + self.chance.between(1, 5);
+        let boxes = self.plan.boxes;
+        let first = topic.to();
+        let others = (first..first + boxes).map(|to| to % boxes).filter(|&to| to != from);
+        let mut all = Vec::new();
+        for to in others.take(self.plan.hearers) {
+            all.extend(self.ways(at).into_iter().map(|at| (to, at)));
+        }
+        all
     }
 
     /// When a packet, and a copy of it, arrive on a bad day.
@@ -78,12 +118,11 @@ impl World {
         (0..copies).map(|_| at + late(&mut self.chance)).collect()
     }
 
-    fn record(&mut self, packet: &Packet) {
-        let recording = Packet { replayed: true, ..packet.clone() };
+    fn record(&mut self, recording: Rc<Packet>) {
         if self.chance.happens(30) {
             let to = self.chance.below(self.plan.boxes);
             let at = self.t + LATER + self.chance.between(0, 3_000);
-            self.later(at, Happening::Packet { to, packet: recording.clone() });
+            self.later(at, Happening::Packet { to, packet: Rc::clone(&recording) });
         }
         self.recorded.push_back(recording);
         if self.recorded.len() > RECORDED {
@@ -98,21 +137,19 @@ impl World {
         for packet in fresh {
             for wait in [1, 500, 1_500, 3_000] {
                 let wait = wait + self.chance.between(0, 400);
-                self.later(self.t + wait, Happening::Packet { to, packet: packet.clone() });
+                self.later(self.t + wait, Happening::Packet { to, packet: Rc::clone(&packet) });
             }
         }
     }
 
     pub(crate) fn arrives(&mut self, to: usize, packet: &Packet) {
         let (t, resumed) = (self.t, self.resumed);
+        self.look_soon(to);
         let member = &mut self.members[to];
-        if member.viewed + 1_000 < t {
-            member.look(t);
-        }
         let opened = member.open(packet, t);
         let local = member.local(t);
         match opened {
-            Opened::Yes { prepared } => {
+            Opened::Yes { prepared, .. } => {
                 self.checks.once(member, packet, t, resumed);
                 self.checks.opened(member, packet, t, self.server_since, self.plan.harsh);
                 if prepared {
@@ -129,8 +166,7 @@ impl World {
             | Opened::NoTime
             | Opened::Over
             | Opened::NotFresh
-            | Opened::Replayed
-            | Opened::PolicyUnknown => {}
+            | Opened::Replayed => {}
         }
         self.lost_unless(to, packet, opened);
     }

@@ -66,6 +66,7 @@ impl World {
 
     pub(crate) fn audit(&mut self) {
         self.later(self.t + PAUSE, Happening::Audit);
+        (0..self.plan.boxes).for_each(|who| self.note_knowledge(who));
         let Some(server) = &self.server else { return };
         let groups = server.groups(self.server_time());
         for group in &groups {

@@ -57,6 +57,8 @@ pub(crate) struct Log {
 struct Snapshot {
     disk: Disk,
     server_time: u64,
+    /// In true time.
+    taken: u64,
 }
 
 impl Log {
@@ -91,7 +93,8 @@ impl World {
         }
         if self.log.snapshot.is_none() {
             self.tell(|| "a snapshot of the server's machine is taken".to_owned());
-            self.log.snapshot = Some(Snapshot { disk: self.disk.clone(), server_time });
+            let (disk, taken) = (self.disk.clone(), self.t);
+            self.log.snapshot = Some(Snapshot { disk, server_time, taken });
             return;
         }
         let log = std::mem::take(&mut self.log);
@@ -111,6 +114,7 @@ impl World {
         *source.0.lock().unwrap_or_else(PoisonError::into_inner) = self.chance.split();
         self.server = Some(server);
         self.disk = snapshot.disk;
+        self.begin_rulebook(Some(snapshot.taken));
         self.dies_after = None;
         self.inbox.clear();
         // Nobody has told the machine that time has passed.

@@ -5,12 +5,12 @@ use crate::hostile::Vice;
 use crate::member::WORKERS;
 use crate::orders::{Order, group_index};
 use crate::promises::PATIENCE;
+use crate::services;
 use crate::snapshot::Input;
 use crate::world::World;
 use tsg_control::gateway::Standing;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
-use tsg_control::policy::{Policy, Rule};
 use tsg_control::token::TokenSecret;
 use tsg_esp::spi::Spi;
 
@@ -25,6 +25,11 @@ impl World {
         self.start_server();
         for name in GROUPS {
             self.order(Order::AddGroup(name));
+        }
+        self.begin_rulebook(None);
+        for name in GROUPS {
+            let policy = services::policy(&mut self.chance);
+            self.order_policy(name, policy);
         }
         self.start_late();
         for who in 0..self.plan.boxes - 1 {
@@ -188,9 +193,9 @@ impl World {
 
     fn change_group(&mut self, who: usize) {
         let group = GROUPS[usize::from(who % 10 > 7)];
-        let port = self.chance.between(1, 65_000);
         let changes: &[(&'static str, &[&'static str])] = &[
-            ("mode", &["enforce", "migrate", "learn"]),
+            ("mode", &["enforce", "migrate", "enforce", "receive-only", "enforce", "learn"]),
+            ("default_action", &["bypass", "drop"]),
             ("encap", &["udp", "protocol"]),
             ("cipher", &["auto", "chacha20-poly1305"]),
             ("revoke_delay", &["1", "2", "5"]),
@@ -204,9 +209,8 @@ impl World {
                 self.order(Order::Set(group, name, value));
             }
             _ => {
-                let rule: Rule =
-                    format!("encrypt name=modbus proto=tcp dest_port={port}").parse().unwrap();
-                self.order_policy(group, Policy::new(vec![rule]));
+                let policy = services::policy(&mut self.chance);
+                self.order_policy(group, policy);
             }
         }
     }
@@ -221,9 +225,7 @@ impl World {
             5 | 6 if self.plan.crowded => self.few_senders(),
             0 => self.come_with_token(who, key),
             1 => {
-                let machines = [[10, 0, who as u8, port].into()].into();
-                let local = self.members[who].local(self.t);
-                self.members[who].gateway.handle_machines(machines, local);
+                self.members[who].hears_machines(&[[10, 0, who as u8, port].into()], self.t);
                 self.gateway_turn(who);
             }
             2 => drop(self.order(Order::Pin(key, vec![[10, 1, who as u8, port].into()]))),

@@ -3,15 +3,19 @@
 use crate::agenda::{Agenda, Happening};
 use crate::checks::{Checks, brief};
 use crate::disk::Disk;
-use crate::member::{Member, Packet};
+use crate::frame::Frame;
+use crate::member::Member;
+use crate::packet::Packet;
 use crate::plan::Plan;
 use crate::promises::Promises;
 use crate::random::Chance;
+use crate::rulebook::Rulebook;
 use crate::snapshot::{Input, Log};
 use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 use tsg_control::gateway::Event;
 use tsg_control::keys::PublicKey;
-use tsg_control::message::{self, Done, ToServer};
+use tsg_control::message::{Done, ToServer};
 use tsg_control::server::Server;
 
 pub(crate) struct World {
@@ -42,9 +46,11 @@ pub(crate) struct World {
     pub(crate) quiet_from: u64,
     pub(crate) checks: Checks,
     pub(crate) promises: Promises,
+    pub(crate) rulebook: Rulebook,
     /// What somebody recorded.
-    pub(crate) recorded: VecDeque<Packet>,
+    pub(crate) recorded: VecDeque<Rc<Packet>>,
     agenda: Agenda,
+    pub(crate) messages: u64,
     told: bool,
 }
 
@@ -53,11 +59,12 @@ impl World {
         let mut chance = Chance::new(seed.wrapping_mul(0x1234_5678_9abc_def1));
         let plan = Plan::new(seed, &mut chance);
         let members: Vec<_> =
-            (0..plan.boxes).map(|index| Member::new(index, plan.ppm, &mut chance)).collect();
+            (0..plan.boxes).map(|index| Member::new(index, &plan, &mut chance)).collect();
         let who = members.iter().map(|member| (member.key, member.index)).collect();
         let mut world = Self {
             checks: Checks::new(plan.seed),
             promises: Promises::default(),
+            rulebook: Rulebook::default(),
             plan,
             t: 0,
             server: None,
@@ -78,6 +85,7 @@ impl World {
             quiet_from: 0,
             recorded: VecDeque::new(),
             agenda: Agenda::default(),
+            messages: 0,
             told: std::env::var_os("TSG_SIM_TRACE").is_some(),
             chance,
         };
@@ -151,15 +159,16 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::ToServer { from, generation, frame } => {
-                self.at_server(from, generation, &frame);
+                self.at_server(from, generation, frame);
             }
             Happening::ToGateway { to, generation, frame } => {
-                self.at_gateway(to, generation, &frame);
+                self.at_gateway(to, generation, frame);
             }
             Happening::Connected { who, generation } => self.connected(who, generation),
             Happening::Heal(who) => self.heal(who),
             Happening::Talk(who) => self.talk(who),
             Happening::Packet { to, packet } => self.arrives(to, &packet),
+            Happening::InClear { to, packet } => self.arrives_in_clear(to, packet),
             Happening::ServerReads => self.server_reads(),
             Happening::ServerStarts => self.start_server(),
             Happening::Trouble => self.trouble(),
@@ -177,7 +186,8 @@ impl World {
                 true => self.members[who].twist(&mut message, &mut self.chance),
                 false => self.checks.count_message(&mut self.members[who].said, self.t),
             }
-            self.send_to_server(who, message::encode(&message).to_vec());
+            let frame = Frame::of(&message, self.messages());
+            self.send_to_server(who, frame);
         }
         let member = &mut self.members[who];
         let mut commands = Vec::new();
