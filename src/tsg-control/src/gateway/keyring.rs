@@ -102,10 +102,11 @@ impl Key {
         self.keys.senders.iter().copied().filter(move |number| !used(number))
     }
 
-    /// Puts the last `count` of these numbers, which are new, aside for after the next power cuts;
-    /// one is left.
-    fn put_aside(&mut self, new: &[u32], count: u8) {
-        let count = usize::from(count).min(new.len().saturating_sub(1));
+    /// Puts the last of these numbers, which are new, aside for after the next power cuts, until it is
+    /// `wanted` of them; one is left.
+    fn put_aside(&mut self, new: &[u32], wanted: u8) {
+        let lacking = usize::from(wanted).saturating_sub(self.kept.len());
+        let count = lacking.min(new.len().saturating_sub(1));
         self.kept.extend(&new[new.len() - count..]);
     }
 

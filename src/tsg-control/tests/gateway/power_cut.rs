@@ -160,6 +160,29 @@ fn the_key_server_ends_it() {
 }
 
 #[test]
+fn no_more_are_put_aside_than_it_wants() {
+    let mut this = keeper();
+    for (revision, number) in (2..).zip([7, 9, 11, 13]) {
+        // Both threads are about to need another number.
+        let own = this.keys()[0].senders.clone();
+        for &worn in &own {
+            this.gateway.handle_worn(1, worn, this.now);
+        }
+        let Some(ToServer::Heartbeat(heartbeat)) = this.said().pop() else {
+            panic!("no heartbeat")
+        };
+        assert_eq!(heartbeat.holds[0].senders, 4, "those put aside");
+        let mut first = epoch(1, Stage::Active);
+        first.keys.as_mut().unwrap().senders = vec![number, number + 1];
+        this.hear(ToGateway::State(this.state(0, revision, vec![first]).into()));
+        assert_eq!(this.keys()[0].senders[..2], [number, number + 1]);
+        own.iter().for_each(|&spent| this.gateway.handle_exhausted(1, spent, this.now));
+        assert_eq!(this.keys()[0].senders, [number, number + 1]);
+    }
+    assert_eq!(this.gateway.save_for_next_boot().unwrap().senders(), (0, 4));
+}
+
+#[test]
 fn who_wants_numbers_put_aside_from_now_on_asks_for_them() {
     let before = Box::member(0);
     let mut this = Box::keeping(4, 1_000);
