@@ -100,6 +100,11 @@ impl Estimate {
     /// Takes in another answer of the same clock.
     pub fn refine(&mut self, reading: Reading, sent: u64, received: u64) {
         let Some(new) = Self::first(reading, sent, received) else { return };
+        if self.is_open() {
+            // What others took the time to be says nothing beside an answer.
+            *self = new;
+            return;
+        }
         let grown = self.grown(received);
         let both = Self { low: grown.low.max(new.low), high: grown.high.min(new.high), ..new };
         // No overlap: more drift than crystals have. The new answer is what counts.
@@ -182,6 +187,15 @@ mod tests {
         let before = estimate;
         estimate.raise(500_000, 2_002);
         assert_eq!(estimate, before);
+    }
+
+    #[test]
+    fn what_others_took_the_time_to_be_does_not_narrow_an_answer() {
+        let mut estimate = Estimate::at_least(1, 50_000, 0, 1_000);
+        // By one whose clock is 50 ms ahead: it is 70,000 at 2,000.
+        estimate.raise(70_050, 2_000);
+        estimate.refine(reading(70_100), 2_000, 2_200);
+        assert!((estimate.offset(2_200) - 68_000).unsigned_abs() <= estimate.error(2_200));
     }
 
     #[test]
