@@ -40,7 +40,8 @@ pub(super) struct Cache {
     bound: Bound,
     /// Of the keys that lie there, if they are of this boot.
     written: Option<[u8; 32]>,
-    /// When the times that lie there must be kept anew, local time.
+    /// The times that lie there, of this boot, and when they must be kept anew, local time.
+    times: Times,
     times_due: u64,
     /// Keys of an earlier boot, and from when on they may be used.
     waiting: Option<(Saved, Times, u64)>,
@@ -55,6 +56,7 @@ impl Cache {
             folder: folders.cache(),
             bound,
             written: None,
+            times: Times::default(),
             times_due: 0,
             waiting: None,
             trouble: None,
@@ -144,19 +146,26 @@ impl Cache {
         };
         let plain = encode(&keys);
         let digest: [u8; 32] = Sha256::digest(plain.as_slice()).into();
-        if self.written == Some(digest) {
+        let lies_there = self.written == Some(digest);
+        // The key server, or others, may have told that it is much later than it was taken to be.
+        if lies_there && self.times.cover(&gateway.times(0, now)) {
             return Ok(());
         }
         prepare_folder(&self.folder)?;
         self.write_times(gateway, LEASE, now)?;
+        if lies_there {
+            return Ok(());
+        }
         write_secret_file(&self.folder.join("keys"), &self.bound.seal(&plain), Replace::Allow)?;
         self.written = Some(digest);
         Ok(())
     }
 
     fn write_times(&mut self, gateway: &Gateway, lease: u64, now: u64) -> Result<()> {
-        let text = serde_json::to_vec(&gateway.times(lease, now))?;
+        let times = gateway.times(lease, now);
+        let text = serde_json::to_vec(&times)?;
         write_secret_file(&self.folder.join("times"), &text, Replace::Allow)?;
+        self.times = times;
         self.times_due = now + LEASE - MARGIN;
         Ok(())
     }

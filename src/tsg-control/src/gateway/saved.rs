@@ -52,6 +52,15 @@ struct SavedEpoch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times(Vec<(u64, u64, u64)>);
 
+impl Times {
+    /// Everything that these others, of now, say to have been opened counts as opened by these, too.
+    pub fn cover(&self, now: &Self) -> bool {
+        now.0.iter().all(|&(clock, _, opened)| {
+            self.0.iter().any(|&(known, _, floor)| known == clock && floor >= opened)
+        })
+    }
+}
+
 impl Saved {
     /// Makes of what [`Gateway::save_for_next_boot`] gave what [`Gateway::restore`] takes after the
     /// power cut. Of the sender numbers put aside `senders` are for this boot: what is left must have

@@ -183,6 +183,25 @@ fn no_more_are_put_aside_than_it_wants() {
 }
 
 #[test]
+fn times_that_were_kept_cover_what_is_opened_until_it_turns_out_to_be_later() {
+    let (saved, times) = flash(0);
+    let mut this = boot(saved, &times, 1);
+    let kept = this.gateway.times(LEASE, this.now);
+    let covers = |this: &Box| kept.cover(&this.gateway.times(0, this.now));
+    assert!(covers(&this) && !Times::default().cover(&kept));
+    this.wait(LEASE);
+    assert!(covers(&this));
+    let mut told = boot(flash(0).0, &times, 1);
+    told.gateway.handle_later(1, pseudo(RAN + 3_600_000), told.now);
+    assert!(!covers(&told), "by another gateway");
+    let request = this.last_request();
+    let mut state = this.state(request, 1, vec![epoch(1, Stage::Active)]);
+    state.time.now += RAN + 3_600_000;
+    this.hear(ToGateway::State(state.into()));
+    assert!(!covers(&this), "by the key server");
+}
+
+#[test]
 fn who_wants_numbers_put_aside_from_now_on_asks_for_them() {
     let before = Box::member(0);
     let mut this = Box::keeping(4, 1_000);

@@ -189,6 +189,24 @@ fn the_times_on_flash_never_run_out() {
 }
 
 #[test]
+fn what_was_opened_after_others_told_the_time_is_not_opened_after_the_next_power_cut() {
+    let this = Box::new();
+    let first = this.boot().let_in(1..7);
+    let hour = 3_600_000 + first.now as u32;
+    drop(first);
+    let mut boot = this.boot();
+    boot.wait(11);
+    // Others are an hour further on.
+    boot.gateway.handle_later(1, hour, boot.now);
+    boot.turn();
+    drop(boot);
+    let mut next = this.boot();
+    next.wait(11);
+    let [view] = &next.gateway.keys(next.now)[..] else { panic!("no epoch") };
+    assert!(view.open && view.floor.wrapping_sub(hour) as i32 > 0, "{} {hour}", view.floor);
+}
+
+#[test]
 fn numbers_that_cannot_be_taken_out_of_the_file_are_not_used() {
     let this = Box::new();
     drop(this.boot().let_in(1..7));
