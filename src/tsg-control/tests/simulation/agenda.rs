@@ -35,6 +35,14 @@ pub(crate) enum Happening {
         to: usize,
         packet: Plain,
     },
+    /// The power of a box is back; until `alone` the key server is out of its reach.
+    Power {
+        who: usize,
+        alone: Option<u64>,
+    },
+    PowerCut(usize),
+    /// A daemon looks after its flash.
+    Flash(usize),
     ServerReads,
     ServerStarts,
     /// A hostile member does something.

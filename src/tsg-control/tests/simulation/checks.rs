@@ -1,7 +1,7 @@
 //! What must hold, whatever happens. A check that fails says the seed.
 
 use crate::ghost::Ghost;
-use crate::member::{Link, Member, Secret};
+use crate::member::{Member, Secret};
 use crate::packet::{Opened, Packet};
 use crate::plane::LATER;
 use crate::promises::PATIENCE;
@@ -34,6 +34,9 @@ pub(crate) struct Tally {
     /// Packets in clear that were refused, and that were let in.
     pub(crate) refused: u64,
     pub(crate) let_in: u64,
+    /// How often keys of before a power cut were taken up, and the time was learnt from others.
+    pub(crate) taken_up: u64,
+    pub(crate) told_time: u64,
     /// Policy versions that came into force.
     pub(crate) policies: u64,
     /// Packets that came to a member of the same group, both of them obeying…
@@ -57,6 +60,8 @@ impl Tally {
         self.crowded += other.crowded;
         self.refused += other.refused;
         self.let_in += other.let_in;
+        self.taken_up += other.taken_up;
+        self.told_time += other.told_time;
         self.policies += other.policies;
         self.came += other.came;
         self.judged += other.judged;
@@ -199,6 +204,15 @@ impl Checks {
         // It may have been sealed just before this daemon started by one whose clock is ahead of
         // it by more than a receiver can know.
         let view = member.views.iter().find(|view| view.id == packet.epoch);
+        if view.is_some_and(|view| view.open) {
+            let fine = new && packet.sent >= member.opened_until;
+            return self.demand(fine || (went_back && packet.sent < resumed), t, || {
+                format!(
+                    "box {}, without power at {}, opens what was sent at {}",
+                    member.index, member.opened_until, packet.sent
+                )
+            });
+        }
         let known = view.map_or(0, |view| u64::from(view.error.min(500)));
         let ahead = packet.sent + u64::from(packet.error) + 3 >= member.restarted + known;
         let started_since = packet.sent < member.restarted;
@@ -224,7 +238,7 @@ impl Checks {
             return;
         }
         let ghost = self.ghosts.iter().find(|ghost| ghost.who == packet.from);
-        let late = ghost.and_then(|ghost| ghost.deadline(&member.link, server_since, harsh));
+        let late = ghost.and_then(|ghost| ghost.deadline(member, server_since, harsh));
         self.demand(late.is_none_or(|at| t <= at), t, || {
             format!(
                 "box {} opens epoch {} from revoked box {}, deadline {late:?}",
@@ -237,7 +251,7 @@ impl Checks {
     pub(crate) fn ghosts_hear(
         &mut self,
         packet: &Packet,
-        link: &Link,
+        member: &Member,
         server_since: u64,
         harsh: bool,
     ) {
@@ -245,7 +259,7 @@ impl Checks {
             return;
         }
         for ghost in self.ghosts.iter().filter(|ghost| ghost.holds(&packet.tek)) {
-            let late = ghost.deadline(link, server_since, harsh);
+            let late = ghost.deadline(member, server_since, harsh);
             self.demand(late.is_none_or(|at| packet.sent <= at), packet.sent, || {
                 format!(
                     "revoked box {} reads epoch {} of box {}, deadline {late:?}",
@@ -282,9 +296,9 @@ impl Checks {
     /// has had room (15 s) and has come into force (15 s): some have asked for the time of their
     /// old clock in between, others have not.
     pub(crate) fn times(&self, members: &[Member], resumed: u64, t: u64) {
-        let mut all: BTreeMap<Secret, Vec<(usize, u32, u32)>> = BTreeMap::new();
+        let mut all: BTreeMap<Secret, Vec<(usize, u32, [u32; 2])>> = BTreeMap::new();
         let reached = |member: &Member| member.is_member() && member.is_reached(t, 15_000);
-        let fit = |member: &&Member| resumed == 0 || reached(member);
+        let fit = |member: &&Member| !member.is_off && (resumed == 0 || reached(member));
         let settled = t >= resumed + MIXED_TIMES;
         for member in members.iter().filter(fit) {
             let local = member.local(t);
@@ -295,12 +309,8 @@ impl Checks {
             let views = member.gateway.keys(local).into_iter();
             for view in views.filter(judged) {
                 if let Some(origin) = view.origin {
-                    let time = pseudo_time(local, origin);
-                    all.entry(*view.tek.expose()).or_default().push((
-                        member.index,
-                        time,
-                        view.error,
-                    ));
+                    let time = (member.index, pseudo_time(local, origin), known(&view));
+                    all.entry(*view.tek.expose()).or_default().push(time);
                 }
             }
         }
@@ -308,8 +318,10 @@ impl Checks {
             // All agree if the latest that one could mean is not before the earliest of another.
             let base = times[0].1;
             let offset = |time: u32| i64::from(time.wrapping_sub(base).cast_signed());
-            let low = times.iter().map(|&(who, time, off)| (offset(time) - i64::from(off), who));
-            let high = times.iter().map(|&(who, time, off)| (offset(time) + i64::from(off), who));
+            let low =
+                times.iter().map(|&(who, time, [off, _])| (offset(time) - i64::from(off), who));
+            let high =
+                times.iter().map(|&(who, time, [_, off])| (offset(time) + i64::from(off), who));
             let (Some(low), Some(high)) = (low.max(), high.min()) else { continue };
             self.demand(low.0 <= high.0 + 2, t, || {
                 format!("boxes {} and {} differ in time: {times:?}", low.1, high.1)
@@ -340,6 +352,12 @@ impl Checks {
         let count = counted(counter, t / 60_000);
         self.demand(count <= 240, t, || "a storm of messages".to_owned());
     }
+}
+
+/// How far the time may be ahead, and behind. Who has it from others after a power cut may be ahead
+/// as far as they are.
+fn known(view: &KeyView) -> [u32; 2] {
+    if view.open { [500, u32::MAX] } else { [view.error; 2] }
 }
 
 fn counted(counter: &mut (u64, u64), period: u64) -> u64 {

@@ -84,6 +84,9 @@ impl World {
 
     pub(crate) fn arrives_in_clear(&mut self, to: usize, packet: Plain) {
         let t = self.t;
+        if self.members[to].is_off {
+            return;
+        }
         self.look_soon(to);
         let member = &self.members[to];
         if member.is_hostile() {

@@ -2,7 +2,7 @@
 //! not in this crate.
 
 use crate::lease::Note;
-use crate::member::{Member, WORKERS};
+use crate::member::Member;
 use crate::packet::{Opened, Packet};
 use crate::random::Chance;
 use crate::services::{Topic, machine};
@@ -12,6 +12,9 @@ use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Flow};
 use tsg_esp::freshness::Freshness;
 use tsg_esp::spi::Spi;
+
+/// Packets that are later than it is here by less, in milliseconds, are not worth a note.
+const LATER: i32 = 500;
 
 /// What the policy wants with a packet from the LAN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ impl Member {
     ) -> Option<Packet> {
         let local = self.local(t);
         let view = self.views.iter().find(|view| view.sealing && Self::usable(view, local))?;
-        let worker = chance.below(usize::from(self.senders).min(WORKERS));
+        let worker = chance.below(self.workers());
         let tek = *view.tek.expose();
         let (sender, sequence) = self.leases.take(worker, tek, &view.senders, count, notes)?;
         let used_up = |newer: &KeyView| !newer.prepared && newer.senders.is_empty();
@@ -120,9 +123,7 @@ impl Member {
             return Opened::Replayed;
         }
         let Some(origin) = view.origin else { return Opened::NoTime };
-        let window = self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000;
-        let fresh = Freshness { window_ms: window, clock_error_ms: view.error };
-        if fresh.check(packet.pseudo, pseudo_time(local, origin), Some(view.floor)).is_err() {
+        if !is_fresh(view, packet.pseudo, origin, local, self.window()) {
             return Opened::NotFresh;
         }
         if known.is_none() && packet.sender > view.highest_sender {
@@ -132,9 +133,41 @@ impl Member {
             return Opened::WrongKey;
         }
         let prepared = view.prepared;
+        let ahead = packet.pseudo.wrapping_sub(pseudo_time(local, origin)).cast_signed();
+        let later = view.open && ahead > LATER;
         if self.windows.entry(name).or_default().mark(sequence).is_err() {
             return Opened::Replayed;
         }
-        Opened::Yes { prepared, wanted: self.wants_sealed(&packet.topic.flow()) }
+        Opened::Yes { prepared, later, wanted: self.wants_sealed(&packet.topic.flow()) }
     }
+
+    fn window(&self) -> u32 {
+        self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000
+    }
+
+    /// A packet that came too late: its sender does not know the time, and is told.
+    pub(crate) fn is_asked_for_time(&self, packet: &Packet, t: u64) -> bool {
+        let local = self.local(t);
+        let mut views = self.views.iter();
+        let view = views.find(|view| *view.tek.expose() == packet.tek);
+        view.is_some_and(|view| {
+            let tolerance = self.window() + if view.open { 0 } else { view.error };
+            let here = view.origin.map_or(packet.pseudo, |origin| pseudo_time(local, origin));
+            here.wrapping_sub(packet.pseudo).cast_signed() > tolerance.cast_signed()
+        })
+    }
+}
+
+/// Is a packet of this pseudo-time of now? After a power cut it may be of later than now.
+fn is_fresh(view: &KeyView, time: u32, origin: i64, local: u64, window: u32) -> bool {
+    let here = pseudo_time(local, origin);
+    if !view.open {
+        let fresh = Freshness { window_ms: window, clock_error_ms: view.error };
+        return fresh.check(time, here, Some(view.floor)).is_ok();
+    }
+    let later = |a: u32, b: u32| a.wrapping_sub(b).cast_signed() > 0;
+    let end = view.ends.map(|at| pseudo_time(at, origin));
+    !later(view.floor, time)
+        && !later(here.wrapping_sub(window), time)
+        && end.is_none_or(|end| !later(time, end) || later(here, end))
 }

@@ -1,6 +1,6 @@
 //! A revoked gateway that does not obey: it keeps what it held and goes on sealing and listening.
 
-use crate::member::{Link, Member, Secret};
+use crate::member::{Member, Secret};
 use crate::packet::Packet;
 use crate::plan::Plan;
 use crate::services::Topic;
@@ -45,11 +45,9 @@ impl Ghost {
         self.held.iter().any(|(view, _)| view.tek.expose() == tek)
     }
 
-    /// From when on the member at this link must not hear it; `None` if it is not reached.
-    pub(crate) fn deadline(&self, link: &Link, server_since: u64, harsh: bool) -> Option<u64> {
-        if !link.up {
-            return None;
-        }
+    /// From when on this member must not hear it; `None` if it was not reached by then.
+    pub(crate) fn deadline(&self, member: &Member, server_since: u64, harsh: bool) -> Option<u64> {
+        let link = &member.link;
         let mut at = self.revoked + self.revoke_delay;
         if server_since > self.revoked {
             at = at.max(server_since + 3_000 + self.revoke_delay);
@@ -57,7 +55,10 @@ impl Ghost {
         if link.since > self.revoked {
             at = at.max(link.since);
         }
-        Some(at + 1_000 + self.slack + if harsh { 40_000 } else { 0 })
+        at += 1_000 + self.slack + if harsh { 40_000 } else { 0 };
+        // In a harsh network the answer to who connects may be lost, and the next try is far.
+        let is_reached = link.up && (!harsh || member.is_member());
+        (is_reached || member.knew >= at).then_some(at)
     }
 }
 

@@ -1,13 +1,16 @@
 //! One box: a gateway, its clock, its link to the server and what its data path remembers.
 
+use crate::flash::Flash;
 use crate::frame::Frame;
 use crate::hostile::Vice;
 use crate::lease::{Leases, Note};
+use crate::packet::Packet;
 use crate::plan::Plan;
 use crate::random::Chance;
 use crate::services::machine;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::rc::Rc;
 use tsg_control::gateway::{Gateway, Identity, KeyView, Saved, Standing};
 use tsg_control::keys::PublicKey;
 use tsg_control::message::ToServer;
@@ -16,6 +19,9 @@ use tsg_esp::replay::Window;
 
 /// Threads of a gateway that has so many sender numbers.
 pub(crate) const WORKERS: usize = 2;
+
+/// Power cuts without a key server for which a box has sender numbers.
+const POWER_CUTS: usize = 4;
 
 pub(crate) type Secret = [u8; 32];
 
@@ -37,7 +43,9 @@ pub(crate) struct Member {
     pub(crate) aes: bool,
     pub(crate) process: u64,
     pub(crate) vices: Vec<Vice>,
-    pub(crate) senders: u8,
+    senders: u8,
+    /// Sender numbers that it wants to put aside.
+    kept: u8,
     /// Counts boots: sender numbers belong to one.
     pub(crate) boot: u64,
     booted: u64,
@@ -45,6 +53,15 @@ pub(crate) struct Member {
     ppm: i64,
     pub(crate) link: Link,
     pub(crate) saved: Option<Saved>,
+    /// It keeps keys for after a power cut.
+    pub(crate) flash: Option<Flash>,
+    pub(crate) is_off: bool,
+    /// When the power went, last.
+    pub(crate) power_lost: u64,
+    /// When it last lost its power and knew what time that was.
+    pub(crate) opened_until: u64,
+    /// What somebody recorded of the time just before.
+    pub(crate) tape: Vec<Rc<Packet>>,
     pub(crate) views: Vec<KeyView>,
     pub(crate) viewed: u64,
     pub(crate) leases: Leases,
@@ -80,10 +97,18 @@ impl Member {
         let senders = [1, 2, 4, 16][chance.below(4)];
         let uptime = [0, 1_000, 86_400_000, 60 * 86_400_000][chance.below(4)];
         let process = chance.next();
+        let flash = (plan.power_cuts && chance.happens(600)).then(Flash::default);
+        let kept = if flash.is_some() { POWER_CUTS * workers(senders) } else { 0 };
         Self {
             index,
             key: PublicKey(key),
-            gateway: Gateway::new(identity(index, aes, senders, None), process, uptime),
+            gateway: Gateway::new(identity(index, aes, senders, kept as u8, None), process, uptime),
+            kept: kept as u8,
+            flash,
+            is_off: false,
+            power_lost: 0,
+            opened_until: 0,
+            tape: Vec::new(),
             aes,
             process,
             vices: Vec::new(),
@@ -130,6 +155,13 @@ impl Member {
         t
     }
 
+    pub(crate) fn power_off(&mut self, t: u64) {
+        (self.is_off, self.power_lost, self.timer) = (true, t, None);
+        if self.views.iter().any(|view| view.origin.is_some() && !view.open) {
+            self.opened_until = t;
+        }
+    }
+
     /// The daemon starts again; after a reboot nothing is left of before.
     pub(crate) fn restart(
         &mut self,
@@ -139,9 +171,14 @@ impl Member {
         process: u64,
     ) {
         if reboot {
+            if !self.is_off {
+                self.power_off(t);
+            }
+            self.is_off = false;
             self.boot += 1;
             self.booted = t;
-            self.uptime = process % 20_000;
+            // It took a while to boot, at most since the power went.
+            self.uptime = (process % 20_000).min(t - self.power_lost);
             self.saved = None;
             self.leases.reboot();
             self.spent.clear();
@@ -153,14 +190,31 @@ impl Member {
         self.restarted = t;
         self.windows.clear();
         self.process = process;
-        self.gateway =
-            Gateway::new(identity(self.index, self.aes, self.senders, token), process, local);
+        let identity = identity(self.index, self.aes, self.senders, self.kept, token);
+        self.gateway = Gateway::new(identity, process, local);
+        if let Some(flash) = &mut self.flash {
+            flash.start(self.saved.is_some(), local);
+        }
         if let Some(saved) = self.saved.clone() {
             self.gateway.restore(saved, local);
         }
         self.viewed = 0;
         self.timer = None;
         self.hears_machines(&[], t);
+    }
+
+    /// What must survive has changed.
+    pub(crate) fn save(&mut self, t: u64) {
+        self.saved = self.gateway.save();
+        let local = self.local(t);
+        if let Some(flash) = &mut self.flash {
+            flash.follow(&self.gateway, local);
+        }
+    }
+
+    /// Its sealing threads.
+    pub(crate) fn workers(&self) -> usize {
+        workers(self.senders)
     }
 
     /// The machines behind it are its own and these.
@@ -228,13 +282,23 @@ impl Member {
     }
 }
 
-fn identity(index: usize, aes: bool, senders: u8, token: Option<TokenSecret>) -> Identity {
+fn workers(senders: u8) -> usize {
+    usize::from(senders).min(WORKERS)
+}
+
+fn identity(
+    index: usize,
+    aes: bool,
+    senders: u8,
+    kept: u8,
+    token: Option<TokenSecret>,
+) -> Identity {
     Identity {
         name: format!("gateway-{index}"),
         version: "0.1.0".to_owned(),
         aes,
         senders,
-        kept: 0,
+        kept,
         token,
     }
 }

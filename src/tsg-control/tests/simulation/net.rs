@@ -109,6 +109,9 @@ impl World {
     }
 
     pub(crate) fn heal(&mut self, who: usize) {
+        if self.members[who].is_off {
+            return;
+        }
         self.members[who].link.cut = false;
         self.break_link(who);
     }

@@ -43,6 +43,8 @@ pub(crate) enum Opened {
     /// It is authentic, and some policy wants sealed what is in it, or none does.
     Yes {
         prepared: bool,
+        /// It is from later than its receiver took it to be.
+        later: bool,
         wanted: bool,
     },
     UnknownEpoch,

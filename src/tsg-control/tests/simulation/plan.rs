@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) partitions: bool,
     /// Daemons restart and boxes reboot.
     pub(crate) restarts: bool,
+    /// Boxes lose power; some keep keys for after that.
+    pub(crate) power_cuts: bool,
     /// Connections break for a moment.
     pub(crate) breaks: bool,
     /// What was said while the connection was down is said when it is back.
@@ -81,6 +83,7 @@ impl Plan {
             revocations: !seed.is_multiple_of(4),
             partitions: wild || chance.happens(400),
             restarts: wild || chance.happens(600),
+            power_cuts: chance.happens(if wild { 700 } else { 300 }),
             breaks: chance.happens(700),
             queues: chance.happens(500),
             rough: seed % 5 < 2,

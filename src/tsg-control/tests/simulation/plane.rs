@@ -19,6 +19,9 @@ impl World {
         let again = self.t + self.chance.between(self.plan.pause / 2, self.plan.pause * 3 / 2);
         self.later(again, Happening::Talk(who));
         self.talk_as_ghost(who);
+        if self.members[who].is_off {
+            return;
+        }
         self.forge(who);
         if self.chance.happens(60) {
             self.inject();
@@ -48,7 +51,9 @@ impl World {
         let member = &self.members[who];
         // A server that has just started gives no numbers in epochs from before.
         let dry = member.is_dry && self.t < self.anew + 50_000;
-        let alone = dry || self.is_harsh() || self.server.is_none();
+        // Who missed a lot has to hear it first.
+        let harsh = self.plan.harsh && self.t < self.quiet_from + 15_000;
+        let alone = dry || harsh || self.server.is_none();
         self.checks.mute(member, self.t, alone);
     }
 
@@ -74,13 +79,20 @@ impl World {
         }
     }
 
+    /// A stale packet is answered by a dummy packet, which brings the time.
+    fn tell_time(&mut self, who: usize, stale: &Packet) {
+        let member = &mut self.members[who];
+        if stale.topic.to() == who && !stale.replayed && member.is_asked_for_time(stale, self.t) {
+            self.say_sealed(who, stale.topic.answer());
+        }
+    }
+
     fn send(&mut self, who: usize, mut packet: Packet) {
         let (t, member) = (self.t, &self.members[who]);
         packet.counts = member.is_member() && t >= member.excused;
         packet.number = self.checks.tally.sealed;
         self.checks.sealed(member, &packet);
-        let link = &self.members[who].link;
-        self.checks.ghosts_hear(&packet, link, self.server_since, self.plan.harsh);
+        self.checks.ghosts_hear(&packet, member, self.server_since, self.plan.harsh);
         let recording = Rc::new(Packet { replayed: true, ..packet.clone() });
         self.broadcast(packet);
         self.record(recording);
@@ -144,16 +156,25 @@ impl World {
 
     pub(crate) fn arrives(&mut self, to: usize, packet: &Packet) {
         let (t, resumed) = (self.t, self.resumed);
+        if self.members[to].is_off {
+            return;
+        }
         self.look_soon(to);
         let member = &mut self.members[to];
         let opened = member.open(packet, t);
         let local = member.local(t);
         match opened {
-            Opened::Yes { prepared, .. } => {
+            Opened::Yes { prepared, later, .. } => {
                 self.checks.once(member, packet, t, resumed);
                 self.checks.opened(member, packet, t, self.server_since, self.plan.harsh);
                 if prepared {
                     member.gateway.handle_authentic(packet.epoch, local);
+                }
+                if later {
+                    member.gateway.handle_later(packet.epoch, packet.pseudo, local);
+                    self.checks.tally.told_time += 1;
+                }
+                if prepared || later {
                     self.gateway_turn(to);
                 }
             }
@@ -161,11 +182,11 @@ impl World {
                 member.gateway.handle_unknown_epoch(local);
                 self.gateway_turn(to);
             }
+            Opened::NotFresh => self.tell_time(to, packet),
             Opened::WrongKey
             | Opened::SenderTooHigh
             | Opened::NoTime
             | Opened::Over
-            | Opened::NotFresh
             | Opened::Replayed => {}
         }
         self.lost_unless(to, packet, opened);

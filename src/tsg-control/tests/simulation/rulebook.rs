@@ -2,6 +2,7 @@
 //! make of that is judged by it.
 
 use crate::orders::group_index;
+use crate::services::is_modbus;
 use crate::trouble::GROUPS;
 use tsg_control::group::Mode;
 use tsg_control::policy::{Action, Flow, Policy};
@@ -45,7 +46,10 @@ impl Version {
     }
 
     fn goes_in_clear(&self, flow: &Flow) -> bool {
-        match self.policy.action(flow) {
+        // An operator gave rules, where there are any.
+        let modbus = is_modbus(flow) && !self.policy.rules.is_empty();
+        let least = if modbus { Action::Encrypt } else { Action::Bypass };
+        match self.policy.action(flow).max(least) {
             Action::Bypass => true,
             Action::Encrypt => self.mode != Mode::Enforce,
             Action::Drop => false,
@@ -82,6 +86,13 @@ impl Rulebook {
         if versions.iter().all(|version| version.over.is_some() || version.number != number) {
             let policy = policy.clone();
             versions.push(Version { number, policy, mode, given: t, in_force: None, over: None });
+        }
+    }
+
+    /// The server does not know how long ago that was, what it is retiring.
+    pub(crate) fn clock_jumped(&mut self, t: u64) {
+        for over in self.groups.iter_mut().flatten().filter_map(|version| version.over.as_mut()) {
+            *over = if *over + LINGERS > t { t } else { *over };
         }
     }
 

@@ -4,8 +4,11 @@ use crate::random::Chance;
 use std::net::IpAddr;
 use tsg_control::policy::{Flow, Policy, Proto, Rule};
 
+const MODBUS: u16 = 502;
+const WEB: u16 = 80;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Service {
+enum Service {
     /// Every policy encrypts it.
     Modbus,
     /// Every policy lets it pass.
@@ -20,8 +23,8 @@ pub(crate) enum Service {
 impl Service {
     const fn proto_and_port(self) -> (Proto, u16) {
         match self {
-            Self::Modbus => (Proto::TCP, 502),
-            Self::Web => (Proto::TCP, 80),
+            Self::Modbus => (Proto::TCP, MODBUS),
+            Self::Web => (Proto::TCP, WEB),
             Self::Drives => (Proto::TCP, 44_818),
             Self::Sensors => (Proto::UDP, 2_222),
             Self::Other => (Proto::UDP, 9_000),
@@ -32,10 +35,18 @@ impl Service {
 /// What a packet is about: from a machine behind one box to a machine behind another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Topic {
-    pub(crate) service: Service,
+    service: Service,
     from: u16,
     to: u16,
-    is_reply: bool,
+    way: Way,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Request,
+    Reply,
+    /// A request that looks like a reply of the web, which every policy lets pass.
+    Disguised,
 }
 
 impl Topic {
@@ -47,20 +58,40 @@ impl Topic {
             3 => Service::Other,
             _ => Service::Modbus,
         };
-        Self { service, from: from as u16, to: to as u16, is_reply: chance.happens(500) }
+        let way = match chance.below(20) {
+            0 => Way::Disguised,
+            at if at % 2 == 0 => Way::Request,
+            _ => Way::Reply,
+        };
+        Self { service, from: from as u16, to: to as u16, way }
     }
 
     pub(crate) fn flow(self) -> Flow {
         let (proto, port) = self.service.proto_and_port();
         let (src, dest) = (machine(self.from.into()), machine(self.to.into()));
-        let ports = if self.is_reply { (port, 50_000) } else { (50_000, port) };
+        let ports = match self.way {
+            Way::Request => (50_000, port),
+            Way::Reply => (port, 50_000),
+            Way::Disguised => (WEB, port),
+        };
         Flow { src, dest, proto: Some(proto), ports: Some(ports) }
+    }
+
+    /// To the machine that it is from.
+    pub(crate) const fn answer(self) -> Self {
+        Self { from: self.to, to: self.from, ..self }
     }
 
     /// The box that it is for.
     pub(crate) fn to(self) -> usize {
         self.to.into()
     }
+}
+
+/// It is what every policy encrypts: so much is known without the matcher.
+pub(crate) fn is_modbus(flow: &Flow) -> bool {
+    let to_or_from = flow.ports.is_some_and(|(from, to)| from == MODBUS || to == MODBUS);
+    flow.proto == Some(Proto::TCP) && to_or_from
 }
 
 /// The machine behind a box.

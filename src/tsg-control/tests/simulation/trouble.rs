@@ -54,6 +54,9 @@ impl World {
             self.break_link(who);
             let first = self.chance.between(0, 500);
             self.later(first, Happening::Talk(who));
+            if self.members[who].flash.is_some() {
+                self.later(first, Happening::Flash(who));
+            }
         }
         self.later(30_000, Happening::Trouble);
     }
@@ -74,6 +77,7 @@ impl World {
         self.dies_after = None;
         self.disk_full_until = 0;
         for who in 0..self.plan.boxes {
+            self.power_on(who, None);
             if self.members[who].link.cut {
                 self.heal(who);
             }
@@ -91,9 +95,10 @@ impl World {
             return;
         }
         let who = self.chance.below(self.plan.boxes);
-        let what = self.chance.below(12);
+        let what = self.chance.below(13);
         self.tell(|| format!("trouble {what} for box {who}"));
         match what {
+            0 | 1 if self.members[who].is_off => {}
             0 if self.t < self.resumed + 12_000 => {}
             0 if self.plan.restarts => {
                 let reboot = self.chance.happens(400);
@@ -116,6 +121,7 @@ impl World {
             6 | 7 if self.plan.revocations => self.membership(who),
             8 => self.rekey(who),
             9 | 10 => self.change_group(who),
+            12 if self.plan.power_cuts => self.power_cut(who),
             _ => self.other_orders(who),
         }
         if self.chance.happens(200) {
@@ -123,7 +129,7 @@ impl World {
         }
     }
 
-    fn restart(&mut self, who: usize, reboot: bool, token: Option<TokenSecret>) {
+    pub(crate) fn restart(&mut self, who: usize, reboot: bool, token: Option<TokenSecret>) {
         let process = self.chance.next();
         let t = self.t;
         let member = &mut self.members[who];
@@ -146,6 +152,7 @@ impl World {
         self.log.note_input(|| Input::ClockJump, now);
         if let Some(server) = &mut self.server {
             server.handle_clock_jump(now);
+            self.rulebook.clock_jumped(self.t);
             self.promises.postpone(self.t);
             self.server_turn();
         }
@@ -257,7 +264,8 @@ impl World {
         let Some(server) = &self.server else { return };
         let inside =
             server.gateways(now).into_iter().any(|view| view.key == key && !view.group.is_empty());
-        if !inside && matches!(self.members[who].gateway.standing(), Standing::Pending) {
+        let member = &self.members[who];
+        if !inside && !member.is_off && *member.gateway.standing() == Standing::Pending {
             let token = self.token("lab");
             self.members[who].excused = self.t + 100_000;
             self.restart(who, true, token);

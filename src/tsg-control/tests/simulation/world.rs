@@ -169,6 +169,9 @@ impl World {
             Happening::Talk(who) => self.talk(who),
             Happening::Packet { to, packet } => self.arrives(to, &packet),
             Happening::InClear { to, packet } => self.arrives_in_clear(to, packet),
+            Happening::Power { who, alone } => self.power_on(who, alone),
+            Happening::PowerCut(who) => self.power_cut(who),
+            Happening::Flash(who) => self.tend_flash(who),
             Happening::ServerReads => self.server_reads(),
             Happening::ServerStarts => self.start_server(),
             Happening::Trouble => self.trouble(),
@@ -181,6 +184,9 @@ impl World {
 
     /// Carries out what a gateway wants after an event.
     pub(crate) fn gateway_turn(&mut self, who: usize) {
+        if self.members[who].is_off {
+            return;
+        }
         while let Some(mut message) = self.members[who].gateway.poll_transmit() {
             match self.members[who].is_hostile() {
                 true => self.members[who].twist(&mut message, &mut self.chance),
@@ -192,14 +198,17 @@ impl World {
         let member = &mut self.members[who];
         let mut commands = Vec::new();
         let before = brief(&member.views);
-        let mut told = false;
+        let (mut told, mut save) = (false, false);
         while let Some(event) = member.gateway.poll_event() {
             match event {
-                Event::Save => member.saved = member.gateway.save(),
+                Event::Save => save = true,
                 Event::Command(command) => commands.push(command.command),
                 Event::Standing => told = true,
                 Event::Keys | Event::Policy | Event::Machines | Event::TokenSpent => {}
             }
+        }
+        if save {
+            member.save(self.t);
         }
         let more = !commands.is_empty();
         for command in commands {
