@@ -1,81 +1,24 @@
-//! What must hold, whatever happens. A check that fails says the seed.
+//! What must hold of keys, numbers, packets and time, whatever happens. A check that fails says the
+//! seed.
 
 use crate::ghost::Ghost;
 use crate::member::{Member, Secret};
-use crate::packet::{Opened, Packet};
+use crate::packet::Packet;
 use crate::plane::LATER;
-use crate::promises::PATIENCE;
+use crate::tally::Tally;
 use crate::trouble::{GROUPS, MANY_SENDERS};
 use crate::truth::Truth;
-use crate::world::World;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use tsg_control::gateway::{KeyView, pseudo_time};
+use tsg_control::server::Server;
 use tsg_esp::spi::Spi;
 
 /// So long after the server's machine was resumed members may differ in the time of old epochs.
 const MIXED_TIMES: u64 = 45_000;
 
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Tally {
-    pub(crate) sealed: u64,
-    pub(crate) opened: u64,
-    pub(crate) counted: u64,
-    pub(crate) epochs: u64,
-    pub(crate) ghosts: u64,
-    pub(crate) crashes: u64,
-    pub(crate) hostile: u64,
-    pub(crate) snapshots: u64,
-    /// Sender numbers of which three quarters were used…
-    pub(crate) worn: u64,
-    /// …and all.
-    pub(crate) ended: u64,
-    /// Packets under sender numbers beyond which there should be a new epoch.
-    pub(crate) crowded: u64,
-    /// Packets in clear that were refused, and that were let in.
-    pub(crate) refused: u64,
-    pub(crate) let_in: u64,
-    /// How often keys of before a power cut were taken up, and the time was learnt from others.
-    pub(crate) taken_up: u64,
-    pub(crate) told_time: u64,
-    /// Policy versions that came into force.
-    pub(crate) policies: u64,
-    /// Packets that came to a member of the same group, both of them obeying…
-    pub(crate) came: u64,
-    /// …and those of them that could not be lost without a fault.
-    pub(crate) judged: u64,
-}
-
-impl Tally {
-    pub(crate) const fn add(&mut self, other: &Self) {
-        self.sealed += other.sealed;
-        self.opened += other.opened;
-        self.counted += other.counted;
-        self.epochs += other.epochs;
-        self.ghosts += other.ghosts;
-        self.crashes += other.crashes;
-        self.hostile += other.hostile;
-        self.snapshots += other.snapshots;
-        self.worn += other.worn;
-        self.ended += other.ended;
-        self.crowded += other.crowded;
-        self.refused += other.refused;
-        self.let_in += other.let_in;
-        self.taken_up += other.taken_up;
-        self.told_time += other.told_time;
-        self.policies += other.policies;
-        self.came += other.came;
-        self.judged += other.judged;
-    }
-
-    /// A hundred worlds in which nothing happens prove nothing.
-    pub(crate) const fn is_plenty(&self) -> bool {
-        self.judged * 10 > self.came * 3
-            && self.counted > 100_000
-            && self.epochs > 1_000
-            && self.ghosts > 100
-            && self.crashes > 100
-    }
-}
+/// So long after the server went back in time it may take until all are in an epoch that it made: a
+/// member tells it what it has forgotten, and the next epoch waits for room and comes into force.
+const COUNTS_ON: u64 = 60_000;
 
 pub(crate) struct Checks {
     seed: u64,
@@ -83,13 +26,13 @@ pub(crate) struct Checks {
     owners: BTreeMap<(Secret, u32), (u64, u64)>,
     secrets: BTreeSet<Secret>,
     /// Epochs that a hostile member sealed in before they were in force.
-    early: BTreeSet<Secret>,
+    pub(crate) early: BTreeSet<Secret>,
     /// Sender numbers that a hostile or revoked member used.
     pub(crate) stolen: BTreeSet<(Secret, u32)>,
     /// What members held when the server's machine was last resumed from a snapshot.
     before_resumed: BTreeSet<Secret>,
     /// Who opened which packet.
-    heard: HashSet<(u64, usize)>,
+    pub(crate) heard: HashSet<(u64, usize)>,
     pub(crate) ghosts: Vec<Ghost>,
     /// What operators were told.
     pub(crate) truth: Truth,
@@ -136,7 +79,7 @@ impl Checks {
         }
     }
 
-    /// 1: no number twice.
+    /// 1: no number twice, in one boot nor in two.
     pub(crate) fn sealed(&mut self, member: &Member, packet: &Packet) {
         self.tally.sealed += 1;
         self.tally.counted += u64::from(packet.counts);
@@ -194,6 +137,9 @@ impl Checks {
     ///
     /// A daemon that has started knows what is from before by the key server's clock. Where that
     /// goes back, unnoticed, with its machine, so does what is known: until new epochs are in force.
+    ///
+    /// After a power cut, without the key server, how long ago it was sealed is not known: but nothing
+    /// is opened from before the cut.
     pub(crate) fn once(&mut self, member: &Member, packet: &Packet, t: u64, resumed: u64) {
         let went_back = resumed > 0 && t < resumed + 60_000;
         let late = t > packet.sent + LATER && !went_back;
@@ -274,20 +220,6 @@ impl Checks {
         self.ghosts.iter().any(|ghost| ghost.who == who && !(ghost.back && fit))
     }
 
-    /// A member that is online must be able to seal.
-    pub(crate) fn mute(&self, member: &Member, t: u64, nobody_helps: bool) {
-        // Numbers cannot come from a server that it does not reach.
-        let dry = member.is_dry && !member.is_reached(t, 5_000);
-        let fine = nobody_helps
-            || dry
-            || member.is_hostile()
-            || !member.is_member()
-            || t < member.excused.max(self.excused(member.group.as_deref()));
-        self.demand(fine, t, || {
-            format!("box {} has nothing to seal with: {:?}", member.index, brief(&member.views))
-        });
-    }
-
     /// 7: pseudo-time agrees as far as the views say.
     ///
     /// After the server's machine was resumed from a snapshot its clock is behind and nobody
@@ -330,16 +262,15 @@ impl Checks {
     }
 
     /// The server's machine is resumed from a snapshot.
-    pub(crate) fn resumed(&mut self, members: &[Member], t: u64) {
+    pub(crate) fn resumed(&mut self, members: &[Member]) {
         let held = members.iter().flat_map(|member| &member.views);
         self.before_resumed = held.map(|view| *view.tek.expose()).collect();
-        self.went_back(t);
     }
 
     /// The server knows only what it knew some time ago.
-    pub(crate) fn went_back(&mut self, t: u64) {
-        self.ghosts.clear();
-        self.excuse_all(t + 150_000);
+    pub(crate) fn went_back(&mut self, server: &Server, now: u64, t: u64) {
+        self.forget_those_inside(server, now);
+        self.excuse_all(t + COUNTS_ON);
     }
 
     /// 8: no busy loops, no storms.
@@ -373,52 +304,4 @@ pub(crate) fn brief(views: &[KeyView]) -> Vec<(u64, bool, bool, usize, bool)> {
         (view.id, view.prepared, view.sealing, view.senders.len(), view.origin.is_some())
     };
     views.iter().map(brief).collect()
-}
-
-impl World {
-    /// 2: nothing is lost between members that are not cut off.
-    pub(crate) fn lost_unless(&mut self, to: usize, packet: &Packet, opened: Opened) {
-        let (member, from) = (&self.members[to], &self.members[packet.from]);
-        let names = member.gateway.names().zip(from.gateway.names());
-        let same = names.is_some_and(|(mine, other)| mine.0 == other.0);
-        if !packet.honest || packet.replayed || member.is_hostile() || !same {
-            return;
-        }
-        let excused = member.excused.max(self.checks.excused(member.group.as_deref()));
-        let judged = packet.counts && member.is_member() && self.t >= excused && !self.plan.harsh;
-        self.checks.tally.came += 1;
-        self.checks.tally.judged += u64::from(judged);
-        if !judged || matches!(opened, Opened::Yes { wanted: true, .. }) {
-            return;
-        }
-        let lacks = matches!(opened, Opened::UnknownEpoch | Opened::NoTime);
-        let early = lacks && self.checks.early.contains(&packet.tek);
-        let again = opened == Opened::Replayed
-            && (packet.sent < from.restarted
-                || self.checks.heard.contains(&(packet.number, to))
-                || self.checks.stolen.contains(&(packet.tek, packet.sender)));
-        // Its time is over, by a clock that is ahead of the sender's within what is known of it.
-        let over = matches!(opened, Opened::UnknownEpoch | Opened::Over)
-            && member.views.iter().all(|view| view.prepared)
-            && self.server.is_none();
-        // A server that is away, or has just started, gives no numbers in the epoch in force. Who
-        // has used its own up goes on in one before it, which who has booted since never had.
-        let older = opened == Opened::UnknownEpoch
-            && packet.fell_back
-            && !member.held.contains(&packet.tek)
-            && (self.server.is_none() || self.t < self.anew + PATIENCE);
-        let fine = early || again || over || older;
-        self.checks.demand(fine, self.t, || {
-            format!(
-                "box {to} loses a packet of box {} in epoch {} sender {}, {:?}: {opened:?}; it has {:?}, policies {:?}; the other {:?}",
-                packet.from,
-                packet.epoch,
-                packet.sender,
-                packet.topic,
-                brief(&member.views),
-                member.gateway.policies().iter().map(|p| (p.version, p.stage)).collect::<Vec<_>>(),
-                brief(&self.members[packet.from].views),
-            )
-        });
-    }
 }

@@ -36,7 +36,7 @@ impl World {
         }
     }
 
-    fn since(&self, who: usize) -> u64 {
+    pub(crate) fn since(&self, who: usize) -> u64 {
         let knew = if self.knows(who) { self.t } else { self.members[who].knew };
         knew.saturating_sub(self.slack())
     }
@@ -53,20 +53,6 @@ impl World {
         }
         let counts = member.is_member() && t >= member.excused;
         self.spread(Plain { from: who, topic, counts });
-    }
-
-    /// 2: what all versions carry is not stopped by a gateway that is reached.
-    pub(crate) fn stopped(&mut self, who: usize, topic: Topic) {
-        let (member, t) = (&self.members[who], self.t);
-        let Some((group, _)) = member.gateway.names() else { return };
-        let excused = member.excused.max(self.checks.excused(Some(group)));
-        if !member.is_member() || t < excused || self.plan.harsh {
-            return;
-        }
-        let carried = self.rulebook.carries(group, &topic.flow(), self.since(who), t);
-        self.checks.demand(!carried, t, || {
-            format!("box {who} stops {topic:?}, {:?}", member.gateway.policies())
-        });
     }
 
     /// Somebody on the plant network sends what comes to mind.
@@ -102,22 +88,6 @@ impl World {
         let fine = self.rulebook.lets_in(group, &flow, self.since(to), t);
         self.checks.demand(fine, t, || {
             format!("box {to} lets in {packet:?}, {:?}", member.gateway.policies())
-        });
-    }
-
-    /// 2: what one gateway lets out another lets in.
-    fn lost_in_clear(&self, to: usize, packet: Plain) {
-        let (member, from) = (&self.members[to], &self.members[packet.from]);
-        let names = member.gateway.names().zip(from.gateway.names());
-        let same = names.is_some_and(|(mine, other)| mine.0 == other.0);
-        let excused = member.excused.max(self.checks.excused(member.group.as_deref()));
-        let judged = packet.counts && member.is_member() && self.t >= excused && !self.plan.harsh;
-        self.checks.demand(!judged || !same, self.t, || {
-            format!(
-                "box {to} loses {packet:?} in clear: {:?}; the other has {:?}",
-                member.gateway.policies(),
-                from.gateway.policies()
-            )
         });
     }
 }

@@ -185,9 +185,6 @@ impl World {
         for excused in self.checks.excused.iter_mut().filter(|excused| **excused == u64::MAX) {
             *excused = self.t + 25_000;
         }
-        if old {
-            self.checks.went_back(self.t);
-        }
         self.tell(|| format!("the server starts{}", if old { " from a backup" } else { "" }));
         let now = self.server_time();
         let chance = self.chance.split();
@@ -195,8 +192,9 @@ impl World {
             self.log.begin(&self.disk, &chance, now);
         }
         let server = Server::new(self.disk.stored.clone(), Box::new(Source::new(chance)), now);
-        if !old {
-            self.checks.remembered(&server, now);
+        match old {
+            true => self.checks.went_back(&server, now, self.t),
+            false => self.checks.remembered(&server, now),
         }
         self.begin_rulebook(None);
         self.server = Some(server);

@@ -1,6 +1,26 @@
 //! Up to 200 gateways and a key server in one process with a virtual clock: whatever the network, the
 //! machines and the operators do, what docs/security.md promises holds. DESIGN sections 5 and 12.
 //!
+//! What must hold, each marked with its number where it is checked:
+//!
+//! 1. No sequence number serves twice under one key, over restarts and power cuts neither (`checks`).
+//! 2. Nothing is lost between members that are reached: in a rekey, in a change of policy (`loss`).
+//! 3. Who was reached neither opens what a revoked gateway sealed after the promised moment, nor seals
+//!    what it can open (`checks`, `ghost`).
+//! 4. After a quiet time all members of a group agree with the server (`agreement`).
+//! 5. What an operator was told is still true after the server died (`truth`).
+//! 6. Few epochs live, told apart by their byte, and none comes back (`checks`).
+//! 7. Members agree on the time as far as they say that they know it (`checks`).
+//! 8. No busy loops, no storms of messages (`checks`).
+//! 9. A packet is opened once, and not long after it was sealed: a recording of before a power cut not
+//!    at all (`checks`).
+//! 10. Nothing leaves a member in clear, nor is let in, that no policy in use lets go: for `encrypt` and
+//!     `enforce` not either if it looks like the reply of something else (`clear`, judged by `rulebook`).
+//! 11. What is due comes, and who reaches the server is in the epoch in force (`promises`).
+//!
+//! `member` is a gateway, `datapath`, `lease` and `flash` what tsg-bridge does around it; `host` is the
+//! key server's machine; `trouble`, `power`, `snapshot`, `ghost` and `hostile` are what goes wrong.
+//!
 //! `TSG_SIM_SEED=7` replays one world, `TSG_SIM_SEEDS=1000` runs more than the usual hundred.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "a test")]
@@ -19,6 +39,7 @@ mod ghost;
 mod host;
 mod hostile;
 mod lease;
+mod loss;
 mod member;
 mod net;
 mod orders;
@@ -31,11 +52,12 @@ mod random;
 mod rulebook;
 mod services;
 mod snapshot;
+mod tally;
 mod trouble;
 mod truth;
 mod world;
 
-use checks::Tally;
+use tally::Tally;
 use world::World;
 
 /// Three times a storm and a calm, in milliseconds.

@@ -47,16 +47,6 @@ impl World {
         }
     }
 
-    fn mute(&self, who: usize) {
-        let member = &self.members[who];
-        // A server that has just started gives no numbers in epochs from before.
-        let dry = member.is_dry && self.t < self.anew + 50_000;
-        // Who missed a lot has to hear it first.
-        let harsh = self.plan.harsh && self.t < self.quiet_from + 15_000;
-        let alone = dry || harsh || self.server.is_none();
-        self.checks.mute(member, self.t, alone);
-    }
-
     fn say_sealed(&mut self, who: usize, topic: Topic) {
         let count = if self.plan.ends { 1 << self.chance.between(22, 28) } else { 1 };
         let t = self.t;

@@ -1,4 +1,4 @@
-//! What is due comes, whatever hostile members do: a rekey, a policy version, and that members
+//! 11: what is due comes, whatever hostile members do: a rekey, a policy version, and that members
 //! which reach the server are in the epoch in force.
 
 use crate::agenda::Happening;

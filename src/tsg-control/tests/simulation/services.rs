@@ -46,7 +46,9 @@ enum Way {
     Request,
     Reply,
     /// A request that looks like a reply of the web, which every policy lets pass.
-    Disguised,
+    LikeReply,
+    /// And a reply that looks like a request to it.
+    LikeRequest,
 }
 
 impl Topic {
@@ -59,7 +61,8 @@ impl Topic {
             _ => Service::Modbus,
         };
         let way = match chance.below(20) {
-            0 => Way::Disguised,
+            0 => Way::LikeReply,
+            1 => Way::LikeRequest,
             at if at % 2 == 0 => Way::Request,
             _ => Way::Reply,
         };
@@ -72,7 +75,8 @@ impl Topic {
         let ports = match self.way {
             Way::Request => (50_000, port),
             Way::Reply => (port, 50_000),
-            Way::Disguised => (WEB, port),
+            Way::LikeReply => (WEB, port),
+            Way::LikeRequest => (port, WEB),
         };
         Flow { src, dest, proto: Some(proto), ports: Some(ports) }
     }

@@ -112,6 +112,7 @@ impl World {
             while server.poll_event().is_some() {}
         }
         *source.0.lock().unwrap_or_else(PoisonError::into_inner) = self.chance.split();
+        self.checks.went_back(&server, self.server_time(), self.t);
         self.server = Some(server);
         self.disk = snapshot.disk;
         self.begin_rulebook(Some(snapshot.taken));
@@ -122,7 +123,7 @@ impl World {
         self.resumed = self.t;
         self.begins_anew();
         self.checks.tally.snapshots += 1;
-        self.checks.resumed(&self.members, self.t);
+        self.checks.resumed(&self.members);
         self.promises.forget();
         for who in 0..self.plan.boxes {
             if !self.members[who].link.cut {

@@ -37,7 +37,12 @@ impl Checks {
                 )
             });
         }
-        // Who is in after all was not thrown out: nobody was told so.
+        self.forget_those_inside(server, now);
+        self.acknowledged(server, now);
+    }
+
+    /// Who is in after all was not thrown out, as far as this server knows.
+    pub(crate) fn forget_those_inside(&mut self, server: &Server, now: u64) {
         let inside: BTreeSet<_> = server
             .gateways(now)
             .into_iter()
@@ -45,7 +50,6 @@ impl Checks {
             .map(|view| view.key)
             .collect();
         self.ghosts.retain(|ghost| ghost.back || !inside.contains(&ghost.key));
-        self.acknowledged(server, now);
     }
 }
 
