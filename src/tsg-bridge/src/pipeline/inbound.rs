@@ -127,7 +127,9 @@ impl Worker {
             return Ok(Brings::Time);
         }
         let subject = Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
-        if opened.outline.source_route || !view.wants_sealed(&subject.flow) {
+        let flow = &subject.flow;
+        let wanted = self.wanted_sealed.of(flow, || view.wants_sealed(flow));
+        if opened.outline.source_route || !wanted {
             return Err(Reason::InsidePolicy);
         }
         self.clamp(packet, &opened.outline, &epoch.form, view);

@@ -12,6 +12,7 @@ mod budget;
 mod counters;
 mod inbound;
 mod lease;
+mod memo;
 mod notes;
 mod outbound;
 mod places;
@@ -28,6 +29,7 @@ pub use view::{EpochTag, EpochView, Judgement, View};
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
 use budget::Budget;
+use memo::Memo;
 use notes::Notes;
 use outbound::Sealing;
 use places::Places;
@@ -132,6 +134,8 @@ pub struct Worker {
     counters: Counters,
     scratch: Vec<u8>,
     seen: HashSet<IpAddr>,
+    judged: Memo<Judgement>,
+    wanted_sealed: Memo<bool>,
     spare_id: u32,
     too_big: Budget,
     told_time: Budget,
@@ -148,6 +152,8 @@ impl Worker {
             counters: Counters::default(),
             scratch: vec![0; HEAD_ROOM + LARGEST + TAIL_ROOM],
             seen: HashSet::new(),
+            judged: Memo::new(),
+            wanted_sealed: Memo::new(),
             spare_id: 0,
             too_big: Budget::new(TOO_BIG),
             told_time: Budget::new(TOLD_TIME),
@@ -166,6 +172,8 @@ impl Worker {
                 // Dropped where it lies: taking it out would leave its key there.
                 self.sender = None;
             }
+            self.judged.clear();
+            self.wanted_sealed.clear();
             // Machines that are new since then are to be told of again.
             self.seen.clear();
             // The ciphers work with keys on the stack, which may be over now.

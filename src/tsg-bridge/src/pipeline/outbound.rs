@@ -52,7 +52,7 @@ impl Worker {
             return self.refuse(Reason::BadQuote);
         };
         let known = view.others.contains(&outline.dst);
-        match view.judge_outbound(&subject.flow) {
+        match self.judged.of(&subject.flow, || view.judge_outbound(&subject.flow)) {
             Judgement::Drop => return self.refuse(Reason::Policy),
             Judgement::Clear => {
                 self.counters.bypassed += 1;
