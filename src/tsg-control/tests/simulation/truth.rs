@@ -46,7 +46,7 @@ impl Checks {
         let inside: BTreeSet<_> = server
             .gateways(now)
             .into_iter()
-            .filter(|view| view.reason.is_none())
+            .filter(|view| view.reason.is_none() && !view.group.is_empty())
             .map(|view| view.key)
             .collect();
         self.ghosts.retain(|ghost| ghost.back || !inside.contains(&ghost.key));
