@@ -5,6 +5,8 @@ import threading
 import time
 
 TICK = 0.02
+# A poll is given up after a second. A machine that stood still for half of that is no witness.
+STOOD_STILL = 0.5
 
 
 class Standstill:

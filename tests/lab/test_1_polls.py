@@ -5,13 +5,9 @@ import os
 
 from plant import assert_none_lost, scale, settle, start_all_ways
 from sealed import two_gateways
-from standstill import Standstill
+from standstill import STOOD_STILL, Standstill
 
 SECONDS = float(os.environ.get("TSG_LAB_SECONDS", "60"))
-
-
-# A poll is given up after a second. A machine that stood still for half of that is no witness.
-STOOD_STILL = 0.5
 TRIES = 3
 
 
