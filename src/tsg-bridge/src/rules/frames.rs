@@ -175,6 +175,15 @@ fn rule() -> impl Strategy<Value = String> {
         .prop_map(|(action, src, dest, rest)| format!("{action}{src}{dest}{rest}"))
 }
 
+/// The policy as it is, or with nothing to do.
+fn idle_if(idle: bool, mut policy: Policy) -> Policy {
+    if idle {
+        policy.default_action = Action::Bypass;
+        policy.rules.iter_mut().for_each(|rule| rule.action = Action::Bypass);
+    }
+    policy
+}
+
 pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let policy = (
         prop::collection::vec(rule().prop_map(|r| r.parse().unwrap()), 0..6),
@@ -187,11 +196,11 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let mode = prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
     let fail = prop::sample::select(&[Fail::Closed, Fail::Closed, Fail::Open]);
     let non_ip = prop_oneof![Just(NonIp::Pass), Just(NonIp::Drop), Just(NonIp::Only(vec![0x8892]))];
-    let parts = (policies, local, mode, fail, non_ip, any::<bool>());
-    parts.prop_map(|(policies, local, mode, fail, non_ip, udp)| Plan {
-        policies,
+    let parts = (policies, local, mode, fail, non_ip, any::<bool>(), prop::bool::weighted(0.2));
+    parts.prop_map(|(policies, local, mode, fail, non_ip, udp, idle)| Plan {
+        policies: policies.into_iter().map(|policy| idle_if(idle, policy)).collect(),
         prepared: Vec::new(),
-        local,
+        local: idle_if(idle, local),
         mode,
         fail,
         carriages: match udp {
