@@ -41,8 +41,8 @@ const BATCH: usize = 64;
 
 const PATIENCE_MS: u16 = 250;
 
-/// Frames that wait in a TAP before the kernel drops.
-const WAITING: i32 = 4_096;
+/// Frames that wait in a TAP before the kernel drops; each may have 64 KiB.
+const WAITING: i32 = 1_024;
 
 /// Names for the TAPs, one for each of [`Ports::all`], that no interface has.
 pub(super) fn tap_names(ports: &Ports) -> Vec<String> {

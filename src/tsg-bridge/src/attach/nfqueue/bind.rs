@@ -13,8 +13,9 @@ const FIRST_QUEUE: u16 = 25_300;
 /// How many are tried.
 const QUEUES: u16 = 256;
 
-/// Packets that wait in a queue before the kernel drops.
-const WAITING: u32 = 4_096;
+/// Packets that wait in a queue before the kernel drops: what a slow router handles in 20 ms. Who sends more than
+/// can be handled shall notice early, and the others not wait behind him.
+const WAITING: u32 = 1_024;
 
 /// Memory for the messages of those that wait.
 const SOCKET_BYTES: i32 = 8 << 20;

@@ -11,6 +11,7 @@
 //!
 //! Not here: the rules that queue.
 
+mod answers;
 mod bind;
 mod message;
 
@@ -22,7 +23,8 @@ use super::running::Shared;
 use super::sockets::Wire;
 use super::sys::{self, MARK, MARK_MASK};
 use super::{Counters, Frame, Handler, Outbox, Side, Verdict};
-use crate::netlink::{Messages, Request, Socket};
+use crate::netlink::{Messages, Socket};
+use answers::Answers;
 use anyhow::{Context as _, Result};
 use core::net::IpAddr;
 use core::ops::Range;
@@ -49,7 +51,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     handler: Box<dyn Handler>,
     outbox: Outbox,
-    reply: Request,
+    answers: Answers,
     counters: Counters,
     at: usize,
 }
@@ -72,7 +74,7 @@ impl Worker {
                 shared: Arc::clone(shared),
                 handler,
                 outbox: Outbox::new(),
-                reply: Request::new(0, 0, &[]),
+                answers: Answers::new(number),
                 counters: Counters::default(),
                 at,
             });
@@ -95,6 +97,8 @@ impl Worker {
                     Err(_) => self.counters.malformed += 1,
                 }
             }
+            self.answers.send(&self.socket);
+            self.counters.send_failed += self.answers.failed();
             self.handler.idle();
             self.shared.publish(self.at, self.counters);
         }
@@ -198,6 +202,7 @@ impl Worker {
 
     /// Sends `packet` past the bridge and takes the queued one away; `false` if it did not go out.
     fn send_instead(&mut self, queued: &Queued, route: Route, packet: &[u8]) -> bool {
+        self.answers.send(&self.socket);
         let port = self.shared.interfaces.towards(route.from.other(), route.lan_port);
         let sent = queued.link.map(|link| self.wire.send(port, &link, packet));
         self.refuse(queued.id);
@@ -232,28 +237,19 @@ impl Worker {
 
     fn accept(&mut self, queued: &Queued, new: Option<&[u8]>) {
         let mark = queued.mark & !MARK_MASK | MARK;
-        let len = new.map(<[u8]>::len);
-        message::accept(&mut self.reply, self.number, queued.id, mark, len);
-        let head = self.reply.finish(0, len.unwrap_or(0));
-        let sent = self.socket.send(head, new.unwrap_or_default());
-        match (sent, new) {
-            (Ok(()), Some(_)) => self.counters.sent += 1,
-            (Ok(()), None) => self.counters.passed += 1,
-            (Err(_), _) => {
-                self.counters.send_failed += 1;
-                self.refuse(queued.id);
-            }
+        self.answers.accept(&self.socket, queued.id, mark, new);
+        match new {
+            Some(_) => self.counters.sent += 1,
+            None => self.counters.passed += 1,
         }
     }
 
     fn refuse(&mut self, id: u32) {
-        message::drop(&mut self.reply, self.number, id);
-        if self.socket.send(self.reply.finish(0, 0), &[]).is_err() {
-            self.counters.send_failed += 1;
-        }
+        self.answers.drop(&self.socket, id);
     }
 
     fn send_extra(&mut self, Route { from, lan_port }: Route, link: Option<Link>) {
+        self.answers.send(&self.socket);
         for (to, packet) in self.outbox.iter() {
             let link = link.and_then(|link| if to == from { link.swapped() } else { Some(link) });
             let Some(link) = link else {
