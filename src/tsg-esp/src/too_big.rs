@@ -1,15 +1,18 @@
 //! The ICMP message for a packet that does not fit and may not be cut: "fragmentation needed" (RFC
 //! 792, RFC 1191 section 4) and "packet too big" (RFC 4443 section 3.2).
 //!
-//! It goes to the packet's source, from the packet's destination: the gateway has no address of its
-//! own. Not for: the limit on how many are sent, which is the caller's (RFC 4443 section 2.4 f asks
+//! [`answer`] goes to the packet's source, from the packet's destination: the gateway has no address of its
+//! own. [`told`] reads what somebody on the path says about a sealed packet. Not for: the limit on how many are sent, which is the caller's (RFC 4443 section 2.4 f asks
 //! for one).
 
 use core::net::IpAddr;
 
 use crate::buffer::{NoRoom, Packet};
 use crate::checksum::Sum;
-use crate::ip::{self, Malformed, Outline, Version, protocol, v4, v6};
+use crate::esp;
+use crate::form::Form;
+use crate::ip::{self, Malformed, Outline, Version, protocol, read_u16, read_u32, v4, v6};
+use crate::spi::Spi;
 
 /// The longest message: the minimum that every IPv6 path carries, and RFC 1812's limit for IPv4.
 pub const MAX_LEN: usize = V6_MAX_LEN;
@@ -21,6 +24,38 @@ const ICMP_HEADER_LEN: usize = 8;
 /// The least MTU that hosts believe: RFC 791 and RFC 8200 section 5.
 const V4_MIN_MTU: u16 = 68;
 const V6_MIN_MTU: u16 = 1280;
+
+/// What such a message says that somebody on the path sends about a sealed packet. Anybody there can: it quotes
+/// what goes over the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Where the sealed packet was going.
+    pub dst: IpAddr,
+    /// What the path takes. A router from before RFC 1191 says 0.
+    pub mtu: u16,
+    /// Who sealed it.
+    pub spi: Spi,
+}
+
+/// Reads such a message about a packet sealed in this form; `None` if it is anything else, or does not quote
+/// enough to tell who sealed it.
+pub fn told(packet: &[u8], outline: &Outline, form: &Form) -> Option<Told> {
+    const QUOTE_AT: usize = 8;
+    let upper = outline.upper?;
+    let icmp = packet.get(upper.offset..outline.total_len)?;
+    let mtu = match (outline.version, icmp.first_chunk()?) {
+        (Version::V4, [3, 4]) => read_u16(icmp, 6)?,
+        (Version::V6, [2, 0]) => u16::try_from(read_u32(icmp, 4)?).unwrap_or(u16::MAX),
+        (Version::V4 | Version::V6, _) => return None,
+    };
+    let quoted = outline.quoted(packet).ok()??;
+    if !form.is_sealed(&quoted) {
+        return None;
+    }
+    let udp_len = form.front_len() - esp::HEADER_LEN;
+    let spi = read_u32(icmp, QUOTE_AT + quoted.header_len + udp_len)?;
+    Some(Told { dst: quoted.dst, mtu, spi: Spi::from_wire(spi)? })
+}
 
 /// Why a packet gets no answer (RFC 1122 section 3.2.2, RFC 1812 section 4.3.2.7, RFC 4443 section
 /// 2.4 e).

@@ -2,7 +2,7 @@
 
 use super::{Link, Outbox};
 use tsg_esp::buffer::Packet;
-use tsg_esp::ip::Version;
+use tsg_esp::ip::{Outline, Version};
 
 /// A side of the bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,9 +61,9 @@ pub trait Handler: Send {
     /// Decides on one frame. Further packets go into `out`.
     fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict;
 
-    /// The longest packet, in bytes, of what comes from that side that goes on in one piece: TCP that is cut here
-    /// is cut to that.
-    fn largest(&mut self, _from: Side, _version: Version) -> usize {
+    /// The longest packet, in bytes, that can go on in one piece: TCP that is cut here is cut to that.
+    /// `outline` is of the uncut packet, which comes from that side.
+    fn largest(&mut self, _from: Side, _outline: &Outline) -> usize {
         usize::MAX
     }
 

@@ -87,6 +87,8 @@ pub struct Counters {
     pub fragmented: u64,
     /// TCP connections whose segment size was lowered.
     pub clamped: u64,
+    /// Paths that were said to take less than was known.
+    pub path_mtu_lowered: u64,
     /// Dummy packets opened, which bring nothing but the time.
     pub time_heard: u64,
     /// Dummy packets sent to gateways that do not know the time.
@@ -110,6 +112,7 @@ impl Counters {
         self.unreached += other.unreached;
         self.fragmented += other.fragmented;
         self.clamped += other.clamped;
+        self.path_mtu_lowered += other.path_mtu_lowered;
         self.time_heard += other.time_heard;
         self.time_told += other.time_told;
         for (sum, count) in self.drops.iter_mut().zip(&other.drops) {
@@ -133,6 +136,7 @@ impl Counters {
             ("unreached", self.unreached),
             ("fragmented", self.fragmented),
             ("clamped", self.clamped),
+            ("path_mtu_lowered", self.path_mtu_lowered),
             ("time_heard", self.time_heard),
             ("time_told", self.time_told),
         ];

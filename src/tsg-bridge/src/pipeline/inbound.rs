@@ -12,6 +12,7 @@ use tsg_esp::form::Form;
 use tsg_esp::ip::{Outline, protocol};
 use tsg_esp::mss;
 use tsg_esp::open::Header;
+use tsg_esp::too_big;
 
 /// Who a sealed packet is for.
 enum For {
@@ -41,7 +42,7 @@ impl Worker {
     ) -> Verdict {
         let view = Arc::clone(&self.view);
         let Some(form) = view.forms().find(|form| form.is_sealed(outline)) else {
-            return self.let_in(frame, outline, &view);
+            return self.let_in(frame, outline, &view, now);
         };
         match self.whose(outline.dst, &view) {
             For::Us => match self.open(&mut frame.packet, outline, &form, &view, now) {
@@ -132,7 +133,8 @@ impl Worker {
         if opened.outline.source_route || !wanted {
             return Err(Reason::InsidePolicy);
         }
-        self.clamp(packet, &opened.outline, &epoch.form, view);
+        let path_mtu = self.path_mtu(opened.outline.src, now);
+        self.clamp(packet, &opened.outline, &epoch.form, path_mtu);
         self.counters.opened += 1;
         Ok(Brings::Packet)
     }
@@ -179,11 +181,12 @@ impl Worker {
         out.push(Side::Wan, dummy.bytes()).ok()
     }
 
-    fn let_in(&mut self, frame: &Frame<'_>, outline: &Outline, view: &View) -> Verdict {
+    fn let_in(&mut self, frame: &Frame<'_>, outline: &Outline, view: &View, now: u64) -> Verdict {
         let Some(subject) = Subject::of(frame.packet.bytes(), outline, view) else {
             return self.refuse(Reason::BadQuote);
         };
         if subject.about_sealed {
+            self.heed_too_big(frame.packet.bytes(), outline, view, now);
             return self.refuse(Reason::AboutSealed);
         }
         match view.lets_in(&subject.flow) {
@@ -195,15 +198,27 @@ impl Worker {
         }
     }
 
+    /// Somebody on the path says that a packet of ours was too big. The host cannot be told now, since what it
+    /// had sent is not in there; it is told when its next packet does not fit.
+    fn heed_too_big(&mut self, packet: &[u8], outline: &Outline, view: &View, now: u64) {
+        let told = view.forms().find_map(|form| too_big::told(packet, outline, &form));
+        let Some(told) = told else { return };
+        let epoch = view.epoch(told.spi.epoch_byte());
+        let ours = epoch.is_some_and(|epoch| epoch.senders.contains(&told.spi.sender()));
+        if ours && self.shared.paths.lower(told.dst, told.mtu, view.path_mtu, now) {
+            self.counters.path_mtu_lowered += 1;
+        }
+    }
+
     /// Lowers the segment size that a SYN offers to what fits the path once sealed.
     pub(super) fn clamp(
         &mut self,
         packet: &mut Packet<'_>,
         outline: &Outline,
         form: &Form,
-        view: &View,
+        path_mtu: u16,
     ) {
-        let max = mss::max_mss(view.path_mtu, outline.version, form);
+        let max = mss::max_mss(path_mtu, outline.version, form);
         if max.is_some_and(|max| mss::clamp(packet.bytes_mut(), outline, max).is_some()) {
             self.counters.clamped += 1;
         }

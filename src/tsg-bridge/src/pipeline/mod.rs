@@ -15,6 +15,7 @@ mod lease;
 mod memo;
 mod notes;
 mod outbound;
+mod paths;
 mod places;
 mod receivers;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use budget::Budget;
 use memo::Memo;
 use notes::Notes;
 use outbound::Sealing;
+use paths::Paths;
 use places::Places;
 use receivers::Receivers;
 use std::collections::HashSet;
@@ -40,7 +42,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tsg_control::policy::{Flow, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::ip::{Outline, Version, protocol};
+use tsg_esp::ip::{Outline, protocol};
 
 /// The largest packet that a kernel hands over.
 const LARGEST: usize = 65_535;
@@ -62,6 +64,7 @@ pub struct Shared {
     notes: Notes,
     counters: Vec<Mutex<Counters>>,
     places: Places,
+    paths: Paths,
 }
 
 impl Shared {
@@ -75,6 +78,7 @@ impl Shared {
             notes: Notes::new(wake),
             counters: (0..workers).map(|_| Mutex::default()).collect(),
             places: Places::default(),
+            paths: Paths::default(),
         }
     }
 
@@ -181,6 +185,11 @@ impl Worker {
         }
     }
 
+    /// The largest IP packet on the way to this machine.
+    fn path_mtu(&self, machine: IpAddr, now: u64) -> u16 {
+        self.shared.paths.mtu(machine, self.view.path_mtu, now)
+    }
+
     fn refuse(&mut self, reason: Reason) -> Verdict {
         self.counters.refuse(reason);
         Verdict::Drop
@@ -204,10 +213,11 @@ impl Handler for Worker {
         }
     }
 
-    fn largest(&mut self, from: Side, version: Version) -> usize {
+    fn largest(&mut self, from: Side, outline: &Outline) -> usize {
         self.refresh();
         let form = self.view.sealing().filter(|_| from == Side::Lan).map(|epoch| epoch.form);
-        let most = form.and_then(|form| form.plain_mtu(version, self.view.path_mtu));
+        let path_mtu = self.path_mtu(outline.dst, boottime::now());
+        let most = form.and_then(|form| form.plain_mtu(outline.version, path_mtu));
         most.map_or(usize::MAX, usize::from)
     }
 

@@ -127,8 +127,9 @@ impl Worker {
         };
         let form = epoch.form;
         frame.packet.truncate(outline.total_len);
-        self.clamp(&mut frame.packet, outline, &form, view);
-        if form.fits(outline, view.path_mtu) {
+        let path_mtu = self.path_mtu(outline.dst, now);
+        self.clamp(&mut frame.packet, outline, &form, path_mtu);
+        if form.fits(outline, path_mtu) {
             return match self.seal(&mut frame.packet, outline, view, now) {
                 Ok(()) => Verdict::Send,
                 Err(reason) => self.refuse(reason),
@@ -222,7 +223,8 @@ impl Worker {
         now: u64,
     ) -> Verdict {
         self.spare_id = self.spare_id.wrapping_add(1);
-        let Ok(pieces) = pieces(outline, view.path_mtu, form, self.spare_id) else {
+        let Ok(pieces) = pieces(outline, self.path_mtu(outline.dst, now), form, self.spare_id)
+        else {
             return self.refuse(Reason::TooBigSilent);
         };
         self.counters.fragmented += 1;
@@ -271,7 +273,7 @@ impl Worker {
         view: &View,
         now: u64,
     ) -> Verdict {
-        let Some(mtu) = form.plain_mtu(outline.version, view.path_mtu) else {
+        let Some(mtu) = form.plain_mtu(outline.version, self.path_mtu(outline.dst, now)) else {
             return self.refuse(Reason::TooBigSilent);
         };
         let Ok(mut answer) = Packet::new(&mut self.scratch, HEAD_ROOM..HEAD_ROOM) else {

@@ -1,6 +1,7 @@
 //! Two gateways' workers face to face, without a kernel between them.
 
 mod power_cut;
+mod too_big;
 
 use super::*;
 use crate::config::Oversize;
@@ -13,6 +14,7 @@ use tsg_esp::DropReason;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum;
 use tsg_esp::crypto::{Suite, Tek};
+use tsg_esp::form::{Encap, Form};
 use tsg_esp::ip::Version;
 use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 

@@ -3,11 +3,14 @@
 use proptest::prelude::*;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum::{self, Sum};
+use tsg_esp::crypto::Suite;
 use tsg_esp::form::Form;
 use tsg_esp::ip::{Outline, Version};
-use tsg_esp::too_big::{MAX_LEN, Unanswerable, answer};
+use tsg_esp::too_big::{MAX_LEN, Unanswerable, answer, told};
 
-use crate::traffic::{cases, extended, fragmented, ipv4, ipv6, noise, packets};
+use crate::traffic::{
+    FORMS, V4_DST, cases, extended, fragmented, ipv4, ipv6, noise, packets, pair, sealed,
+};
 
 fn answer_to(packet: &[u8], mtu: u16) -> Result<Vec<u8>, Unanswerable> {
     let mut bytes = [0xaa; MAX_LEN];
@@ -142,5 +145,35 @@ proptest! {
         let original = Outline::parse(&packet).unwrap();
         prop_assert_eq!((quoted.src, quoted.dst), (outline.dst, outline.src));
         prop_assert_eq!(quoted.next_header, original.next_header);
+    }
+}
+
+#[test]
+fn what_others_say_about_sealed_packets_is_read() {
+    let (mut sender, _) = pair(Suite::ChaCha20Poly1305);
+    for form in &FORMS {
+        let v4 = sealed(&mut sender, &ipv4(17, &[], 1, 0x4000, &noise(900, 1)), form);
+        let v6 = sealed(&mut sender, &ipv6(17, &noise(900, 1)), form);
+        let v4_error = |code, quote: &[u8]| {
+            ipv4(1, &[], 1, 0, &[&[3, code, 0, 0, 0, 0, 0x05, 0x14], quote].concat())
+        };
+        let v6_error = |kind, mtu: u32, quote: &[u8]| {
+            ipv6(58, &[&[kind, 0, 0, 0][..], &mtu.to_be_bytes(), quote].concat())
+        };
+        let told = |packet: Vec<u8>| {
+            told(&packet, &Outline::parse(&packet).unwrap(), form)
+                .map(|told| (told.dst, told.mtu, told.spi.epoch_byte(), told.spi.sender()))
+        };
+        let v4_dst = std::net::IpAddr::from(V4_DST);
+        assert_eq!(told(v4_error(4, &v4[..60])), Some((v4_dst, 1_300, 7, 0x1234)));
+        let seen = told(v6_error(2, 1_300, &v6)).unwrap();
+        assert_eq!((seen.0.is_ipv6(), seen.1, seen.3), (true, 1_300, 0x1234));
+        assert_eq!(told(v6_error(2, 1 << 20, &v6)).unwrap().1, u16::MAX);
+        assert_eq!(told(v4_error(3, &v4[..60])), None, "of another kind");
+        assert_eq!(told(v6_error(1, 1_300, &v6)), None, "of another kind");
+        assert_eq!(told(v4_error(4, &v4[..23])), None, "nobody knows whose");
+        let plain = ipv4(17, &[], 1, 0x4000, &noise(40, 1));
+        assert_eq!(told(v4_error(4, &plain)), None, "not sealed");
+        assert_eq!(told(v4), None, "no error at all");
     }
 }

@@ -295,7 +295,7 @@ impl Worker {
                 let headers =
                     source.get(upper.offset + 12).map_or(60, |byte| usize::from(byte >> 4) * 4);
                 let most =
-                    self.handler.largest(way.from, version).saturating_sub(upper.offset + headers);
+                    self.handler.largest(way.from, &outline).saturating_sub(upper.offset + headers);
                 usize::from(size).min(most)
             }
             _ => usize::from(size),
