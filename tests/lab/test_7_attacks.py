@@ -3,9 +3,11 @@ its reason, no gateway grows, and the polls go on."""
 
 import base64
 import ipaddress
+import json
 import os
 import signal
 import struct
+import sys
 import time
 
 import pytest
@@ -14,13 +16,14 @@ from scapy.layers.inet6 import (IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv
 from scapy.packet import Raw
 
 from daemons import MODBUS_AND_UDP
-from forging import (HEADER, MARK, SEALED, cut, ethernet, flipped, icmp, ip, looks_sealed, right, tcp,
-                     udp)
+from forging import (HEADER, MARK, SEALED, cut, ethernet, flipped, icmp, ip, looks_sealed, right,
+                     sealed_in, tcp, udp)
 from netns import wait_for
-from plant import scale
+from plant import REPOSITORY, scale
 from sealed import sealed_plant
 from siege import ARRIVED, Siege
 
+SIZES = REPOSITORY / "tests" / "lab" / "sizes.py"
 LAYOUT = {"gwa": ["plc"], "gwb": ["hmi"], "": ["mallory"]}
 POLICY = {"rules": [
     {"name": "time", "action": "bypass", "proto": "udp", "dest_port": "123"},
@@ -243,6 +246,34 @@ def test_icmp_about_sealed_flows(plant, cases):
         errors = [icmp(version, *kind, quote) for kind in kinds for quote in quoted]
         frames += plant.frames(version, [ip(hmi, plc, protocol, error) for error in errors])
     cases(plant.repelled(frames, "icmp_about_sealed", "icmp_bad_quote", "in_clear"))
+
+
+@BOTH
+def test_a_narrow_path(plant, version, cases):
+    """Somebody on the way says so about a packet of this gateway: its senders are told what is left to them,
+    and nobody else is."""
+    source, target = plant.plc.address(version), plant.hmi.address(version)
+    with plant.capture("own") as capture:
+        plant.load.goes_on()
+    wanted = plant.hmi.packed(version)
+    own = next(packet for packet in sealed_in(capture) if packet.destination == wanted)
+    quote = ip(source, target, SEALED, own.payload[:48])
+    protocol, kind = {4: (ICMP, (3, 4)), 6: (ICMPV6, (2, 0))}[version]
+    said = plant.frames(version, [ip(target, source, protocol, icmp(version, *kind, NARROW, quote))])
+    before = plant.box.status()["counters"]["path_mtu_lowered"]
+    cases(plant.repelled(said, "icmp_about_sealed"))
+    assert plant.box.status()["counters"]["path_mtu_lowered"] == before + 1
+    for sender, receiver, left in ((plant.plc, target, NARROW), (plant.hmi, source, MTU)):
+        sizes = range(left - 110, left - HEADER[version], 2)
+        done = sender.run(sys.executable, SIZES, "udp", receiver, 20000, 1, *sizes)
+        report = json.loads(done.stdout)
+        assert set(report["ended"]) == {"answered", "too big"}, report
+        [told] = set(report["mtus"])
+        # docs/protocol.md 1.5: what sealing adds, and padding.
+        assert left - 40 <= told <= left - 34, report
+
+
+NARROW, MTU = 1400, 1500
 
 
 # Type, code, and the field behind the checksum.
