@@ -9,12 +9,14 @@ from itertools import combinations
 from pathlib import Path
 
 SECONDS = float(os.environ.get("TSG_LAB_SOAK", "60"))
-LEAST_SAMPLES = 20
-# What may come in the second half. A daemon that is warm takes no new page for minutes on end, and a single step counts
-# as nothing (`growth`); within an hour of load, a byte that is lost with every fiftieth packet is more than this.
+# Seconds from one sample to the next.
+EVERY = min(5.0, SECONDS / 100)
+LEAST_SAMPLES = 50
+# What may come in the second half: some pages that were never touched before. Within an hour of load, a byte that is
+# lost with every fiftieth packet is more than this.
 SLACK_KB = 64
-# For daemons that have something new to do all the time: glibc keeps freed blocks for each thread and size, which become
-# more for long although nothing is held. So they show what is held.
+# glibc keeps freed blocks for each thread and size, and a pool for each thread that had to wait; these become more for
+# hours although nothing more is held. Without them memory shows what is held.
 PLAIN_ALLOCATOR = "glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0:glibc.malloc.arena_max=1"
 
 Held = namedtuple("Held", "at own_kb resident_kb descriptors threads")
@@ -41,8 +43,8 @@ class Census:
             self.samples[name].append(held(process))
 
     def assert_no_growth(self):
-        """Memory must not rise in the second half. Of descriptors and threads, as many as were always there in the
-        last quarter must not be more than in the second: what is open for a moment only does not count."""
+        """Memory must not rise in the second half. Descriptors and threads must not be more in the last quarter than
+        they were in the second, as a rule: what is open, or broken off, for a moment only does not count."""
         more = [complaint for name, samples in self.samples.items() for complaint in _growing(name, samples)]
         assert not more, "; ".join(more)
 
@@ -61,27 +63,28 @@ def _growing(name, samples):
         yield f"{name} grew by {rise:.0f} kB in the second half, more than {SLACK_KB}"
     for what in ("descriptors", "threads"):
         counts = [getattr(sample, what) for sample in samples]
-        before, after = min(counts[quarter:2 * quarter]), min(counts[-quarter:])
+        before = statistics.median_high(counts[quarter:2 * quarter])
+        after = statistics.median_low(counts[-quarter:])
         if after > before:
             yield f"{name} has {after} {what}, and had {before}"
 
 
 def growth(points):
     """By how much the values rise from the first to the last: the median of the slopes between any two (Theil and Sen),
-    times the time. One step among level samples leaves it at zero."""
+    times the time. What is there for a moment only does not count."""
     slopes = [(after - before) / (then - now) for (now, before), (then, after) in combinations(points, 2)]
     return statistics.median(slopes) * (points[-1][0] - points[0][0])
 
 
 class Sampling:
-    """`with Sampling(census, every): …` takes samples beside what the test does."""
+    """`with Sampling(census): …` takes samples beside what the test does."""
 
-    def __init__(self, census, every):
-        self._census, self._every, self._over = census, every, threading.Event()
+    def __init__(self, census):
+        self._census, self._over = census, threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def _watch(self):
-        while not self._over.wait(self._every):
+        while not self._over.wait(EVERY):
             self._census.take()
 
     def __enter__(self):

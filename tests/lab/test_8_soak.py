@@ -7,6 +7,8 @@ import signal
 import time
 from collections import Counter
 
+import pytest
+
 from ambush import Relay
 from daemons import MODBUS_AND_UDP, MODBUS_ONLY
 from load import TIMEOUT_MS, Load
@@ -18,6 +20,11 @@ from standstill import STOOD_STILL, Standstill
 # What 24 hours of a plant have with the settings that a group begins with.
 A_DAY = {"rekeys": 1, "policies": 1, "machines": 1, "connections": 1, "restarts": 1, "reloads": 1}
 DAYS = 3
+
+
+@pytest.fixture(autouse=True)
+def plain_allocator(monkeypatch):
+    monkeypatch.setenv("GLIBC_TUNABLES", PLAIN_ALLOCATOR)
 
 
 def processes(plant, *names):
@@ -32,8 +39,10 @@ def test_real_load(attach, cases):
         pollers = start_all_ways(plc, hmi, seconds=SECONDS, timeout_ms=TIMEOUT_MS)
         settle(pollers)
         census = Census(processes(plant, "gwa", "gwb"))
-        with Standstill() as still, Sampling(census, every=min(5.0, SECONDS / 100)):
+        with Standstill() as still, Sampling(census):
             reports = {poller: poller.finish(60) for poller in pollers}
+        lost = sum(report["lost"] for report in reports.values())
+        print(f"{lost} polls lost; longest standstill of the machine: {still.longest * 1000:.0f} ms")
         census.assert_no_growth()
         assert_was_real(reports, still)
         cases(sum(report["sent"] for report in reports.values()))
@@ -43,8 +52,6 @@ def assert_was_real(reports, still):
     """The daemons had to do what the soak is about. Polls may be lost only where the machine stood still, as in
     test_1_polls; an hour is not begun anew for that."""
     least = 0.9 * SECONDS * 100 * scale()
-    lost = sum(report["lost"] for report in reports.values())
-    print(f"{lost} polls lost; longest standstill of the machine: {still.longest * 1000:.0f} ms")
     if still.longest <= STOOD_STILL:
         assert_none_lost(reports, least)
     for poller, report in reports.items():
@@ -52,16 +59,16 @@ def assert_was_real(reports, still):
             f"{poller.name}: {report}"
 
 
-def test_days_in_minutes(monkeypatch, cases):
+def test_days_in_minutes(cases):
     """Rekeys, policies, maps, connections, restarts and reloads, one after the other, under load: more of each
     than a day has."""
-    monkeypatch.setenv("GLIBC_TUNABLES", PLAIN_ALLOCATOR)
     layout = {"gwa": ["plc"], "gwb": ["hmi"], "gwc": ["spare"], "": ["mallory"]}
     with sealed_plant(layout, name="days") as plant:
         days = Days(plant)
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end or days.count() < DAYS:
-            days.turn()
+        with Sampling(days.census):
+            while time.monotonic() < end or days.count() < DAYS:
+                days.turn()
         days.load.goes_on()
         print(f"{days.count()} days: {dict(days.did)}; in one: {A_DAY}")
         days.census.assert_no_growth()
@@ -89,7 +96,6 @@ class Days:
         for what in self.turns:
             what()
             self.load.goes_on()
-            self.census.take()
 
     def count(self):
         return min(self.did[what] // number for what, number in A_DAY.items())
