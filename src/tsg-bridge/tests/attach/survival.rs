@@ -19,6 +19,15 @@ pub fn poll(client: &UdpSocket, server: &UdpSocket, port: u16) -> bool {
     client.recv(&mut room).is_ok()
 }
 
+/// Says so when it goes.
+struct Stop<'s>(&'s AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
 /// The PLC speaks all the time: to port 502 of the HMI, which rules match, and to other ports, with the counter of
 /// rounds.
 pub struct Load {
@@ -93,6 +102,8 @@ fn a_change_of_rules_under_load_loses_nothing() {
             (port, server, lab.udp(At::Hmi, "10.9.0.2:0"))
         });
         std::thread::scope(|scope| {
+            // Also when something fails here: the pollers would go on for ever.
+            let _stop = Stop(&stop);
             let pollers: Vec<_> = pairs
                 .iter()
                 .map(|(port, server, client)| {
