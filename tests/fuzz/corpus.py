@@ -48,6 +48,8 @@ PLAIN = {
     "v4_udp": ipv4(17, udp(b"hello")),
     "v4_syn": ipv4(6, tcp(bytes([2, 4, 5, 180, 1, 3, 3, 7]))),
     "v4_syn_odd": ipv4(6, tcp(bytes([1, 2, 4, 5, 180, 1, 1, 0]))),
+    "v4_data": ipv4(6, tcp(flags=16) + b"level"),
+    "v6_pushed": ipv6(6, tcp(flags=24) + b"level"),
     "v4_options": ipv4(6, tcp(), bytes([148, 4, 0, 0, 7, 7, 4, 0, 0, 0, 0, 0])),
     "v4_source_route": ipv4(6, tcp(), bytes([131, 7, 4, 10, 0, 0, 9, 0])),
     "v4_first": ipv4(17, udp(bytes(24)), flags=0x2000),
@@ -97,6 +99,8 @@ for name, packet in PLAIN.items():
     write("fragment_pieces", name, b"\0" + struct.pack("!H", 96) + packet)
     write("icmp_quote", name, struct.pack("!H", 1400) + packet)
     write("mss", name, struct.pack("!H", 1000) + packet)
+    for flags in range(4):
+        write("segments", f"{name}_{flags}", struct.pack("!BH", flags, 3) + packet)
     write("worker", name, struct.pack("<H", 100) + packet)
 for name, (form, packet) in SEALED.items():
     write("open", name, bytes([form]) + packet)
