@@ -71,8 +71,10 @@ def test_sizes_without_gateways(cases):
 
 
 KILLED = """
-import sys
+import signal, sys
 from topology import Lab
+# Who is started in the background has it switched off.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Lab("victim") as lab:
     host = lab.host("host", lab.switch())
     host.start("sleep", "1000", log="sleep")
