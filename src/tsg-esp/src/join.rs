@@ -103,29 +103,28 @@ impl Shape {
                 }
             }
         };
-        let Range { start, end } = self.addresses();
+        let Range { start, end } = addresses(self.version);
         Sum::pseudo_header(address(start), address(start.midpoint(end)), proto, len)
     }
+}
 
-    /// Where both addresses are.
-    const fn addresses(&self) -> Range<usize> {
-        match self.version {
-            Version::V4 => 12..20,
-            Version::V6 => 8..40,
-        }
+/// Where both addresses are.
+const fn addresses(version: Version) -> Range<usize> {
+    match version {
+        Version::V4 => 12..20,
+        Version::V6 => 8..40,
     }
 }
 
 /// Are these two packets between the same machines, in the same direction? Order may count then.
 pub fn same_ends(one: &[u8], other: &[u8]) -> bool {
-    let ends = |packet: &[u8]| {
-        let version = packet.first()? >> 4;
-        Some((version, if version == 4 { 12..20 } else { 8..40 }))
+    let ends = |packet: &'_ [u8]| match packet.first().map(|first| first >> 4) {
+        Some(4) => Some(addresses(Version::V4)),
+        Some(6) => Some(addresses(Version::V6)),
+        Some(_) | None => None,
     };
     match (ends(one), ends(other)) {
-        (Some((version, range)), Some((same, _))) if version == same => {
-            one.get(range.clone()) == other.get(range)
-        }
+        (Some(range), Some(same)) => range == same && one.get(range) == other.get(same),
         _ => false,
     }
 }
@@ -135,6 +134,7 @@ fn whole_v4(packet: &[u8]) -> Option<u8> {
     const FRAGMENT: u16 = 0x3fff;
     let header = packet.get(..v4::HEADER_LEN)?;
     let whole = header[0] == 0x45
+        && matches!(header[9], protocol::TCP | protocol::UDP)
         && read_u16(header, 2).map(usize::from) == Some(packet.len())
         && read_u16(header, 6)? & FRAGMENT == 0
         && checksum::of(header) == 0;
@@ -145,6 +145,17 @@ fn whole_v4(packet: &[u8]) -> Option<u8> {
 fn whole_v6(packet: &[u8]) -> Option<u8> {
     let len = usize::from(read_u16(packet, 4)?);
     (packet.len() == v6::HEADER_LEN + len).then(|| packet[6])
+}
+
+/// What became of a packet that was to be added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Added {
+    /// Its payload is the last part now.
+    Behind,
+    /// It is of the flow, and does not belong there. Nothing of the flow may be added any more that comes after it.
+    Apart,
+    /// Order does not count between the two.
+    OtherFlow,
 }
 
 /// Packets that are one now. `first` is always the first packet as it was given to [`new`](Self::new).
@@ -165,18 +176,11 @@ impl Joined {
         Self { shape, total, count: 1, closed: shape.last, push: false }
     }
 
-    /// Order counts between what was joined and this packet.
-    pub fn is_flow_of(&self, first: &[u8], next: &[u8], shape: &Shape) -> bool {
-        let same = |range: Range<usize>| first.get(range.clone()) == next.get(range);
-        let Shape { version, kind, upper, .. } = self.shape;
-        (version, kind) == (shape.version, shape.kind)
-            && same(self.shape.addresses())
-            && same(upper..upper + 4)
-    }
-
-    /// Takes the payload of `next` behind all that came before, if it belongs there. What is of the flow and is
-    /// not taken must not be overtaken: nothing may be added any more, and the caller begins anew.
-    pub fn add(&mut self, first: &[u8], next: &[u8], shape: &Shape) -> bool {
+    /// Takes the payload of `next` behind all that came before, if it belongs there.
+    pub fn add(&mut self, first: &[u8], next: &[u8], shape: &Shape) -> Added {
+        if !self.is_flow_of(first, next, shape) {
+            return Added::OtherFlow;
+        }
         let done = self.total - self.shape.head;
         let follows = match self.shape.kind {
             Kind::Tcp => {
@@ -190,13 +194,22 @@ impl Joined {
             || id(next) == id(first).map(|first| first.wrapping_add(self.count));
         let fits = shape.len <= self.shape.len && self.total + shape.len <= LONGEST;
         if self.closed || !follows || !counts || !fits || !self.agree(first, next, shape) {
-            return false;
+            return Added::Apart;
         }
         self.closed = shape.last || shape.len < self.shape.len;
         self.push = shape.last;
         self.total += shape.len;
         self.count += 1;
-        true
+        Added::Behind
+    }
+
+    /// Order counts between what was joined and this packet.
+    fn is_flow_of(&self, first: &[u8], next: &[u8], shape: &Shape) -> bool {
+        let same = |range: Range<usize>| first.get(range.clone()) == next.get(range);
+        let Shape { version, kind, upper, .. } = self.shape;
+        (version, kind) == (shape.version, shape.kind)
+            && same(addresses(version))
+            && same(upper..upper + 4)
     }
 
     /// All that must be the same in pieces of one packet is the same.
@@ -222,7 +235,7 @@ impl Joined {
                 summed(first) == summed(next)
             }
         };
-        ours.head == shape.head && ip && upper && self.is_flow_of(first, next, shape)
+        ours.head == shape.head && ip && upper
     }
 
     /// Where the payload of the first packet begins.

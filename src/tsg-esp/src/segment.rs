@@ -108,6 +108,15 @@ impl<'p> Cut<'p> {
         Ok(Self { source, outline, kind, upper: upper.offset, head, size, unsummed })
     }
 
+    /// TCP is cut into pieces of at most `most` bytes, headers included, if what was asked for is longer.
+    /// `None` if that leaves no room for a payload.
+    pub fn no_longer_than(mut self, most: usize) -> Option<Self> {
+        if self.kind == Kind::Tcp {
+            self.size = self.size.min(most.checked_sub(self.head)?);
+        }
+        (self.size > 0).then_some(self)
+    }
+
     /// How many pieces it gives.
     pub const fn count(&self) -> usize {
         (self.outline.total_len - self.head).div_ceil(self.size)

@@ -6,7 +6,7 @@ use libfuzzer_sys::fuzz_target;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum::complete;
 use tsg_esp::ip::Outline;
-use tsg_esp::join::{Joined, Shape, same_ends};
+use tsg_esp::join::{Added, Joined, Shape, same_ends};
 use tsg_esp::segment::{Cut, Kind};
 
 /// More pieces say nothing new.
@@ -64,7 +64,7 @@ fn join(pieces: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut whole = first.clone();
     for next in &pieces[1..] {
         let shape = Shape::of(next, false)?;
-        if !joined.add(first, next, &shape) {
+        if joined.add(first, next, &shape) != Added::Behind {
             return None;
         }
         whole.extend(&next[shape.head()..]);

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum::Sum;
 use tsg_esp::ip::{Malformed, Outline};
-use tsg_esp::join::{Joined, Shape};
+use tsg_esp::join::{Added, Joined, Shape};
 use tsg_esp::segment::{Cut, Kind};
 
 use crate::traffic::{cases, ipv4, ipv6, noise};
@@ -96,7 +96,7 @@ fn join(pieces: &[Vec<u8>]) -> (Vec<u8>, Joined) {
     let (mut joined, mut whole) = (Joined::new(shape), first.clone());
     for next in &pieces[1..] {
         let Some(shape) = Shape::of(next, false) else { break };
-        if !joined.add(first, next, &shape) {
+        if joined.add(first, next, &shape) != Added::Behind {
             break;
         }
         whole.extend(&next[shape.head()..]);
@@ -225,11 +225,30 @@ fn a_short_or_pushed_one_is_the_last() {
 
 #[test]
 fn order_counts_within_a_flow_only() {
-    let (first, other) = (packet(&TCP), packet(&UDP));
-    let joined = Joined::new(Shape::of(&first, false).unwrap());
-    let shape = |packet| Shape::of(packet, false).unwrap();
-    assert!(joined.is_flow_of(&first, &first, &shape(&first)));
-    assert!(!joined.is_flow_of(&first, &other, &shape(&other)));
+    let add = |next: &[u8]| {
+        let first = packet(&TCP);
+        let shape = |packet| Shape::of(packet, false).unwrap();
+        Joined::new(shape(&first)).add(&first, next, &shape(next))
+    };
+    assert_eq!(add(&packet(&UDP)), Added::OtherFlow);
+    assert_eq!(add(&packet(&TCP)), Added::Apart, "the same again");
+    let sequence = TCP.sequence.wrapping_add(1_000);
+    assert_eq!(add(&packet(&Plain { sequence, id: 0, ..TCP })), Added::Behind);
+}
+
+#[test]
+fn tcp_is_cut_to_what_fits_and_datagrams_are_not() {
+    let (tcp, udp) = (packet(&TCP), packet(&UDP));
+    let longest = |packet: &[u8], kind, most| {
+        let outline = Outline::parse(packet).unwrap();
+        let cut = Cut::plan(packet, &outline, kind, 600, true).unwrap();
+        cut.no_longer_than(most).map(|cut| (cut.longest(), cut.count()))
+    };
+    assert_eq!(longest(&tcp, Kind::Tcp, 2_000), Some((652, 2)));
+    assert_eq!(longest(&tcp, Kind::Tcp, 352), Some((352, 4)));
+    assert_eq!(longest(&tcp, Kind::Tcp, 52), None);
+    assert_eq!(longest(&tcp, Kind::Tcp, 40), None);
+    assert_eq!(longest(&udp, Kind::Udp, 100), Some((628, 2)));
 }
 
 proptest! {

@@ -15,7 +15,7 @@ use tsg_control::policy::{Flow, Policy, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Cipher as _, Kdf as _, Spi, Suite, Tek};
 use tsg_esp::ip::Outline;
-use tsg_esp::join::{Joined, Shape};
+use tsg_esp::join::{Added, Joined, Shape};
 use tsg_esp::replay::Window;
 use tsg_esp::segment::{Cut, Kind};
 use tsg_sodium::{AnyCipher, Sodium};
@@ -136,7 +136,7 @@ fn join() -> impl FnMut() {
         let mut joined = Joined::new(shape);
         for piece in &pieces[1..] {
             let Some(shape) = Shape::of(black_box(piece), false) else { return };
-            assert!(joined.add(&pieces[0], piece, &shape));
+            assert_eq!(joined.add(&pieces[0], piece, &shape), Added::Behind);
         }
     }
 }

@@ -8,7 +8,7 @@ use core::ops::Range;
 use std::io;
 use std::os::fd::OwnedFd;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::join::{Joined, Shape, same_ends};
+use tsg_esp::join::{Added, Joined, Shape, same_ends};
 use tsg_esp::segment::{Kind, Offload};
 
 /// Memory for packets that wait: a packet of 64 KiB in pieces, twice.
@@ -139,15 +139,12 @@ impl Batch {
             // The kernel cuts nothing below a tag that it has not put there itself.
             [_, ..] => None,
         };
-        if let Some(shape) = &shape
-            && self.join(&range, shape, &to)
-        {
-            return;
+        if !shape.as_ref().is_some_and(|shape| self.join(&range, shape, &to)) {
+            let mut outgoing = Outgoing::new(to.ifindex, range);
+            outgoing.link = Some(*to.link);
+            outgoing.joined = shape.map(Joined::new);
+            self.frames.push(outgoing);
         }
-        let mut outgoing = Outgoing::new(to.ifindex, range);
-        outgoing.link = Some(*to.link);
-        outgoing.joined = shape.map(Joined::new);
-        self.frames.push(outgoing);
         if self.is_full() {
             self.flush();
         }
@@ -166,11 +163,13 @@ impl Batch {
                 continue;
             };
             let same_way = frame.ifindex == to.ifindex && frame.link.as_ref() == Some(to.link);
-            if !same_way || !joined.is_flow_of(first, next, shape) {
+            if !same_way {
                 continue;
             }
-            if !joined.add(first, next, shape) {
-                return false;
+            match joined.add(first, next, shape) {
+                Added::Behind => {}
+                Added::Apart => return false,
+                Added::OtherFlow => continue,
             }
             let part = self.parts.len();
             self.parts.push((range.start + shape.head()..range.end, END));

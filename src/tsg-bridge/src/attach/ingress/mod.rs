@@ -226,11 +226,12 @@ impl Worker {
             return self.pass(raw, &way);
         }
         match raw.header.offload(header.len) {
-            Some(Offload { cut: Some((kind, size)), .. }) => {
-                self.cut(raw, &header, version, kind, size, &way);
+            Some(Offload { cut: Some((kind, size)), checksum }) => {
+                let summed = checksum.is_some();
+                self.cut(raw, &header, version, (kind, size, summed), &way);
             }
             Some(Offload { cut: None, checksum }) => {
-                self.whole(raw, &header, version, checksum, &way)
+                self.whole(raw, &header, version, checksum, &way);
             }
             None => self.counters.malformed += 1,
         }
@@ -281,8 +282,7 @@ impl Worker {
         raw: &mut Raw<'_>,
         header: &Header,
         version: Version,
-        kind: Kind,
-        size: u16,
+        (kind, size, summed): (Kind, u16, bool),
         way: &Way,
     ) {
         let source = &raw.bytes()[header.len..];
@@ -290,19 +290,9 @@ impl Worker {
             self.counters.malformed += 1;
             return;
         };
-        let size = match (kind, outline.upper) {
-            (Kind::Tcp, Some(upper)) => {
-                let headers =
-                    source.get(upper.offset + 12).map_or(60, |byte| usize::from(byte >> 4) * 4);
-                let most =
-                    self.handler.largest(way.from, &outline).saturating_sub(upper.offset + headers);
-                usize::from(size).min(most)
-            }
-            _ => usize::from(size),
-        };
-        let summed =
-            raw.header.offload(header.len).is_some_and(|offload| offload.checksum.is_some());
-        let Ok(cut) = Cut::plan(source, &outline, kind, size, summed) else {
+        let largest = self.handler.largest(way.from, &outline);
+        let cut = Cut::plan(source, &outline, kind, usize::from(size), summed).ok();
+        let Some(cut) = cut.and_then(|cut| cut.no_longer_than(largest)) else {
             self.counters.malformed += 1;
             return;
         };

@@ -1,0 +1,116 @@
+//! Messages and files as bytes: MessagePack in an envelope with a version, packed without leaving copies of
+//! keys behind. Not here: what is in them.
+
+use super::{DecodeError, LEAST_SECRET_FRAME, VERSION};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use std::io::Write;
+use zeroize::Zeroizing;
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Envelope<B> {
+    v: u16,
+    pub(super) body: B,
+    /// Last, so that what libzmq does not overwrite of a frame's end is nothing but zeroes.
+    #[serde(skip_deserializing, skip_serializing_if = "Padding::is_none")]
+    pad: Padding,
+}
+
+/// So many zeroes.
+#[derive(Clone, Copy, Default)]
+struct Padding(usize);
+
+impl Padding {
+    const fn is_none(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl Serialize for Padding {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes([0; LEAST_SECRET_FRAME].get(..self.0).unwrap_or_default())
+    }
+}
+
+#[derive(Deserialize)]
+struct VersionOnly {
+    v: u16,
+}
+
+/// Something in an envelope, as for a file. It is zeroed when it goes: it may carry keys.
+pub fn encode<B: Serialize>(body: &B) -> Zeroizing<Vec<u8>> {
+    encode_padded(body, 0)
+}
+
+/// At least so long.
+pub(super) fn encode_padded<B: Serialize>(body: &B, least: usize) -> Zeroizing<Vec<u8>> {
+    let pad = if least == 0 { 0 } else { least.saturating_sub(encoded_len(body)) };
+    pack(&Envelope { v: VERSION, body, pad: Padding(pad) })
+}
+
+/// How long the frame of a message is, without padding.
+pub fn encoded_len<B: Serialize>(body: &B) -> usize {
+    packed_len(&Envelope { v: VERSION, body, pad: Padding(0) })
+}
+
+/// A value as MessagePack with field names. It is zeroed when it goes.
+pub(crate) fn pack<T: Serialize>(value: &T) -> Zeroizing<Vec<u8>> {
+    // Growing would leave parts of a key in freed memory.
+    let mut packed = Zeroizing::new(Vec::with_capacity(packed_len(value)));
+    write(value, &mut *packed);
+    packed
+}
+
+fn packed_len<T: Serialize>(value: &T) -> usize {
+    let mut length = Length(0);
+    write(value, &mut length);
+    length.0
+}
+
+fn write<T: Serialize>(value: &T, to: &mut impl Write) {
+    let mut serializer = rmp_serde::Serializer::new(to).with_struct_map();
+    let written = value.serialize(&mut serializer);
+    debug_assert!(written.is_ok(), "nothing here holds what MessagePack cannot");
+}
+
+/// Counts what is written to it.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Reads a frame of at most `limit` bytes.
+///
+/// # Errors
+/// Too long, of another version, or not a message of this kind.
+pub fn decode<B: DeserializeOwned>(frame: &[u8], limit: usize) -> Result<B, DecodeError> {
+    if frame.len() > limit {
+        return Err(DecodeError::TooLong(frame.len()));
+    }
+    let malformed = |error: rmp_serde::decode::Error| {
+        DecodeError::Malformed(error.to_string().chars().take(200).collect())
+    };
+    let version = parse::<VersionOnly>(frame).map_err(malformed)?.v;
+    if version != VERSION {
+        return Err(DecodeError::Version(version));
+    }
+    parse::<Envelope<B>>(frame).map(|envelope| envelope.body).map_err(malformed)
+}
+
+/// Lists in lists in lists: no message has more of them, and each costs stack.
+const DEEPEST: usize = 32;
+
+/// Reads MessagePack from outside.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
+    deserializer.set_max_depth(DEEPEST);
+    T::deserialize(&mut deserializer)
+}
