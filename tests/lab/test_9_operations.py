@@ -32,8 +32,7 @@ def test_replace_a_dead_gateway(cases):
             # The box dies; another one is put in its place, with its configuration and a key of its own.
             old.process.stop(signal.SIGKILL)
             spare = lab.gateway("spare", plant.switch)
-            hmi.ns.ip("link", "del", "eth0")
-            lab.cable(hmi.ns, "eth0", spare)
+            lab.replug(hmi.ns, "eth0", spare)
             hmi.plug_in()
             lab.bridges.remove(old.gateway)
             lab.ready()
@@ -47,7 +46,7 @@ def test_replace_a_dead_gateway(cases):
                 "192.0.2.7 192.0.2.8": " ".join(machines)})
             assert all(machine in shown for machine in machines), "what was pinned is not shown"
             new.wait_ready()
-            settle(pollers, seconds=30)
+            settle(pollers)
         found = server.ask("gateway", "show", "gwb")
         assert (found["state"], found["group"], found["fingerprint"]) == ("online", GROUP, fingerprint)
         assert found["pinned"] == sorted(machines)

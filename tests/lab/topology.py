@@ -173,6 +173,13 @@ class Lab:
                         "gso", "off", "gro", "off")
         self.far_ends[namespace.name, device] = uplink.ns, port
 
+    def replug(self, namespace, device, uplink):
+        """Pulls the plug of `device` and puts it, with the address it has, into a new port of `uplink`."""
+        address = namespace.mac(device).hex(":")
+        namespace.ip("link", "del", device)
+        self.cable(namespace, device, uplink)
+        namespace.ip("link", "set", device, "address", address)
+
     def replace_wire(self, namespace, device, uplink):
         """Takes a wire with both its ports away and puts in a new one, with the names and the address
         of the old one. It carries frames before a bridge has it. Returns the uplink's port."""
