@@ -13,12 +13,13 @@ NETDEV_FORWARD = ("table netdev t { chain c { type filter hook ingress device lo
 @functools.cache
 def offered():
     """Every attach, with None or with the reason why this kernel has it not."""
+    netdev = _none(_complaint("nft", "-f", "-", stdin=NETDEV_FORWARD))
     return {
         "nfqueue": _none(
             _complaint("nft", "-f", "-", stdin=BRIDGE_QUEUE),
             _complaint("iptables", "-A", "FORWARD", "-j", "NFQUEUE", "--queue-balance", "0:1")),
-        "ingress": _none(
-            _complaint("nft", "-f", "-", stdin=NETDEV_FORWARD)),
+        "ingress": netdev,
+        "standalone": netdev,
     }
 
 

@@ -23,7 +23,14 @@ def pytest_collection_modifyitems(items):
             item.add_marker(pytest.mark.xdist_group(group))
 
 
-@pytest.fixture(scope="module", params=attaches.NAMES)
+def pytest_generate_tests(metafunc):
+    """Every attach; and where a module says STANDALONE, the ingress attach on ports that are in no bridge."""
+    if "attach" in metafunc.fixturenames:
+        more = ("standalone",) if getattr(metafunc.module, "STANDALONE", False) else ()
+        metafunc.parametrize("attach", (*attaches.NAMES, *more), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
 def attach(request):
     """How the gateways get at packets: every way that this kernel offers, in turn."""
     reason = attaches.offered()[request.param]

@@ -106,6 +106,9 @@ class Box:
         self.folders = {kind: folder / kind for kind in ("config", "state", "run")}
         for path in self.folders.values():
             path.mkdir(parents=True, mode=0o700)
+        if attach == "standalone":
+            gateway.stand_alone()
+            attach = "auto"
         self.config = {"name": self.name, "attach": attach, "fail": "closed",
                        "server": f"tcp://{server.host.ip4}:5555",
                        "server_key": server.ask("key")["public_key"], **options}
@@ -114,9 +117,10 @@ class Box:
 
     def write_config(self):
         """The file that UCI keeps on a router, /etc/config/tsg."""
+        place = {"standalone": 1, "box": "box1"} if self.gateway.standalone else {"device": "br0"}
         lines = ["config tsg 'main'", *(f"\toption {k} '{v}'" for k, v in self.config.items()),
                  "", "config bridge", *(f"\tlist lan '{port}'" for port in self.gateway.lan),
-                 "\toption wan 'wan0'", "\toption device 'br0'", ""]
+                 "\toption wan 'wan0'", *(f"\toption {k} '{v}'" for k, v in place.items()), ""]
         (self.folders["config"] / "tsg").write_text("\n".join(lines))
 
     def argv(self, *argv):

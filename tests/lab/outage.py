@@ -27,7 +27,7 @@ class Outage:
     def __init__(self, plant, load=None):
         self.lab, self.switch, self.server = plant.lab, plant.switch, plant.server
         self.box, self.other = plant.boxes["gwa"], plant.boxes["gwb"]
-        self.plc, self.hmi = plant.hosts["plc"], plant.hosts["hmi"]
+        self.hosts, self.plc, self.hmi = plant.hosts, plant.hosts["plc"], plant.hosts["hmi"]
         self.load = load or Load(self.plc, self.hmi)
         data = udp(self.plc.ip4, self.hmi.ip4, PORTS["udp"], DISCARD, MARK)
         frame = ethernet(self.hmi.ns.mac("eth0"), 4, ip(self.plc.ip4, self.hmi.ip4, UDP, data),
@@ -65,7 +65,7 @@ class Outage:
 
     def rules(self):
         """What the kernel of gwa has, without what it counts, whatever the order of the chains."""
-        shown = self.box.gateway.run("sh", "-c", "nft -s list ruleset; iptables-save; ip6tables-save")
+        shown = self.box.gateway.run("sh", "-c", "nft -s -t list ruleset; iptables-save; ip6tables-save")
         return sorted(line for line in shown.stdout.splitlines() if not line.startswith(("#", ":")))
 
     def rules_are(self, wanted):

@@ -15,6 +15,7 @@ from plant import REPOSITORY
 from shapes import LAST, VIRTIO
 from topology import Lab
 
+STANDALONE = True
 SHAPES = REPOSITORY / "tests" / "lab" / "shapes.py"
 TCP, UDP = frames.TCP, frames.UDP
 ACK, PSH, FIN, URG, CWR = 0x10, 0x08, 0x01, 0x20, 0x80
@@ -216,7 +217,7 @@ def flow(packet):
 @pytest.mark.parametrize("encap", ("protocol", "udp"))
 def test_every_shape_arrives_as_from_a_plain_bridge(attach, encap, cases):
     # An iptables queue gets fragments put together, and cuts them as it pleases.
-    fragments = attach == "ingress"
+    fragments = attach != "nfqueue"
     seed = int(os.environ.get("TSG_LAB_SEED") or random.SystemRandom().getrandbits(32))
     print(f"seed {seed}")
     with Lab("shapes") as lab:

@@ -14,6 +14,8 @@ from outage import Outage
 from plant import settle, start_all_ways
 from sealed import two_gateways
 
+STANDALONE = True
+
 # The smallest that a group takes, and some seconds more than a pause of the machine.
 LIFETIME, ISLAND = 60, 6
 # What the kernel needs to tell of a new port and the daemon to put the filter onto it, on a busy machine.
@@ -95,11 +97,11 @@ def test_wan_port_replaced_without_rules(plant, cases):
     _, port = plant.lab.far_ends[gateway.ns.name, "wan0"]
     batch = f"""link del wan0
         link add wan0 address {gateway.ns.mac("wan0").hex(":")} type veth peer name {port} netns {switch.ns.name}
-        link set wan0 up master br0"""
+        link set wan0 {" ".join(gateway.join)}"""
     for _ in range(3):
         capture = Capture(switch)
         gateway.run("sh", "-c", f"nft flush ruleset; echo '{batch}' | ip -batch -")
-        switch.ns.ip("link", "set", port, "up", "master", "br0")
+        switch.take_back(port)
         plant.comes_back(10)
         capture.stop()
         leaked = capture.times("modbus || udp")
@@ -124,7 +126,7 @@ def test_lan_port_replaced_without_rules(plant, cases):
     with plant.nothing_in_clear():
         gateway = plant.box.gateway
         port = plant.lab.replace_wire(plant.plc.ns, "eth0", gateway)
-        gateway.run("sh", "-c", f"nft flush ruleset; ip link set {port} master br0")
+        gateway.run("sh", "-c", f"nft flush ruleset; ip link set {port} {' '.join(gateway.join)}")
         plant.plc.plug_in()
         plant.comes_back(10)
     cases(1)
@@ -191,6 +193,8 @@ WRONG = {
     "lan": ("bridge", "list lan 'lan/0'"),
     "wan": ("bridge", "option wan 'a/b'"),
     "device": ("bridge", "option device 'a-name-that-is-too-long'"),
+    "standalone": ("bridge", "option standalone 'perhaps'"),
+    "box": ("bridge", "option box 'a b'"),
     "action": ("rule", "option action 'seal'"),
     "proto": ("rule", "option proto 'modbus'"),
     "src_ip": ("rule", "option src_ip '10.0.0.300'"),

@@ -75,13 +75,15 @@ class Bridge(Node):
         """The name of a port that is not there yet; `adopt` follows."""
         raise NotImplementedError
 
+    join = ["master", "br0", "up"]
+
     def adopt(self, port):
         self.ports.append(port)
-        self.ns.ip("link", "set", port, "master", "br0", "up")
+        self.take_back(port)
 
     def take_back(self, port):
         """A port of this bridge that was not there for a while."""
-        self.ns.ip("link", "set", port, "master", "br0")
+        self.ns.ip("link", "set", port, *self.join)
 
     def forwards(self):
         states = self.run("sh", "-c", "cat /sys/class/net/*/brport/state /sys/class/net/br0/carrier")
@@ -106,11 +108,39 @@ class Gateway(Bridge):
 
     def __init__(self, lab, name, number, uplink=None):
         super().__init__(lab, name, number)
+        self.standalone = False
         if uplink:
             lab.cable(self.ns, "wan0", uplink)
             self.adopt("wan0")
         self.up()
         self._configure("br0")
+
+    def stand_alone(self):
+        """Without a bridge from now on, as the ports of a switch chip have to be. The box's own address is on
+        `box0`, and `box1` is the port that it is behind."""
+        self.standalone = True
+        self.ns.ip("link", "del", "br0")
+        self._wire_box()
+
+    def _wire_box(self):
+        self.ns.ip("link", "add", "box0", "type", "veth", "peer", "name", "box1")
+        for device in ("box0", "box1"):
+            self.ns.ip("link", "set", device, "up")
+        self._configure("box0")
+
+    def replace_bridge(self):
+        if not self.standalone:
+            return super().replace_bridge()
+        self.ns.ip("link", "del", "box0")
+        self._wire_box()
+
+    @property
+    def join(self):
+        """What `ip link set` says of a port that comes in."""
+        return ["up"] if self.standalone else super().join
+
+    def forwards(self):
+        return self.standalone or super().forwards()
 
     @property
     def lan(self):

@@ -86,6 +86,30 @@ fn every_option_is_taken() {
 }
 
 #[test]
+fn standalone_ports_go_with_ingress_and_without_a_bridge() {
+    let text = |attach: &str, bridge: &str| {
+        format!(
+            "config tsg main\n option attach {attach}\nconfig bridge\n list lan lan1\n option wan wan\n{bridge}"
+        )
+    };
+    let (config, problems) = read(&text("auto", " option standalone 1\n option box box1\n"));
+    assert_eq!(problems, []);
+    assert!(config.bridges[0].standalone);
+    assert_eq!(config.bridges[0].box_port.as_deref(), Some("box1"));
+    let cases = [
+        ("nfqueue", "option standalone 1", "option standalone: "),
+        ("ingress", "option standalone 1\n option device br-lan", "option device: "),
+        ("ingress", "option box box1", "option box: "),
+        ("ingress", "option standalone 1\n option box wan", "option box: "),
+    ];
+    for (attach, bridge, expected) in cases {
+        let (_, problems) = read(&text(attach, bridge));
+        let errors = errors(&problems);
+        assert!(errors.len() == 1 && errors[0].contains(expected), "{bridge}: {errors:?}");
+    }
+}
+
+#[test]
 fn a_fresh_router_is_idle() {
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/../../files/etc/config/tsg");
     let (config, warnings) = Config::load(Path::new(shipped)).unwrap();
@@ -118,6 +142,8 @@ fn every_wrong_value_is_named() {
         ("@bridge[0]", "wan", "averyveryverylongname"),
         ("@bridge[0]", "wan", "lan1"),
         ("@bridge[0]", "device", "$(reboot)"),
+        ("@bridge[0]", "standalone", "yes, please"),
+        ("@bridge[0]", "box", "two ports"),
         ("@rule[0]", "action", "seal"),
         ("@rule[0]", "proto", "modbus"),
         ("@rule[0]", "src_ip", "192.0.2.0/33"),

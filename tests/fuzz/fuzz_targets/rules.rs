@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use std::collections::HashSet;
 use tsg_bridge::attach::Ports;
 use tsg_bridge::rules::{
-    Existing, IpVersion, Plan, Queues, bridge_text, netdev_text, restore_text, withdraw_text,
+    BoxPort, Existing, Hooks, IpVersion, Plan, Queues, bridge_text, netdev_text, restore_text,
+    withdraw_text,
 };
 use tsg_fuzz::plan_and_rest;
 
@@ -15,6 +16,8 @@ fuzz_target!(|input: &[u8]| {
         bridge: "br-lan".into(),
         lan: vec!["lan1".into(), "lan2".into()],
         wan: "wan".into(),
+        standalone: plan.servers.len() % 2 == 1,
+        ..Ports::default()
     };
     let text = texts(&plan, &ports, &Existing::default());
     assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
@@ -33,8 +36,12 @@ fuzz_target!(|input: &[u8]| {
 
 fn texts(plan: &Plan, ports: &Ports, existing: &Existing) -> String {
     let queues = Queues { first: 25_300, count: 2 };
-    let hooks = [("lan1", "tsg-tap0"), ("lan2", "tsg-tap1"), ("wan", "tsg-tap2")];
-    let mut all = bridge_text(plan, ports, queues) + &netdev_text(plan, ports, &hooks, &[[2; 6]]);
+    let hooks = Hooks {
+        ports: vec![("lan1", Some("tsg-tap0")), ("lan2", None), ("wan", Some("tsg-tap2"))],
+        own: vec![[2; 6]],
+        box_port: Some(BoxPort { name: "tsg-box", peer: None }),
+    };
+    let mut all = bridge_text(plan, ports, queues) + &netdev_text(plan, ports, &hooks);
     let count = |brace| all.matches(brace).count();
     assert_eq!(count('{'), count('}'), "{all}");
     for version in [IpVersion::V4, IpVersion::V6] {

@@ -5,9 +5,10 @@
 
 use super::programs::run;
 use super::stamp::Stamp;
-use super::{Kind, Ports, ingress, links, nfqueue, sockets, sysctl};
-use crate::rules::{self, Existing, IpVersion, Plan, Queues};
+use super::{Kind, Ports, ingress, links, nfqueue, sockets, sys, sysctl};
+use crate::rules::{self, BoxPort, Existing, Hooks, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
+use tsg_control::group::Fail;
 
 /// Once in so many looks the rules are read back whatever the stamp says.
 const FULL_LOOK: u32 = 60;
@@ -33,8 +34,16 @@ pub(super) struct Keeper {
 struct Loaded {
     stamp: Stamp,
     fingerprint: String,
-    /// The box's own Ethernet addresses, where they are part of the rules.
+    /// What the rules say of the interfaces beside their names.
+    place: Place,
+}
+
+/// The box's own Ethernet addresses, and what was seen of the port to it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Place {
     own: Vec<[u8; 6]>,
+    /// The number of the port, and the address of its other end.
+    box_port: Option<(u32, Option<[u8; 6]>)>,
 }
 
 impl Keeper {
@@ -75,8 +84,8 @@ impl Keeper {
         self.looks = (self.looks + 1) % FULL_LOOK;
         ingress::keep_up(&self.taps)?;
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
-        let own = self.own_addresses();
-        let kept = |loaded: &&mut Loaded| settings_kept && loaded.own == own;
+        let place = self.place()?;
+        let kept = |loaded: &&mut Loaded| settings_kept && loaded.place == place;
         if let Some(loaded) = self.loaded.as_mut().filter(kept) {
             let stamp = Stamp::read();
             if stamp == loaded.stamp && self.looks != 0 {
@@ -116,13 +125,15 @@ impl Keeper {
         let Some(plan) = self.plan.clone() else { return Ok(()) };
         self.loaded = None;
         for _ in 0..ATTEMPTS {
-            let own = self.own_addresses();
+            let place = self.place()?;
             let read = match self.kind {
                 Kind::NfqueueNft => {
                     self.load_table(&rules::bridge_text(&plan, &self.ports, self.queues))?
                 }
                 Kind::Ingress => {
-                    self.load_table(&rules::netdev_text(&plan, &self.ports, &self.hooks(), &own))?
+                    set_up(&self.ports)?;
+                    let hooks = hooks(&self.ports, &self.taps, &place);
+                    self.load_table(&rules::netdev_text(&plan, &self.ports, &hooks))?
                 }
                 Kind::NfqueueIptables => {
                     self.sysctls.set()?;
@@ -130,7 +141,7 @@ impl Keeper {
                 }
             };
             if let Some((stamp, fingerprint)) = read {
-                self.loaded = Some(Loaded { stamp, fingerprint, own });
+                self.loaded = Some(Loaded { stamp, fingerprint, place });
                 return Ok(());
             }
         }
@@ -164,25 +175,12 @@ impl Keeper {
         Ok((whole && Stamp::read() == stamp).then_some((stamp, fingerprint)))
     }
 
-    /// The ports that are there, each with its TAP.
-    fn hooks(&self) -> Vec<(&str, &str)> {
-        let hooks = self.ports.all().zip(self.taps.iter().map(String::as_str));
-        hooks.filter(|(port, _)| sockets::number(port) != 0).collect()
-    }
-
-    /// The Ethernet addresses that the box itself has here, where the rules name them: those of the ports and of
-    /// the bridge that they are in.
-    fn own_addresses(&self) -> Vec<[u8; 6]> {
-        let mut list: Vec<[u8; 6]> = Vec::new();
-        let named = self.kind == Kind::Ingress;
-        for name in self.ports.all().filter(|_| named) {
-            let port = links::link(sockets::number(name));
-            let bridge = port.as_ref().and_then(|port| links::link(port.master));
-            for link in [port, bridge].into_iter().flatten() {
-                list.extend(link.address.filter(|mac| !list.contains(mac)));
-            }
+    /// For the ingress attach alone.
+    fn place(&self) -> Result<Place> {
+        match self.kind {
+            Kind::Ingress => Place::of(&self.ports),
+            Kind::NfqueueNft | Kind::NfqueueIptables => Ok(Place::default()),
         }
-        list
     }
 
     /// Takes the rules away, and puts back what was changed for them.
@@ -193,6 +191,63 @@ impl Keeper {
         self.sysctls.restore();
         Ok(())
     }
+}
+
+impl Place {
+    /// Looks at the ports.
+    ///
+    /// # Errors
+    /// One of them is in a bridge, which would forward besides us.
+    fn of(ports: &Ports) -> Result<Self> {
+        let mut place = Self::default();
+        for name in ports.all() {
+            let port = links::link(sockets::number(name));
+            let bridge = port.as_ref().and_then(|port| links::link(port.master));
+            if ports.standalone && bridge.is_some() {
+                bail!(
+                    "{name} is in a bridge, and `standalone` says that it is in none: take it out, or set that to 0"
+                );
+            }
+            for link in [port, bridge].into_iter().flatten() {
+                place.own.extend(link.address.filter(|mac| !place.own.contains(mac)));
+            }
+        }
+        if let Some(number) = ports.box_port.as_deref().map(sockets::number)
+            && let Some(port) = links::link(number)
+        {
+            let peer = links::link(port.peer).and_then(|peer| peer.address);
+            place.box_port = Some((number, peer));
+        }
+        Ok(place)
+    }
+}
+
+/// Standalone ports take frames for others, as in a bridge.
+fn set_up(ports: &Ports) -> Result<()> {
+    for port in ports.all().filter(|port| ports.standalone && sockets::number(port) != 0) {
+        sys::take_all(port).with_context(|| format!("cannot set up {port}"))?;
+    }
+    Ok(())
+}
+
+/// The ports that are there, each with its TAP, and what else the rules have to know.
+fn hooks<'a>(ports: &'a Ports, taps: &'a [String], place: &Place) -> Hooks<'a> {
+    let taps = taps.iter().map(|tap| Some(tap.as_str())).chain(std::iter::repeat(None));
+    let there = ports.all().zip(taps).filter(|(port, _)| sockets::number(port) != 0);
+    let box_port = place.box_port.zip(ports.box_port.as_deref());
+    Hooks {
+        ports: there.collect(),
+        own: place.own.clone(),
+        box_port: box_port.map(|((_, peer), name)| BoxPort { name, peer }),
+    }
+}
+
+/// Connects standalone ports without a daemon: everything passes in clear.
+pub(super) fn connect(ports: &Ports) -> Result<()> {
+    let plan = Plan { carriages: Vec::new(), ..Plan::unknown(Fail::Open) };
+    let place = Place::of(ports)?;
+    set_up(ports)?;
+    nft(&rules::netdev_text(&plan, ports, &hooks(ports, &[], &place)))
 }
 
 /// Takes away what an attach of this kind may have left behind.
@@ -265,7 +320,7 @@ fn read_back(kind: Kind, ports: &Ports) -> Result<String> {
 }
 
 fn table(family: &str, ports: &Ports) -> Result<String> {
-    run("nft", &["-s", "list", "table", family, &rules::table_name(ports)], None)
+    run("nft", &["-s", "-t", "list", "table", family, &rules::table_name(ports)], None)
         .context("cannot read the rules back")
 }
 

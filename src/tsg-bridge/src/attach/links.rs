@@ -4,7 +4,9 @@ use crate::netlink::{Attributes, Family, Request, Socket, flags};
 
 const GET_LINK: u16 = 18;
 const ADDRESS: u16 = 1;
+const PEER: u16 = 5;
 const MASTER: u16 = 10;
+const PEER_IS_ELSEWHERE: u16 = 37;
 
 /// An interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,6 +15,8 @@ pub(super) struct Link {
     pub(super) address: Option<[u8; 6]>,
     /// The number of the bridge that it is in; 0 if it is in none.
     pub(super) master: u32,
+    /// The number of the other end of a veth device, if that is in this namespace too; else 0.
+    pub(super) peer: u32,
 }
 
 /// Asks for interface `ifindex`; `None` if there is none.
@@ -34,10 +38,15 @@ impl Link {
     /// Reads it from the body of the kernel's answer.
     pub(super) fn parse(body: &[u8]) -> Self {
         let attributes = Attributes(body.get(16..).unwrap_or_default());
-        let master = attributes.find(MASTER).and_then(|number| number.first_chunk::<4>());
+        let number = |kind| {
+            let bytes = attributes.find(kind).and_then(|number| number.first_chunk::<4>());
+            bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+        };
+        let elsewhere = attributes.find(PEER_IS_ELSEWHERE).is_some();
         Self {
             address: attributes.find(ADDRESS).and_then(|mac| mac.try_into().ok()),
-            master: master.map_or(0, |bytes| u32::from_ne_bytes(*bytes)),
+            master: number(MASTER),
+            peer: if elsewhere { 0 } else { number(PEER) },
         }
     }
 }

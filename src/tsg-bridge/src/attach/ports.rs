@@ -1,17 +1,21 @@
-//! The ports of the bridge that the gateway sits in.
+//! The ports that the gateway sits between.
 
 use crate::config::Bridge;
 use anyhow::{Result, bail};
 
-/// The bridge and its ports, by interface name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The bridge and its ports, or ports that are in none, by interface name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ports {
-    /// The bridge.
+    /// The bridge; of standalone ports the name of the WAN port.
     pub bridge: String,
     /// Towards the protected machines; at least one.
     pub lan: Vec<String>,
     /// Towards the plant network.
     pub wan: String,
+    /// They are in no bridge, and the rules of the ingress attach connect them.
+    pub standalone: bool,
+    /// Standalone ports: one end of a pair of veth devices; the box's own address is on the other.
+    pub box_port: Option<String>,
 }
 
 impl Ports {
@@ -25,6 +29,7 @@ impl Ports {
     pub fn check(&self) -> Result<()> {
         name("device", &self.bridge)?;
         name("wan", &self.wan)?;
+        self.box_port.iter().try_for_each(|port| name("box", port))?;
         if self.lan.is_empty() || self.lan.len() > Self::MOST_LAN {
             bail!("config bridge: `list lan` needs 1 to {} ports", Self::MOST_LAN);
         }
@@ -42,11 +47,16 @@ impl Ports {
     pub fn of(bridge: &Bridge) -> Self {
         let master = || std::fs::read_link(format!("/sys/class/net/{}/master", bridge.wan)).ok();
         let found = || Some(master()?.file_name()?.to_str()?.to_owned());
-        let device = bridge.device.clone().or_else(found);
+        let device = match bridge.standalone {
+            true => bridge.wan.clone(),
+            false => bridge.device.clone().or_else(found).unwrap_or_else(|| "br-lan".to_owned()),
+        };
         Self {
-            bridge: device.unwrap_or_else(|| "br-lan".to_owned()),
+            bridge: device,
             lan: bridge.lan.clone(),
             wan: bridge.wan.clone(),
+            standalone: bridge.standalone,
+            box_port: bridge.box_port.clone(),
         }
     }
 
@@ -79,6 +89,7 @@ mod tests {
             bridge: "br-tsg".into(),
             lan: lan.iter().map(ToString::to_string).collect(),
             wan: wan.into(),
+            ..Ports::default()
         };
         assert!(ports(&["lan1", "eth0.2"], "wan_3").check().is_ok());
         let cases = [

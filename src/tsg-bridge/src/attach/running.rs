@@ -183,7 +183,7 @@ pub fn start(kind: Kind, ports: &Ports, handlers: Handlers) -> Result<Running> {
     })
 }
 
-/// Takes away what an earlier run left behind: rules of any kind, gate, isolation.
+/// Takes away what an earlier run left behind: rules of any kind, gate, isolation. Standalone ports are connected.
 ///
 /// # Errors
 /// The kernel refuses; the rest is gone.
@@ -192,7 +192,8 @@ pub fn clear(ports: &Ports) -> Result<()> {
         keeper::clear_leftovers(kind, ports);
     }
     let gate = Gate::new(ports).remove();
-    gate.and(gate::unlock(ports))
+    let connected = if ports.standalone { keeper::connect(ports) } else { Ok(()) };
+    gate.and(gate::unlock(ports)).and(connected)
 }
 
 /// The threads of an attach, and where the kernel reaches them.
@@ -372,12 +373,16 @@ impl Running {
         }
     }
 
-    /// Ends it and takes everything away: rules, gate, changed settings. Everything passes in clear.
+    /// Ends it and takes everything away: rules, gate, changed settings. Everything passes in clear; standalone ports
+    /// are connected by rules.
     ///
     /// # Errors
     /// Something could not be taken away; the rest is.
     pub fn detach(mut self) -> Result<()> {
-        let rules = self.keeper.withdraw();
+        let rules = match self.ports.standalone {
+            true => keeper::connect(&self.ports),
+            false => self.keeper.withdraw(),
+        };
         let gate = self.gate.remove();
         self.stop();
         rules.and(gate)

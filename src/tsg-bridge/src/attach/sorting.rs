@@ -141,7 +141,12 @@ fn lay_out() -> Ports {
         ip link add name br-tsg type bridge mcast_snooping 0
         ip link set lan0 master br-tsg; ip link set wan master br-tsg
         for i in lan0 wan plc hmi br-tsg; do ip link set $i up; done");
-    Ports { bridge: "br-tsg".into(), lan: vec!["lan0".into()], wan: "wan".into() }
+    Ports {
+        bridge: "br-tsg".into(),
+        lan: vec!["lan0".into()],
+        wan: "wan".into(),
+        ..Ports::default()
+    }
 }
 
 #[test]

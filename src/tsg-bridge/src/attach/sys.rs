@@ -235,11 +235,27 @@ pub(super) fn bring_up(name: &str, queue: i32) -> io::Result<()> {
 
 /// Is this interface set up?
 pub(super) fn is_up(name: &str) -> io::Result<bool> {
+    Ok(flags(name)? & libc::IFF_UP != 0)
+}
+
+/// Sets an interface up, and lets it take frames for others, as a bridge does with its ports.
+pub(super) fn take_all(name: &str) -> io::Result<()> {
+    let wanted = libc::IFF_UP | libc::IFF_PROMISC;
+    let now = flags(name)?;
+    if now & wanted == wanted {
+        return Ok(());
+    }
+    let mut request = interface_request(name)?;
+    request.ifr_ifru.ifru_flags = (now | wanted) as libc::c_short;
+    ask_interface(libc::SIOCSIFFLAGS as _, &mut request)
+}
+
+fn flags(name: &str) -> io::Result<i32> {
     let mut request = interface_request(name)?;
     ask_interface(libc::SIOCGIFFLAGS as _, &mut request)?;
     // SAFETY: the kernel has filled in the flags.
     let flags = unsafe { request.ifr_ifru.ifru_flags };
-    Ok(i32::from(flags) & libc::IFF_UP != 0)
+    Ok(i32::from(flags))
 }
 
 fn ask_interface(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::options::{Findings, Wrong, several, single};
+use super::Attach;
+use super::options::{Findings, Wrong, boolean, several, single};
 use crate::uci::{Opt, Section};
 
 /// One pair of sides between which packets are sealed and opened.
@@ -16,9 +17,14 @@ pub struct Bridge {
     pub wan: String,
     /// The Linux bridge that they are in; found through the ports if not set.
     pub device: Option<String>,
+    /// The ports are in no bridge, and the gateway connects them: for those of one switch chip, which would forward
+    /// between them past the gateway.
+    pub standalone: bool,
+    /// Standalone ports: one end of a pair of veth devices; the box's own address is on the other.
+    pub box_port: Option<String>,
 }
 
-const OPTIONS: [&str; 3] = ["lan", "wan", "device"];
+const OPTIONS: [&str; 5] = ["lan", "wan", "device", "standalone", "box"];
 
 /// Linux' IFNAMSIZ, without the byte 0.
 const MAX_PORT_NAME_BYTES: usize = 15;
@@ -47,17 +53,40 @@ pub(super) fn read(section: &Section, label: String, found: &mut Findings<'_>) -
     Some(bridge).filter(|bridge| !bridge.lan.is_empty() && !bridge.wan.is_empty())
 }
 
+/// What does not go with `standalone`.
+pub(super) fn check_standalone(bridges: &[Bridge], attach: Attach, found: &mut Findings<'_>) {
+    for bridge in bridges {
+        found.about(Some(&bridge.section));
+        if let (true, Some(device)) = (bridge.standalone, &bridge.device) {
+            let allowed = "not set: standalone ports are in no bridge";
+            let advice = "Remove it, or set `standalone` to 0";
+            found.wrong("device", Wrong::new(device, allowed, advice));
+        }
+        if let (false, Some(port)) = (bridge.standalone, &bridge.box_port) {
+            let allowed = "for standalone ports only; else the bridge has the box's address";
+            let advice = "Remove it, or set `standalone` to 1";
+            found.wrong("box", Wrong::new(port, allowed, advice));
+        }
+        if bridge.standalone && !matches!(attach, Attach::Auto | Attach::Ingress) {
+            let advice = "Set `attach` to ingress or auto, or put the ports into a bridge";
+            found.wrong("standalone", Wrong::new("1", "0: a queue needs a bridge", advice));
+        }
+    }
+    found.about(None);
+}
+
 /// A port belongs to one side of one bridge.
 pub(super) fn check_ports_once(bridges: &[Bridge], found: &mut Findings<'_>) {
     let mut taken: HashMap<&str, &str> = HashMap::new();
     for bridge in bridges {
         found.about(Some(&bridge.section));
         let lan = bridge.lan.iter().map(|port| ("lan", port));
-        for (option, port) in lan.chain([("wan", &bridge.wan)]) {
+        let own = bridge.box_port.iter().map(|port| ("box", port));
+        for (option, port) in lan.chain([("wan", &bridge.wan)]).chain(own) {
             if let Some(other) = taken.insert(port, &bridge.section) {
                 let allowed =
                     format!("a port stands in one place, and section {other} has this one");
-                let advice = "Name each port once, in `lan` or in `wan`";
+                let advice = "Name each port once, in `lan`, `wan` or `box`";
                 found.wrong(option, Wrong::new(port, allowed, advice));
             }
         }
@@ -70,6 +99,8 @@ fn set(opt: &Opt, bridge: &mut Bridge) -> Result<(), Wrong> {
         "lan" => bridge.lan = lan(opt)?,
         "wan" => bridge.wan = port(single(opt)?)?,
         "device" => bridge.device = Some(port(single(opt)?)?),
+        "standalone" => bridge.standalone = boolean(opt)?,
+        "box" => bridge.box_port = Some(port(single(opt)?)?),
         _ => {}
     }
     Ok(())

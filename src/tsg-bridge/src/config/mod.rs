@@ -157,5 +157,6 @@ impl Config {
             found.whole(Severity::Error, &allowed, advice);
         }
         bridge::check_ports_once(&self.bridges, found);
+        bridge::check_standalone(&self.bridges, self.attach, found);
     }
 }

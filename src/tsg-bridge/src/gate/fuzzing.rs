@@ -8,8 +8,8 @@ use anyhow::Result;
 /// The port that a program is for: one of these LAN ports, or the WAN port if there are none.
 fn exit(lan: &[u32]) -> Exit {
     match lan {
-        [] => Exit::Wan,
-        lan => Exit::Lan { lan: lan.to_vec() },
+        [] => Exit::Wan { apart: Vec::new() },
+        lan => Exit::Lan { apart: lan.to_vec() },
     }
 }
 

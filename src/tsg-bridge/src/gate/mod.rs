@@ -142,9 +142,10 @@ impl Gate {
     fn exits(&self) -> Vec<(u32, Exit)> {
         let there = |port: &String| Some(number(port)).filter(|ifindex| *ifindex != 0);
         let lan: Vec<u32> = self.ports.lan.iter().filter_map(there).collect();
-        let mut exits: Vec<(u32, Exit)> =
-            lan.iter().map(|ifindex| (*ifindex, Exit::Lan { lan: lan.clone() })).collect();
-        exits.extend(there(&self.ports.wan).map(|wan| (wan, Exit::Wan)));
+        let own: Vec<u32> = self.ports.box_port.iter().filter_map(there).collect();
+        let exit = |ifindex: &u32| (*ifindex, Exit::Lan { apart: [&lan[..], &own].concat() });
+        let mut exits: Vec<(u32, Exit)> = lan.iter().map(exit).collect();
+        exits.extend(there(&self.ports.wan).map(|wan| (wan, Exit::Wan { apart: own.clone() })));
         exits
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 
 pub use always::always_passes;
 pub use iptables::{Existing, IpVersion, is_first, restore_text, rules_in, withdraw_text};
-pub use nft::{bridge_text, netdev_text, table_name, withdraw_table};
+pub use nft::{BoxPort, Hooks, bridge_text, netdev_text, table_name, withdraw_table};
 pub use plan::Plan;
 
 /// What the queue rules need to know of the queues.

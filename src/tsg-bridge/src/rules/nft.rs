@@ -1,11 +1,15 @@
 //! The rules as input of `nft -f`: `table bridge tsg-WAN` for the queue, `table netdev tsg-WAN` for the
 //! ingress hooks, where WAN is the port's name. One text is one transaction.
 
+mod alive;
+mod cross;
+
 use super::always;
 use super::passes::{Class, Condition, Pass, Then, Version, passes};
 use super::{Plan, Queues, iptables::may_bypass};
 use crate::attach::Ports;
 use core::fmt::{Display, Write as _};
+use cross::Cross;
 use tsg_control::group::{Mode, NonIp};
 use tsg_control::policy::{Action, Block, Ports as Range};
 
@@ -28,31 +32,66 @@ pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
         lines.add(format!("queue{flags} to {numbers}"));
     });
     chain(&mut text, "refuse", |lines| lines.add("drop"));
+    chain(&mut text, "pass", |lines| lines.add("accept"));
     directions(&mut text, plan);
     shared(&mut text, plan);
     text.push_str("}\n");
     text
 }
 
-/// The table of the ingress attach: an ingress hook on each port that is there. `hooks` are these ports, each with the
-/// TAP that the daemon reads; `own` the Ethernet addresses of the box itself, whose traffic stays with it.
-pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &[(&str, &str)], own: &[[u8; 6]]) -> String {
+/// What the rules of the ingress attach need to know of the interfaces.
+#[derive(Debug, Default)]
+pub struct Hooks<'a> {
+    /// The ports that are there, each with the TAP that the daemon reads.
+    pub ports: Vec<(&'a str, Option<&'a str>)>,
+    /// The Ethernet addresses that the box itself has on them and on their bridge; that traffic stays with it.
+    pub own: Vec<[u8; 6]>,
+    /// Standalone ports: the port behind which the box itself is, if it has one and that is there.
+    pub box_port: Option<BoxPort<'a>>,
+}
+
+/// One end of a pair of veth devices.
+#[derive(Debug)]
+pub struct BoxPort<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// The Ethernet address of the other end, which has the box's addresses.
+    pub peer: Option<[u8; 6]>,
+}
+
+/// The table of the ingress attach: an ingress hook on each port that is there.
+pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &Hooks<'_>) -> String {
     let mut text = opened("netdev", ports);
-    for (port, _) in hooks {
+    let cross = ports.standalone.then(|| Cross::new(hooks));
+    if let Some(cross) = &cross {
+        cross.sets(&mut text);
+    }
+    for (port, _) in &hooks.ports {
         let direction = if *port == ports.wan { "in" } else { "out" };
-        chain(&mut text, &format!("port-{port}"), |lines| {
-            lines.add(format!(
-                "type filter hook ingress device \"{port}\" priority 0; policy accept;"
-            ));
-            if let Some(own) = ether_set(own) {
+        hook(&mut text, "port", port, |lines| {
+            if let Some(cross) = &cross {
+                cross.learn(lines, port);
+            }
+            if let Some(own) = ether_set(&hooks.own) {
                 lines.add(format!("ether daddr {own} accept"));
+            }
+            if let Some(cross) = &cross {
+                cross.to_box(lines);
             }
             lines.add(format!("goto {direction}"));
         });
     }
+    if may_bypass(plan) {
+        alive::beats(&mut text, hooks);
+    }
     chain(&mut text, "daemon", |lines| {
-        for (port, tap) in hooks {
-            lines.add(format!("iifname \"{port}\" fwd to \"{tap}\""));
+        if may_bypass(plan) {
+            alive::or_pass(lines);
+        }
+        for (port, tap) in &hooks.ports {
+            if let Some(tap) = tap {
+                lines.add(format!("iifname \"{port}\" fwd to \"{tap}\""));
+            }
         }
         lines.add("drop");
     });
@@ -63,6 +102,10 @@ pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &[(&str, &str)], own: &[[u
         }
         lines.add("drop");
     });
+    match &cross {
+        Some(cross) => cross.chains(&mut text),
+        None => chain(&mut text, "pass", |lines| lines.add("accept")),
+    }
     directions(&mut text, plan);
     shared(&mut text, plan);
     text.push_str("}\n");
@@ -101,6 +144,16 @@ fn chain(text: &mut String, name: &str, fill: impl FnOnce(&mut Lines<'_>)) {
     text.push_str("  }\n");
 }
 
+/// A chain at the ingress hook of an interface.
+fn hook(text: &mut String, kind: &str, device: &str, fill: impl FnOnce(&mut Lines<'_>)) {
+    chain(text, &format!("{kind}-{device}"), |lines| {
+        lines.add(format!(
+            "type filter hook ingress device \"{device}\" priority 0; policy accept;"
+        ));
+        fill(lines);
+    });
+}
+
 fn quoted(names: &[String]) -> String {
     set(names.iter().map(|name| format!("\"{name}\"")))
 }
@@ -120,7 +173,7 @@ fn ether_set(addresses: &[[u8; 6]]) -> Option<String> {
 
 /// Chains `out` and `in`: where sealed packets go, then what both share.
 fn directions(text: &mut String, plan: &Plan) {
-    for (name, sealed) in [("out", "accept"), ("in", "goto daemon")] {
+    for (name, sealed) in [("out", "goto pass"), ("in", "goto daemon")] {
         chain(text, name, |lines| {
             if !plan.protocols().is_empty() {
                 let protocols = set(plan.protocols().iter());
@@ -143,7 +196,7 @@ fn shared(text: &mut String, plan: &Plan) {
     chain(text, "other", |lines| other(lines, plan));
     for (version, name) in [(Version::V4, "v4"), (Version::V6, "v6")] {
         if plan.mode == Mode::Learn || !plan.acts() {
-            let all = if plan.mode == Mode::Learn { "goto daemon" } else { "accept" };
+            let all = if plan.mode == Mode::Learn { "goto daemon" } else { "goto pass" };
             chain(text, name, |lines| {
                 always_pass(lines, plan, version);
                 lines.add(all);
@@ -180,20 +233,20 @@ const CLASSES: [(Class, &str); 3] =
 /// What is not IP: the list that always passes, then `non_ip`. A second VLAN tag hides what is inside, so
 /// the daemon looks.
 fn other(lines: &mut Lines<'_>, plan: &Plan) {
-    lines.add(format!("meta protocol {} accept", hex_set(&always::ETHER_TYPES)));
+    lines.add(format!("meta protocol {} goto pass", hex_set(&always::ETHER_TYPES)));
     if plan.acts() || plan.non_ip != NonIp::Pass {
         lines.add("meta protocol { 0x8100, 0x88a8 } goto daemon");
     }
     match &plan.non_ip {
-        NonIp::Pass => lines.add("accept"),
+        NonIp::Pass => lines.add("goto pass"),
         NonIp::Drop => {
-            lines.add(format!("ether daddr {} accept", always::LINK_GROUPS));
+            lines.add(format!("ether daddr {} goto pass", always::LINK_GROUPS));
             lines.add("goto refuse");
         }
         NonIp::Only(types) => {
-            lines.add(format!("ether daddr {} accept", always::LINK_GROUPS));
+            lines.add(format!("ether daddr {} goto pass", always::LINK_GROUPS));
             if !types.is_empty() {
-                lines.add(format!("meta protocol {} accept", hex_set(types)));
+                lines.add(format!("meta protocol {} goto pass", hex_set(types)));
             }
             lines.add("goto refuse");
         }
@@ -207,22 +260,22 @@ fn hex_set(types: &[u16]) -> String {
 fn always_pass(lines: &mut Lines<'_>, plan: &Plan, version: Version) {
     let (address, dhcp) = match version {
         Version::V4 => {
-            lines.add(format!("ip frag-off & 0x3fff == 0 ip protocol {} accept", always::IGMP));
+            lines.add(format!("ip frag-off & 0x3fff == 0 ip protocol {} goto pass", always::IGMP));
             ("ip", always::DHCP)
         }
         Version::V6 => {
             let (first, last) = always::ND;
             let mld = set(always::MLD.iter()).replace(" }", &format!(", {first}-{last} }}"));
-            lines.add(format!("{ICMPV6} {mld} accept"));
+            lines.add(format!("{ICMPV6} {mld} goto pass"));
             ("ip6", always::DHCPV6)
         }
     };
     let [low, high] = dhcp;
-    lines.add(format!("udp sport {low}-{high} udp dport {low}-{high} accept"));
+    lines.add(format!("udp sport {low}-{high} udp dport {low}-{high} goto pass"));
     for server in plan.servers_of(version == Version::V4) {
         let (ip, port) = (server.ip(), server.port());
-        lines.add(format!("{address} daddr {ip} tcp dport {port} accept"));
-        lines.add(format!("{address} saddr {ip} tcp sport {port} accept"));
+        lines.add(format!("{address} daddr {ip} tcp dport {port} goto pass"));
+        lines.add(format!("{address} saddr {ip} tcp sport {port} goto pass"));
     }
 }
 
@@ -261,11 +314,11 @@ fn write_passes(text: &mut String, name: &str, passes: &[Pass], version: Version
     };
     for at in (0..=passes.len()).rev() {
         chain(text, &chain_of(at), |lines| {
-            let Some(pass) = passes.get(at) else { return lines.add("accept") };
+            let Some(pass) = passes.get(at) else { return lines.add("goto pass") };
             let act = match pass.action {
                 Action::Drop => "goto refuse",
                 Action::Encrypt => "goto daemon",
-                Action::Bypass => "accept",
+                Action::Bypass => "goto pass",
             };
             let next = format!("goto {}", chain_of(at + 1));
             let verdict = |then| if then == Then::Act { act } else { next.as_str() };

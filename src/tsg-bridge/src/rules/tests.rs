@@ -12,7 +12,17 @@ const QUEUES: Queues = Queues { first: 25_300, count: 2 };
 const HOOKS: [(&str, &str); 3] = [("lan1", "tsg-tap0"), ("lan2", "tsg-tap1"), ("wan", "tsg-tap2")];
 
 fn ports() -> Ports {
-    Ports { bridge: "br-tsg".into(), lan: vec!["lan1".into(), "lan2".into()], wan: "wan".into() }
+    Ports {
+        bridge: "br-tsg".into(),
+        lan: vec!["lan1".into(), "lan2".into()],
+        wan: "wan".into(),
+        ..Ports::default()
+    }
+}
+
+fn hooks(own: &[[u8; 6]]) -> Hooks<'static> {
+    let ports = HOOKS.iter().map(|&(port, tap)| (port, Some(tap))).collect();
+    Hooks { ports, own: own.to_vec(), box_port: None }
 }
 
 fn plan(rules: &[&str]) -> Plan {
@@ -51,7 +61,7 @@ fn the_bridge_table_reads_as_the_policy() {
             "meta protocol ip6 meta l4proto 253 goto daemon",
         ]
     );
-    assert_eq!(chain(&text, "out")[0], "meta protocol ip ip protocol 253 accept");
+    assert_eq!(chain(&text, "out")[0], "meta protocol ip ip protocol 253 goto pass");
     assert_eq!(
         chain(&text, "v4_known"),
         ["ip protocol { 6, 17 } @th,16,16 500-510 goto daemon", "goto v4_known_1",]
@@ -60,7 +70,8 @@ fn the_bridge_table_reads_as_the_policy() {
         chain(&text, "v4_known_1"),
         ["ip protocol { 6, 17 } @th,0,16 500-510 goto daemon", "goto v4_known_2",]
     );
-    assert_eq!(chain(&text, "v4_known_2"), ["accept"]);
+    assert_eq!(chain(&text, "v4_known_2"), ["goto pass"]);
+    assert_eq!(chain(&text, "pass"), ["accept"]);
     assert_eq!(
         chain(&text, "v6_no_ports"),
         ["meta l4proto { 6, 17 } goto daemon", "goto v6_no_ports_1",]
@@ -71,7 +82,7 @@ fn the_bridge_table_reads_as_the_policy() {
 #[test]
 fn the_ingress_table_has_a_tap_for_each_port() {
     let plan = plan(&["drop proto=icmp", "encrypt src_ip=10.0.0.0/8,10.1.0.0/16,2001:db8::/32"]);
-    let text = netdev_text(&plan, &ports(), &HOOKS, &[[2, 0, 0, 0, 0, 0xa]]);
+    let text = netdev_text(&plan, &ports(), &hooks(&[[2, 0, 0, 0, 0, 0xa]]));
     assert_eq!(
         chain(&text, "port-lan2"),
         [
@@ -94,6 +105,54 @@ fn the_ingress_table_has_a_tap_for_each_port() {
     assert_eq!(chain(&text, "v4_known_1")[0], "ip protocol 1 goto v4_known_2");
     assert_eq!(chain(&text, "v4_known_1")[1], "ip saddr 10.0.0.0/8 goto daemon");
     assert_eq!(chain(&text, "v6_known_1")[1], "ip6 saddr 2001:db8::/32 goto daemon");
+}
+
+#[test]
+fn standalone_ports_are_connected_and_the_box_with_them() {
+    let ports = Ports { standalone: true, ..ports() };
+    let box_port = Some(BoxPort { name: "tsg-box", peer: Some([6; 6]) });
+    let text = netdev_text(&plan(&["encrypt"]), &ports, &Hooks { box_port, ..hooks(&[[2; 6]]) });
+    assert_eq!(
+        chain(&text, "port-wan"),
+        [
+            "type filter hook ingress device \"wan\" priority 0; policy accept;",
+            "update @at-wan { ether saddr }",
+            "delete @at-lan1 { ether saddr }",
+            "delete @at-lan2 { ether saddr }",
+            "delete @at-tsg-box { ether saddr }",
+            "ether daddr 02:02:02:02:02:02 accept",
+            "ether daddr 06:06:06:06:06:06 fwd to \"tsg-box\"",
+            "goto in",
+        ]
+    );
+    assert_eq!(chain(&text, "port-tsg-box").last().unwrap(), "goto cross-tsg-box");
+    assert_eq!(
+        chain(&text, "cross-lan1"),
+        [
+            "ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto flood-lan1",
+            "ether daddr @at-lan1 drop",
+            "ether daddr @at-lan2 fwd to \"lan2\"",
+            "ether daddr @at-wan fwd to \"wan\"",
+            "ether daddr @at-tsg-box fwd to \"tsg-box\"",
+            "goto flood-lan1",
+        ]
+    );
+    assert_eq!(
+        chain(&text, "flood-lan1"),
+        ["dup to \"lan2\"", "dup to \"wan\"", "dup to \"tsg-box\"", "drop"]
+    );
+    assert_eq!(chain(&text, "pass").last().unwrap(), "drop");
+}
+
+#[test]
+fn without_a_daemon_the_ingress_table_passes_where_fail_is_open() {
+    let open = Plan { fail: Fail::Open, ..plan(&["encrypt"]) };
+    let text = netdev_text(&open, &ports(), &hooks(&[]));
+    assert_eq!(chain(&text, "daemon")[0], "meta iiftype != @alive goto pass");
+    assert!(
+        chain(&text, "beat-tsg-tap2").contains(&"update @alive { meta iiftype timeout 3s }".into())
+    );
+    assert!(!netdev_text(&plan(&["encrypt"]), &ports(), &hooks(&[])).contains("alive"));
 }
 
 #[test]
@@ -148,7 +207,7 @@ fn names_from_outside_never_get_into_a_text() {
     named.policies[0].rules[0].name = "x\" drop; $(reboot)\n-X".into();
     let texts = [
         bridge_text(&named, &ports(), QUEUES),
-        netdev_text(&named, &ports(), &HOOKS, &[]),
+        netdev_text(&named, &ports(), &hooks(&[])),
         restore_text(&named, &ports(), QUEUES, IpVersion::V4, &Existing::default()),
     ];
     for text in texts {
@@ -205,7 +264,7 @@ fn says(program: &[&str], text: &str) -> String {
 fn the_kernels_parsers_take_every_text() {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
     let ports = ports();
-    for name in HOOKS.iter().flat_map(|(port, tap)| [port, tap]) {
+    for name in HOOKS.iter().flat_map(|(port, tap)| [port, tap]).chain([&"tsg-box"]) {
         let made =
             Command::new("ip").args(["tuntap", "add", name, "mode", "tap"]).status().unwrap();
         assert!(made.success());
@@ -217,15 +276,20 @@ fn the_kernels_parsers_take_every_text() {
         let queue = chain(&bridge_text(&plan, &ports, QUEUES), "daemon").concat();
         let bridge = bridge_text(&plan, &ports, QUEUES).replace(&queue, "drop");
         assert_eq!(says(&NFT, &bridge), "");
-        let netdev = netdev_text(&plan, &ports, &HOOKS, &[[2; 6], [4; 6]]);
-        assert_eq!(says(&NFT, &netdev), "");
+        let hooks = hooks(&[[2; 6], [4; 6]]);
+        assert_eq!(says(&NFT, &netdev_text(&plan, &ports, &hooks)), "");
+        let standalone = Ports { standalone: true, ..ports.clone() };
+        assert_eq!(says(&NFT, &netdev_text(&plan, &standalone, &hooks)), "");
+        let box_port = Some(BoxPort { name: "tsg-box", peer: Some([6; 6]) });
+        let hooks = Hooks { box_port, ..hooks };
+        assert_eq!(says(&NFT, &netdev_text(&plan, &standalone, &hooks)), "");
         for (program, version) in
             [("iptables-restore", IpVersion::V4), ("ip6tables-restore", IpVersion::V6)]
         {
             let text = restore_text(&plan, &ports, QUEUES, version, &Existing::default());
             assert_eq!(says(&[program, "--noflush", "--test"], &text), "");
         }
-        checked += 4;
+        checked += 6;
     }
     println!("{checked} texts checked");
 }

@@ -218,6 +218,9 @@ fn choose(wanted: Attach, ports: &Ports) -> Result<(Kind, String)> {
         Attach::NfqueueNft => return Ok(told(Kind::NfqueueNft)),
         Attach::NfqueueIptables => return Ok(told(Kind::NfqueueIptables)),
         Attach::Ingress => return Ok(told(Kind::Ingress)),
+        Attach::Auto if ports.standalone => {
+            return Ok((Kind::Ingress, format!("{}: connects standalone ports", Kind::Ingress)));
+        }
         Attach::Auto | Attach::Nfqueue => {}
     }
     let probe = attach::probe(ports);

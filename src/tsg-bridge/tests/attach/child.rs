@@ -137,7 +137,7 @@ fn be_a_gateway() {
 
 fn ports(bridge: &str, lan: &[&str], wan: &str) -> Ports {
     let lan = lan.iter().map(ToString::to_string).collect();
-    Ports { bridge: bridge.into(), lan, wan: wan.into() }
+    Ports { bridge: bridge.into(), lan, wan: wan.into(), ..Ports::default() }
 }
 
 fn obey(running: &mut Option<Running>, word: &str, rest: &str) -> String {

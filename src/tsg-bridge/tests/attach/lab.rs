@@ -261,7 +261,12 @@ pub fn kinds(lab: &Lab) -> Vec<Kind> {
     let probing = std::thread::spawn(move || {
         let file = std::fs::File::open(path).unwrap();
         nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-        probe(&Ports { bridge: "br-tsg".into(), lan: vec!["lan0".into()], wan: "wan".into() })
+        probe(&Ports {
+            bridge: "br-tsg".into(),
+            lan: vec!["lan0".into()],
+            wan: "wan".into(),
+            ..Ports::default()
+        })
     });
     let probe = probing.join().unwrap();
     for finding in &probe.findings {

@@ -24,10 +24,10 @@ use anyhow::{Context as _, Result};
 use batch::{Batch, To};
 use core::ops::Range;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read as _};
+use std::io::{self, IoSliceMut, Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::checksum::complete;
 use tsg_esp::ip::{Outline, Version};
@@ -43,6 +43,15 @@ const PATIENCE_MS: u16 = 250;
 
 /// Frames that wait in a TAP before the kernel drops; each may have 64 KiB.
 const WAITING: i32 = 1_024;
+
+const BEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// A frame that nobody takes (its EtherType is one of those for experiments), behind an empty virtio-net header.
+const HEARTBEAT: [u8; virtio::LEN + 60] = {
+    let mut frame = [0; virtio::LEN + 60];
+    (frame[virtio::LEN + 12], frame[virtio::LEN + 13]) = (0x88, 0xb5);
+    frame
+};
 
 /// Names for the TAPs, one for each of [`Ports::all`], that no interface has.
 pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
@@ -147,6 +156,7 @@ impl Worker {
     /// Serves the TAPs until told to stop.
     pub(super) fn run(mut self) {
         let mut buffer = vec![0; HEAD_ROOM + FRAME + TAIL_ROOM];
+        let mut beaten = Instant::now() - BEAT_EVERY;
         while !self.shared.stopping() {
             let mut ready = 0u64;
             let waited = sys::wait(self.taps.iter().map(|tap| tap.as_fd()), PATIENCE_MS, |at| {
@@ -162,7 +172,17 @@ impl Worker {
                 }
             }
             self.handler.idle();
+            self.beat(&mut beaten);
             self.shared.publish(self.at, self.counters);
+        }
+    }
+
+    /// Lets the rules know that the daemon is there.
+    fn beat(&mut self, beaten: &mut Instant) {
+        if self.at == 0 && beaten.elapsed() >= BEAT_EVERY {
+            *beaten = Instant::now();
+            // What cannot be written now is written the next time.
+            let _ = self.taps[0].write(&HEARTBEAT);
         }
     }
 

@@ -79,5 +79,7 @@ fn ports(bridge: &Bridge, machine: &Machine) -> Ports {
         bridge: device.unwrap_or_else(|| "br-tsg".to_owned()),
         lan: bridge.lan.clone(),
         wan: bridge.wan.clone(),
+        standalone: bridge.standalone,
+        box_port: bridge.box_port.clone(),
     }
 }

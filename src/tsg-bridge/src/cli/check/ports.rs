@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::{machine::Machine, report::Report};
-use crate::config::{Attach, Bridge, Config};
+use crate::config::{Bridge, Config};
 
 pub(super) fn check(config: &Config, machine: &Machine, report: &mut Report<'_>) -> Result<()> {
     for bridge in &config.bridges {
@@ -20,7 +20,7 @@ pub(super) fn check(config: &Config, machine: &Machine, report: &mut Report<'_>)
             )?;
         }
         if missing.is_empty() {
-            membership(bridge, config.attach, machine, report)?;
+            membership(bridge, machine, report)?;
             switch_chip(bridge, machine, report)?;
             links(bridge, machine, report)?;
             path_mtu(bridge, config.path_mtu, machine, report)?;
@@ -33,13 +33,11 @@ fn ports(bridge: &Bridge) -> impl Iterator<Item = &str> {
     bridge.lan.iter().chain([&bridge.wan]).map(String::as_str)
 }
 
-fn membership(
-    bridge: &Bridge,
-    attach: Attach,
-    machine: &Machine,
-    report: &mut Report<'_>,
-) -> Result<()> {
+fn membership(bridge: &Bridge, machine: &Machine, report: &mut Report<'_>) -> Result<()> {
     let of = |port| machine.bridge_of(port);
+    if bridge.standalone {
+        return standalone(bridge, machine, report);
+    }
     let wan = of(&bridge.wan);
     let advice = "put all of them, and nothing else, into one `config device` of type bridge in \
                   /etc/config/network";
@@ -49,7 +47,13 @@ fn membership(
         let text = format!("{stray} is in {here}, but {} in {there}; {advice}", bridge.wan);
         return report.problem("bridge", &text);
     }
-    let Some(device) = wan else { return standalone(bridge, attach, report) };
+    let Some(device) = wan else {
+        let text = format!(
+            "{} are in no bridge; {advice}; or let the gateway connect them: `option standalone '1'`",
+            names(bridge)
+        );
+        return report.problem("bridge", &text);
+    };
     if let Some(wanted) = bridge.device.as_ref().filter(|wanted| **wanted != device) {
         let text =
             format!("the ports are in {device}, but `option device` says {wanted}; correct it");
@@ -70,18 +74,26 @@ fn membership(
     Ok(())
 }
 
-fn standalone(bridge: &Bridge, attach: Attach, report: &mut Report<'_>) -> Result<()> {
-    let names = names(bridge);
-    match attach {
-        Attach::Auto | Attach::Ingress => {
-            report.good("bridge", &format!("{names} are in no bridge; `ingress` connects them"))
-        }
-        Attach::Nfqueue | Attach::NfqueueNft | Attach::NfqueueIptables => {
+fn standalone(bridge: &Bridge, machine: &Machine, report: &mut Report<'_>) -> Result<()> {
+    let bridged = ports(bridge).find_map(|port| Some((port, machine.bridge_of(port)?)));
+    if let Some((port, device)) = bridged {
+        let text = format!(
+            "{port} is in {device}, but `standalone` is 1; take it out in /etc/config/network, or set \
+             `standalone` to 0"
+        );
+        return report.problem("bridge", &text);
+    }
+    match bridge.box_port.as_ref().filter(|port| !machine.has_interface(port)) {
+        Some(missing) => {
             let text = format!(
-                "{names} are in no bridge, and a queue needs one; make a `config device` of type bridge \
-                 in /etc/config/network, or set attach to ingress"
+                "there is no port {missing} (`option box`); make it in /etc/config/network: a `config \
+                 device` of type veth"
             );
             report.problem("bridge", &text)
+        }
+        None => {
+            let text = format!("{} are in no bridge; the gateway connects them", names(bridge));
+            report.good("bridge", &text)
         }
     }
 }
@@ -102,7 +114,7 @@ fn switch_chip(bridge: &Bridge, machine: &Machine, report: &mut Report<'_>) -> R
     for port in bridge.lan.iter().filter(|port| chip(port).as_ref() == Some(&wan_chip)) {
         let text = format!(
             "{port} and {} belong to one switch chip, which would forward between them past the \
-             gateway; take them out of the bridge in /etc/config/network and set attach to ingress",
+             gateway; take them out of the bridge in /etc/config/network and set `standalone` to 1",
             bridge.wan
         );
         report.problem("switch", &text)?;

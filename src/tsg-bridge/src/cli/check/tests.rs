@@ -45,9 +45,17 @@ impl Fake {
     }
 
     fn configure(&self, options: &str) {
+        self.write_config(options, "");
+    }
+
+    fn configure_bridge(&self, options: &str) {
+        self.write_config("", options);
+    }
+
+    fn write_config(&self, main: &str, bridge: &str) {
         let text = format!(
-            "config tsg main\n option server 192.0.2.1\n option server_key '{KEY}'\n{options}\n\
-             config bridge\n list lan lan1\n list lan lan2\n option wan wan\n"
+            "config tsg main\n option server 192.0.2.1\n option server_key '{KEY}'\n{main}\n\
+             config bridge\n list lan lan1\n list lan lan2\n option wan wan\n{bridge}\n"
         );
         self.write("config/tsg", &text);
     }
@@ -123,14 +131,18 @@ fn missing_and_misplaced_ports_are_problems() {
 }
 
 #[test]
-fn ports_without_a_bridge_are_for_ingress() {
+fn ports_without_a_bridge_have_to_be_told_standalone() {
     let fake = Fake::new();
+    fake.configure_bridge(" option standalone 1\n option box box1");
+    fake.has_problem("lan1 is in br-lan, but `standalone` is 1");
     for port in ["lan1", "lan2", "wan"] {
         fake.leave_bridge(port);
     }
-    assert!(fake.check().1.contains("`ingress` connects them"));
-    fake.configure(" option attach nfqueue");
-    fake.has_problem("a queue needs one");
+    fake.has_problem("there is no port box1 (`option box`)");
+    fake.write("sys/class/net/box1/operstate", "up\n");
+    assert!(fake.check().1.contains("lan1, lan2, wan are in no bridge; the gateway connects them"));
+    fake.configure_bridge("");
+    fake.has_problem("or let the gateway connect them: `option standalone '1'`");
 }
 
 #[test]

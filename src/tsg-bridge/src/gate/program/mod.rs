@@ -18,14 +18,15 @@ use anyhow::Result;
 use tsg_control::group::{Mode, NonIp};
 use tsg_control::policy::{Action, Proto};
 
-/// Which port the program is for. What did not come in by any interface is the box's own, and not looked at;
-/// a number that is not known may be that of a port that was taken away and came back.
+/// Which port the program is for, and by which other ones comes what is not looked at. What did not come in by any
+/// interface is the box's own, and not looked at either; a number that is not known may be that of a port that was taken
+/// away and came back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Exit {
-    /// The WAN port; whatever came in somewhere is looked at, and what the daemon sends.
-    Wan,
-    /// A LAN port; what came in by these, the LAN ports, is not looked at.
-    Lan { lan: Vec<u32> },
+    /// The WAN port; what the daemon sends is looked at, too.
+    Wan { apart: Vec<u32> },
+    /// A LAN port.
+    Lan { apart: Vec<u32> },
 }
 
 /// Fields of `struct __sk_buff`.
@@ -133,10 +134,7 @@ impl<'a> Gatekeeper<'a> {
         self.asm.set(R2, MARK);
         self.asm.jump_if_register(When::Equal, R1, R2, marked);
         self.asm.load(Size::Word, R1, R6, SKB_INGRESS);
-        let apart = match self.exit {
-            Exit::Wan => &[][..],
-            Exit::Lan { lan } => lan,
-        };
+        let (Exit::Wan { apart } | Exit::Lan { apart }) = self.exit;
         for ifindex in [0].iter().chain(apart) {
             self.asm.jump_if(When::Equal, R1, *ifindex, self.pass);
         }
@@ -158,7 +156,7 @@ impl<'a> Gatekeeper<'a> {
     /// promise that nothing matched leaves in clear.
     fn marked_limit(&self) -> Option<Action> {
         let enforced = self.plan.mode == Mode::Enforce && self.plan.holds_closed();
-        (enforced && matches!(self.exit, Exit::Wan)).then_some(Action::Encrypt)
+        (enforced && matches!(self.exit, Exit::Wan { .. })).then_some(Action::Encrypt)
     }
 
     /// Up to two tags; leaves `R7` at what they announce. A frame that ends before that carries nothing.
@@ -250,7 +248,7 @@ impl<'a> Gatekeeper<'a> {
         self.asm.place(yes);
         match (self.exit, self.limit()) {
             (Exit::Lan { .. }, Action::Encrypt | Action::Bypass) => self.asm.jump(self.refuse),
-            (Exit::Lan { .. }, Action::Drop) | (Exit::Wan, _) => self.asm.jump(self.pass),
+            (Exit::Lan { .. }, Action::Drop) | (Exit::Wan { .. }, _) => self.asm.jump(self.pass),
         }
         self.asm.place(no);
     }
