@@ -58,6 +58,9 @@ pub enum Verdict {
 
 /// Takes the packets of one thread. Each thread has its own.
 pub trait Handler: Send {
+    /// Called before each batch of frames.
+    fn begin(&mut self) {}
+
     /// Decides on one frame. Further packets go into `out`.
     fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict;
 

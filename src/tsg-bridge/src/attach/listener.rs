@@ -10,7 +10,7 @@ use super::sockets::Interfaces;
 use super::{Ports, Side, Tag, sys};
 use core::net::IpAddr;
 use std::collections::HashMap;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use sys::FilterStep;
@@ -99,15 +99,21 @@ pub(super) fn run(shared: &Shared) {
     while !shared.stopping() {
         let sockets = shared.ears().follow(&shared.interfaces);
         // A port without a socket is tried again when the time is over.
-        if sys::wait(sockets.iter().map(|socket| socket.as_fd()), PATIENCE_MS, |_| ()).is_err() {
+        let mut waiting: Vec<_> = sockets.iter().map(|socket| sys::readable(&**socket)).collect();
+        if sys::wait(&mut waiting, PATIENCE_MS).is_err() {
             // No memory, most likely, and that passes.
             std::thread::sleep(Duration::from_millis(u64::from(PATIENCE_MS)));
         }
         shared.listen();
+        // Nobody waits for it, so it need not run for each frame.
+        std::thread::sleep(PAUSE);
     }
 }
 
 const PATIENCE_MS: u16 = 250;
+
+/// What waits meanwhile is less than a socket holds.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The ears of all ports, LAN first.
 #[derive(Debug)]

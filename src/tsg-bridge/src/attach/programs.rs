@@ -5,7 +5,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -73,10 +73,11 @@ fn listen(child: &mut Child, patience: Duration) -> io::Result<[Vec<u8>; 2]> {
             let why = format!("it did not end within {} s", patience.as_secs());
             return Err(io::Error::new(io::ErrorKind::TimedOut, why));
         }
-        let mut ready = Vec::new();
         let left = u16::try_from(left.as_millis() + 1).unwrap_or(u16::MAX);
-        sys::wait(open.iter().map(|(_, pipe)| pipe.as_fd()), left, |at| ready.push(at))?;
-        for at in ready.into_iter().rev() {
+        let mut waiting: Vec<_> = open.iter().map(|(_, pipe)| sys::readable(pipe)).collect();
+        sys::wait(&mut waiting, left)?;
+        let ready: Vec<bool> = waiting.iter().map(|pipe| pipe.any() == Some(true)).collect();
+        for at in (0..open.len()).rev().filter(|&at| ready[at]) {
             let (which, pipe) = &mut open[at];
             match pipe.read(&mut room)? {
                 0 => drop(open.remove(at)),

@@ -11,7 +11,7 @@ use crate::rules::{Plan, always_passes, frames};
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::TestRunner;
 use std::io::IoSlice;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -270,8 +270,8 @@ fn settle(hosts: &mut [Host; 2], recorded: &Mutex<Vec<u16>>, plan: &Plan) {
             return;
         }
         assert!(Instant::now() < deadline, "the last frame did not come out");
-        let sockets = [plc.socket.as_fd(), hmi.socket.as_fd()];
-        sys::wait(sockets.into_iter(), 5, |_| ()).unwrap();
+        let mut waiting = [sys::readable(&plc.socket), sys::readable(&hmi.socket)];
+        sys::wait(&mut waiting, 5).unwrap();
         plc.listen();
         hmi.listen();
     }

@@ -5,7 +5,7 @@ use super::ethernet::Tag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 /// What this gateway sends carries this in the bits of [`MARK_MASK`]; the gate knows it by that.
@@ -271,23 +271,17 @@ fn ask_interface(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()>
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Waits until one of `fds` can be read or `patience_ms` have passed; calls `ready` for each that can.
-pub(super) fn wait<'a>(
-    fds: impl Iterator<Item = BorrowedFd<'a>>,
-    patience_ms: u16,
-    mut ready: impl FnMut(usize),
-) -> io::Result<()> {
-    let mut set: Vec<PollFd<'_>> = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
-    match poll(&mut set, PollTimeout::from(patience_ms)) {
-        Ok(_) | Err(nix::Error::EINTR) => {}
-        Err(error) => return Err(error.into()),
+/// To be waited for until it can be read.
+pub(super) fn readable(fd: &impl AsFd) -> PollFd<'_> {
+    PollFd::new(fd.as_fd(), PollFlags::POLLIN)
+}
+
+/// Waits until one of them has something, which [`PollFd::any`] tells then, or `patience_ms` have passed.
+pub(super) fn wait(fds: &mut [PollFd<'_>], patience_ms: u16) -> io::Result<()> {
+    match poll(fds, PollTimeout::from(patience_ms)) {
+        Ok(_) | Err(nix::Error::EINTR) => Ok(()),
+        Err(error) => Err(error.into()),
     }
-    for (at, fd) in set.iter().enumerate() {
-        if fd.revents().is_some_and(|events| !events.is_empty()) {
-            ready(at);
-        }
-    }
-    Ok(())
 }
 
 fn interface_request(name: &str) -> io::Result<libc::ifreq> {

@@ -2,7 +2,7 @@
 
 use super::message::{Messages, Request};
 use super::sys;
-use std::io;
+use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Which part of the kernel to talk to.
@@ -94,6 +94,19 @@ impl Socket {
     /// What the kernel says.
     pub fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         sys::receive(self.fd.as_fd(), buffer)
+    }
+
+    /// Receives datagrams without waiting, one into each slot, and notes how long they are. Gives how many there were;
+    /// `WouldBlock` where there is none.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn receive_batch<const N: usize>(
+        &self,
+        slots: &mut [IoSliceMut<'_>; N],
+        lens: &mut [usize; N],
+    ) -> io::Result<usize> {
+        sys::receive_batch(self.fd.as_fd(), slots, lens)
     }
 
     /// Makes room for `bytes` of messages, and asks not to be told of messages that had no room.

@@ -3,7 +3,7 @@
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, NetlinkAddr, recv, sendmsg};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub(super) fn open(protocol: i32, groups: u32) -> io::Result<OwnedFd> {
@@ -40,6 +40,37 @@ pub(super) fn send(fd: BorrowedFd<'_>, head: &[u8], behind: &[u8]) -> io::Result
 
 pub(super) fn receive(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(fd.as_raw_fd(), buffer, MsgFlags::MSG_DONTWAIT)?)
+}
+
+pub(super) fn receive_batch<const N: usize>(
+    fd: BorrowedFd<'_>,
+    slots: &mut [IoSliceMut<'_>; N],
+    lens: &mut [usize; N],
+) -> io::Result<usize> {
+    // SAFETY: an all-zero mmsghdr is valid.
+    let mut messages: [libc::mmsghdr; N] = unsafe { std::mem::zeroed() };
+    for (message, slot) in messages.iter_mut().zip(slots) {
+        // An IoSliceMut is laid out as an iovec.
+        message.msg_hdr.msg_iov = std::ptr::from_mut(slot).cast();
+        message.msg_hdr.msg_iovlen = 1;
+    }
+    let flags = libc::MSG_DONTWAIT as _;
+    // SAFETY: the kernel writes N headers and into the slots, with the lengths given; all of them live during the
+    // call, and it keeps none.
+    let got = unsafe {
+        libc::recvmmsg(
+            fd.as_raw_fd(),
+            messages.as_mut_ptr(),
+            N as libc::c_uint,
+            flags,
+            std::ptr::null_mut(),
+        )
+    };
+    let Ok(got) = usize::try_from(got) else { return Err(io::Error::last_os_error()) };
+    for (len, message) in lens.iter_mut().zip(&messages) {
+        *len = message.msg_len as usize;
+    }
+    Ok(got)
 }
 
 pub(super) fn make_roomy(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {

@@ -1,6 +1,8 @@
 //! From the WAN to the LAN: open what is sealed, refuse in clear what must come sealed.
 
 use super::places::Place;
+use super::receivers::Sealed;
+use super::view::Mapped;
 use super::{Note, Reason, Subject, View, Worker, copy_into};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use std::net::IpAddr;
@@ -44,7 +46,7 @@ impl Worker {
         let Some(form) = view.forms().find(|form| form.is_sealed(outline)) else {
             return self.let_in(frame, outline, &view, now);
         };
-        match self.whose(outline.dst, &view) {
+        match self.whose(outline.dst) {
             For::Us => match self.open(&mut frame.packet, outline, &form, &view, now) {
                 Ok(Brings::Packet) => Verdict::Send,
                 Ok(Brings::Time) => Verdict::Drop,
@@ -63,16 +65,18 @@ impl Worker {
         }
     }
 
-    fn whose(&self, dst: IpAddr, view: &View) -> For {
+    fn whose(&mut self, dst: IpAddr) -> For {
         if dst.is_multicast() {
             return if self.shared.places.any_behind() { For::Both } else { For::Us };
         }
         match self.shared.places.of(dst) {
             Some(Place::Behind) => For::Another,
             Some(Place::Direct) => For::Us,
-            None if view.is_elsewhere(dst) => For::Another,
-            None if view.is_contested(dst) => For::Both,
-            None => For::Us,
+            None => match self.mapped(dst) {
+                Mapped::NotElsewhere => For::Us,
+                Mapped::Elsewhere => For::Another,
+                Mapped::Contested => For::Both,
+            },
         }
     }
 
@@ -115,8 +119,8 @@ impl Worker {
             self.shared.notes.put(Note::UnknownEpoch);
             return Err(DropReason::UnknownEpoch.into());
         };
-        let receivers = &self.shared.receivers;
-        let opened = receivers.open(epoch, header, packet, outline, now, view.window)?;
+        let sealed = Sealed { epoch, header, outline, window: view.window };
+        let opened = self.shared.receivers.open(sealed, packet, &mut self.recent, now)?;
         if epoch.prepared {
             self.shared.notes.put(Note::Authentic { epoch: epoch.tag.id });
         }

@@ -35,7 +35,7 @@ use notes::Notes;
 use outbound::Sealing;
 use paths::Paths;
 use places::Places;
-use receivers::Receivers;
+use receivers::{Receivers, Recent};
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tsg_control::policy::{Flow, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::ip::{Outline, protocol};
+use view::Mapped;
 
 /// The largest packet that a kernel hands over.
 const LARGEST: usize = 65_535;
@@ -132,14 +133,19 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 pub struct Worker {
     number: usize,
     shared: Arc<Shared>,
-    view: Arc<View>,
+    #[expect(clippy::redundant_allocation, reason = "the count that all workers share is slow")]
+    view: Arc<Arc<View>>,
     generation: u32,
+    /// When the batch began, within one.
+    began: Option<u64>,
     sender: Option<Sealing>,
+    recent: Recent,
     counters: Counters,
     scratch: Vec<u8>,
     seen: HashSet<IpAddr>,
     judged: Memo<Judgement>,
     wanted_sealed: Memo<bool>,
+    mapped: Memo<Mapped>,
     spare_id: u32,
     too_big: Budget,
     told_time: Budget,
@@ -152,12 +158,15 @@ impl Worker {
             number,
             view: Arc::default(),
             generation: u32::MAX,
+            began: None,
             sender: None,
+            recent: Recent::default(),
             counters: Counters::default(),
             scratch: vec![0; HEAD_ROOM + LARGEST + TAIL_ROOM],
             seen: HashSet::new(),
             judged: Memo::new(),
             wanted_sealed: Memo::new(),
+            mapped: Memo::new(),
             spare_id: 0,
             too_big: Budget::new(TOO_BIG),
             told_time: Budget::new(TOLD_TIME),
@@ -169,20 +178,34 @@ impl Worker {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+            let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
+            self.view = Arc::new(view);
             let sealing = self.view.sealing();
             let serves = |sender: &Sealing| sealing.is_some_and(|epoch| sender.serves_in(epoch));
             if self.sender.as_ref().is_some_and(|sender| !serves(sender)) {
                 // Dropped where it lies: taking it out would leave its key there.
                 self.sender = None;
             }
+            self.recent.clear();
             self.judged.clear();
             self.wanted_sealed.clear();
+            self.mapped.clear();
             // Machines that are new since then are to be told of again.
             self.seen.clear();
             // The ciphers work with keys on the stack, which may be over now.
             tsg_sodium::wipe_stack();
         }
+    }
+
+    /// What the map says of this machine.
+    fn mapped(&mut self, machine: IpAddr) -> Mapped {
+        let key = Flow { src: machine, dest: machine, proto: None, ports: None };
+        self.mapped.of(&key, || self.view.mapped(machine))
+    }
+
+    /// What is done within a batch is done at its beginning.
+    fn now(&self) -> u64 {
+        self.began.unwrap_or_else(boottime::now)
     }
 
     /// The largest IP packet on the way to this machine.
@@ -197,6 +220,10 @@ impl Worker {
 }
 
 impl Handler for Worker {
+    fn begin(&mut self) {
+        self.began = Some(boottime::now());
+    }
+
     fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict {
         self.refresh();
         let outline = match Outline::parse(frame.packet.bytes()) {
@@ -206,7 +233,7 @@ impl Handler for Worker {
         if outline.source_route {
             return self.refuse(Reason::SourceRoute);
         }
-        let now = boottime::now();
+        let now = self.now();
         match frame.from {
             Side::Lan => self.outbound(frame, &outline, out, now),
             Side::Wan => self.inbound(frame, &outline, out, now),
@@ -216,12 +243,13 @@ impl Handler for Worker {
     fn largest(&mut self, from: Side, outline: &Outline) -> usize {
         self.refresh();
         let form = self.view.sealing().filter(|_| from == Side::Lan).map(|epoch| epoch.form);
-        let path_mtu = self.path_mtu(outline.dst, boottime::now());
+        let path_mtu = self.path_mtu(outline.dst, self.now());
         let most = form.and_then(|form| form.plain_mtu(outline.version, path_mtu));
         most.map_or(usize::MAX, usize::from)
     }
 
     fn idle(&mut self) {
+        self.began = None;
         if let Some(counters) = self.shared.counters.get(self.number) {
             *lock(counters) = self.counters.clone();
         }

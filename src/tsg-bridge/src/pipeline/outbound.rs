@@ -2,6 +2,7 @@
 
 use super::lease::{Lease, NotStored};
 use super::places::Place;
+use super::view::Mapped;
 use super::{EpochTag, EpochView, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
@@ -47,12 +48,22 @@ impl Worker {
         if let Some(form) = view.forms().find(|form| form.is_sealed(outline)) {
             return self.pass_sealed(frame, outline, &form, now);
         }
-        self.see(outline.src);
         let Some(subject) = Subject::of(frame.packet.bytes(), outline, &view) else {
+            self.see(outline.src);
             return self.refuse(Reason::BadQuote);
         };
-        let known = view.others.contains(&outline.dst);
-        match self.judged.of(&subject.flow, || view.judge_outbound(&subject.flow)) {
+        let flow = &subject.flow;
+        // Of a machine whose flow is known it is known that it is there.
+        let mut is_news = flow.src != outline.src;
+        let judgement = self.judged.of(flow, || {
+            is_news = true;
+            view.judge_outbound(flow)
+        });
+        if is_news {
+            self.see(outline.src);
+        }
+        let known = self.mapped(outline.dst) != Mapped::NotElsewhere;
+        match judgement {
             Judgement::Drop => return self.refuse(Reason::Policy),
             Judgement::Clear => {
                 self.counters.bypassed += 1;
@@ -69,7 +80,7 @@ impl Worker {
             }
             Judgement::Seal => {}
         }
-        self.place_sender(outline.src, &view, now);
+        self.place_sender(outline.src, now);
         self.seal_or_answer(frame, outline, out, &view, now)
     }
 
@@ -93,9 +104,10 @@ impl Worker {
 
     /// What is for sealing comes in clear from this machine: if there was or may be another gateway
     /// in front of it, there is none any more.
-    fn place_sender(&self, machine: IpAddr, view: &View, now: u64) {
+    fn place_sender(&mut self, machine: IpAddr, now: u64) {
+        let is_contested = self.mapped(machine) == Mapped::Contested;
         let places = &self.shared.places;
-        if (view.is_contested(machine) || places.of(machine) == Some(Place::Behind))
+        if (is_contested || places.of(machine) == Some(Place::Behind))
             && places.put(machine, Place::Direct, now)
         {
             self.shared.notes.put(Note::Machine(machine));

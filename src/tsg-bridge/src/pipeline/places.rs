@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 /// More machines than this are not told apart.
@@ -27,17 +28,24 @@ pub(super) enum Place {
 
 /// Machines, where each stands and when it showed that.
 #[derive(Debug, Default)]
-pub(super) struct Places(RwLock<HashMap<IpAddr, (Place, u64)>>);
+pub(super) struct Places {
+    /// There are machines; mostly there are none, and then nobody has to look.
+    any: AtomicBool,
+    machines: RwLock<HashMap<IpAddr, (Place, u64)>>,
+}
 
 impl Places {
     pub(super) fn of(&self, machine: IpAddr) -> Option<Place> {
-        let places = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if !self.any.load(Ordering::Acquire) {
+            return None;
+        }
+        let places = self.machines.read().unwrap_or_else(PoisonError::into_inner);
         places.get(&machine).map(|&(place, _)| place)
     }
 
     /// It has shown this lately: its packet need not be looked at.
     pub(super) fn is_certain(&self, machine: IpAddr, place: Place, now: u64) -> bool {
-        let places = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let places = self.machines.read().unwrap_or_else(PoisonError::into_inner);
         places.get(&machine).is_some_and(|&(known, at)| known == place && now < at + LOOK_AGAIN)
     }
 
@@ -46,23 +54,25 @@ impl Places {
         if self.is_certain(machine, place, now) {
             return false;
         }
-        let mut places = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.machines.write().unwrap_or_else(PoisonError::into_inner);
         if places.len() >= MOST && !places.contains_key(&machine) {
             return false;
         }
+        self.any.store(true, Ordering::Release);
         places.insert(machine, (place, now)).is_none_or(|(before, _)| before != place)
     }
 
     /// Some machine is behind another gateway.
     pub(super) fn any_behind(&self) -> bool {
-        let places = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let places = self.machines.read().unwrap_or_else(PoisonError::into_inner);
         places.values().any(|&(place, _)| place == Place::Behind)
     }
 
     /// Forgets who was silent for long, and gives the machines behind another gateway.
     pub(super) fn behind(&self, now: u64) -> Vec<IpAddr> {
-        let mut places = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.machines.write().unwrap_or_else(PoisonError::into_inner);
         places.retain(|_, &mut (_, at)| now < at + FORGET_AFTER);
+        self.any.store(!places.is_empty(), Ordering::Release);
         let behind = places.iter().filter(|(_, (place, _))| *place == Place::Behind);
         behind.map(|(&machine, _)| machine).collect()
     }

@@ -26,6 +26,9 @@ const DERIVED: u32 = 2_000;
 /// sender numbers with one remainder. In a group with fewer numbers a flood costs nobody his key.
 const UNPROVEN: usize = 512;
 
+/// Senders that a worker finds again without looking into the table that all share.
+const RECENT: usize = 16;
+
 /// Pseudo-times are compared by serial arithmetic, which reaches 24 days. What is older than this,
 /// in seconds, cannot be fresh, and is not compared.
 const COMPARED: u32 = 86_400;
@@ -64,6 +67,45 @@ pub(super) struct Receivers {
     unproven: Mutex<Vec<Option<(Key, Derived)>>>,
     /// One for each side: who floods the WAN does not hinder gateways in series.
     budgets: [Mutex<Budget>; 2],
+    /// Counts how often something was forgotten: what a worker remembers by itself may be that.
+    forgotten: AtomicU32,
+}
+
+/// The senders that one worker heard last.
+#[derive(Default)]
+pub(super) struct Recent {
+    places: [Option<(Key, Arc<Association>)>; RECENT],
+    /// How much had been forgotten when they were put in.
+    forgotten: u32,
+}
+
+impl Recent {
+    /// Holds no key any longer.
+    pub(super) fn clear(&mut self) {
+        self.places.fill(None);
+    }
+
+    fn find(&mut self, key: Key, all: &Receivers) -> Option<&Association> {
+        let forgotten = all.forgotten.load(Ordering::Acquire);
+        if forgotten != self.forgotten {
+            self.forgotten = forgotten;
+            self.clear();
+        }
+        let place = &mut self.places[key.1 as usize % RECENT];
+        if place.as_ref().is_none_or(|(known, _)| *known != key) {
+            *place = all.known(key).map(|known| (key, known));
+        }
+        place.as_ref().map(|(_, known)| &**known)
+    }
+}
+
+/// A sealed packet as far as it can be read, and its epoch.
+pub(super) struct Sealed<'a> {
+    pub(super) epoch: &'a EpochView,
+    pub(super) header: Header,
+    pub(super) outline: &'a Outline,
+    /// How old it may be, in milliseconds.
+    pub(super) window: u32,
 }
 
 impl Default for Receivers {
@@ -73,6 +115,7 @@ impl Default for Receivers {
             floors: RwLock::default(),
             unproven: Mutex::new(vec![None; UNPROVEN]),
             budgets: [Budget::new(DERIVED), Budget::new(DERIVED)].map(Mutex::new),
+            forgotten: AtomicU32::new(0),
         }
     }
 }
@@ -93,6 +136,7 @@ impl Receivers {
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.retain(|(epoch, _), _| epochs.contains(epoch));
         drop(table);
+        self.forgotten.fetch_add(1, Ordering::Release);
         let mut floors = self.floors.write().unwrap_or_else(PoisonError::into_inner);
         floors.retain(|epoch, _| epochs.contains(epoch));
         drop(floors);
@@ -105,31 +149,30 @@ impl Receivers {
     /// remembered once a packet of it has authenticated.
     pub(super) fn open(
         &self,
-        epoch: &EpochView,
-        header: Header,
+        sealed: Sealed<'_>,
         packet: &mut Packet<'_>,
-        outline: &Outline,
+        recent: &mut Recent,
         now: u64,
-        window: u32,
     ) -> Result<Opened, Reason> {
+        let Sealed { epoch, header, outline, window } = sealed;
         let key = (epoch.tag, header.spi.value());
-        let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(known) = &known {
+        if let Some(known) = recent.find(key, self) {
             lock(&known.window).check(header.sequence)?;
+            epoch.check_time(header.time, now, window)?;
+            let opened = known.receiver.open(packet, outline, &epoch.form)?;
+            known.take(&opened, now)?;
+            return Ok(opened);
         }
         epoch.check_time(header.time, now, window)?;
-        let receiver = match &known {
-            Some(known) => Arc::clone(&known.receiver),
-            None => self.derive(epoch, header, Side::Wan, now)?,
-        };
+        let receiver = self.derive(epoch, header, Side::Wan, now)?;
         let opened = receiver.open(packet, outline, &epoch.form)?;
-        let association = match known {
-            Some(known) => known,
-            None => self.remember(key, Association::new(receiver, opened.time, now), now),
-        };
-        lock(&association.window).mark(opened.sequence)?;
-        association.heard(opened.time, now);
+        let ours = Association::new(receiver, opened.time, now);
+        self.remember(key, ours, now).take(&opened, now)?;
         Ok(opened)
+    }
+
+    fn known(&self, key: Key) -> Option<Arc<Association>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned()
     }
 
     /// Is this packet authentic, whatever its time and sequence number? Changes nothing but the
@@ -143,11 +186,9 @@ impl Receivers {
         from: Side,
         now: u64,
     ) -> bool {
-        let known = || {
-            let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-            table.get(&(epoch.tag, header.spi.value())).map(|known| Arc::clone(&known.receiver))
-        };
-        let known = if from == Side::Wan { known() } else { None };
+        let key = (epoch.tag, header.spi.value());
+        let known = if from == Side::Wan { self.known(key) } else { None };
+        let known = known.map(|known| Arc::clone(&known.receiver));
         let receiver = known.map_or_else(|| self.derive(epoch, header, from, now), Ok);
         receiver.is_ok_and(|receiver| receiver.open(packet, outline, &epoch.form).is_ok())
     }
@@ -192,8 +233,7 @@ impl Receivers {
 
     /// The association under this key: the one that another worker has put in meanwhile, or ours.
     fn remember(&self, key: Key, ours: Association, now: u64) -> Arc<Association> {
-        let known = self.table.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        if let Some(known) = known {
+        if let Some(known) = self.known(key) {
             return known;
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
@@ -207,6 +247,7 @@ impl Receivers {
         let silent = table.iter().min_by_key(|(_, known)| known.heard.load(Ordering::Relaxed));
         let Some((key, floor)) = silent.map(|(&key, known)| (key, known.floor())) else { return };
         table.remove(&key);
+        self.forgotten.fetch_add(1, Ordering::Release);
         let mut floors = self.floors.write().unwrap_or_else(PoisonError::into_inner);
         let higher = floors.get(&key.0).is_some_and(|known| known.covers(floor.time, now));
         if floor.counts(now) && !higher {
@@ -235,6 +276,13 @@ impl Association {
             newest: AtomicU32::new(time),
             heard: AtomicU32::new(seconds(now)),
         }
+    }
+
+    /// An authentic packet, unless it is a replay.
+    fn take(&self, opened: &Opened, now: u64) -> Result<(), Reason> {
+        lock(&self.window).mark(opened.sequence)?;
+        self.heard(opened.time, now);
+        Ok(())
     }
 
     fn heard(&self, time: u32, now: u64) {
@@ -324,6 +372,32 @@ mod tests {
         assert!(bench.is_stale(50_000, 61_000) && !bench.is_stale(50_001, 61_000));
         bench.evict(61_000);
         assert!(bench.is_stale(60_000, 61_000) && !bench.is_stale(60_001, 61_000));
+    }
+
+    #[test]
+    fn what_was_forgotten_no_worker_remembers() {
+        let bench = Bench::new();
+        let mut recent = Recent::default();
+        let key = |sender| (bench.epoch.tag, Spi::new(1, sender).unwrap().value());
+        let remember = |sender| {
+            let at = u64::from(sender);
+            let receiver = bench.derive(sender, at, at).unwrap();
+            let ours = Association::new(receiver, sender, at);
+            bench.receivers.remember(key(sender), ours, at);
+        };
+        remember(1);
+        assert!(recent.find(key(1), &bench.receivers).is_some());
+        assert!(recent.find(key(2), &bench.receivers).is_none());
+        remember(2);
+        assert!(recent.find(key(2), &bench.receivers).is_some());
+        assert!(recent.find(key(2 + RECENT as u32), &bench.receivers).is_none());
+        bench.evict(2);
+        bench.evict(2);
+        assert!((1..=2).all(|sender| recent.find(key(sender), &bench.receivers).is_none()));
+        remember(3);
+        assert!(recent.find(key(3), &bench.receivers).is_some());
+        bench.receivers.keep(&[]);
+        assert!(recent.find(key(3), &bench.receivers).is_none());
     }
 
     #[test]

@@ -198,6 +198,17 @@ pub enum Judgement {
     Drop,
 }
 
+/// Where a machine was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mapped {
+    /// Here, or nowhere.
+    NotElsewhere,
+    /// By another gateway and not here: sealed packets for it are for that gateway.
+    Elsewhere,
+    /// Here, and by another gateway too: it moved, or there are gateways in series.
+    Contested,
+}
+
 impl View {
     /// The epoch to seal in.
     pub fn sealing(&self) -> Option<&EpochView> {
@@ -274,15 +285,13 @@ impl View {
         self.policies.iter().any(|version| self.action(version, flow) == Action::Encrypt)
     }
 
-    /// Another gateway reports this machine, and it was not heard here: sealed packets for it are
-    /// for that gateway.
-    pub fn is_elsewhere(&self, machine: IpAddr) -> bool {
-        self.others.contains(&machine) && !self.mine.contains(&machine)
-    }
-
-    /// Heard here, and by another gateway too: it moved, or there are gateways in series.
-    pub fn is_contested(&self, machine: IpAddr) -> bool {
-        self.others.contains(&machine) && self.mine.contains(&machine)
+    /// What the map says of this machine.
+    pub(super) fn mapped(&self, machine: IpAddr) -> Mapped {
+        match (self.others.contains(&machine), self.mine.contains(&machine)) {
+            (false, _) => Mapped::NotElsewhere,
+            (true, false) => Mapped::Elsewhere,
+            (true, true) => Mapped::Contested,
+        }
     }
 
     fn action(&self, version: &PolicyVersion, flow: &Flow) -> Action {

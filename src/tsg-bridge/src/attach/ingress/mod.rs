@@ -9,6 +9,8 @@
 //! `fwd` has no target and drops, so a dead daemon fails closed.
 //! Not here: the rules that forward, and how packets are cut and joined ([`tsg_esp::segment`], [`tsg_esp::join`]).
 
+#[cfg(test)]
+mod against_kernel;
 mod batch;
 mod stations;
 mod virtio;
@@ -23,9 +25,9 @@ use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
 use anyhow::{Context as _, Result};
 use batch::{Batch, To};
 use core::ops::Range;
+use nix::poll::PollFd;
 use std::fs::File;
 use std::io::{self, IoSliceMut, Read as _, Write as _};
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
@@ -97,6 +99,9 @@ pub(super) struct Worker {
     batch: Batch,
     counters: Counters,
     at: usize,
+    lately: [Option<Lately>; PAIRS],
+    /// When the batch began.
+    now: Instant,
 }
 
 /// A frame as it came out of a TAP.
@@ -122,16 +127,57 @@ struct Way {
 }
 
 /// Where frames go: what leaves towards the WAN, and which LAN ports get a copy.
+#[derive(Clone, Copy)]
 struct Exits {
     wan: bool,
     lan: Lan,
 }
+
+/// Where frames between two stations went a moment ago. The table that all workers share is not asked for each.
+#[derive(Clone, Copy)]
+struct Lately {
+    src: [u8; 6],
+    dst: [u8; 6],
+    tap: usize,
+    exits: Exits,
+    asked: Instant,
+}
+
+/// So long it counts: who is plugged in elsewhere is found there as soon.
+const LATELY: Duration = Duration::from_millis(250);
+
+/// Pairs of stations that are remembered.
+const PAIRS: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lan {
     None,
     One(usize),
     AllBut(Option<usize>),
+}
+
+impl Shared {
+    /// The exits, and whether that is where the other station is.
+    fn exits(&self, link: &Link, from: Side, in_port: usize, now: Instant) -> (Exits, bool) {
+        let mut stations = self.stations();
+        stations.hear(link.src, from, in_port, now);
+        let own = (from == Side::Lan).then_some(in_port);
+        let group = link.dst[0] & 1 == 1;
+        let place = match group {
+            true => None,
+            false => stations.find(link.dst, &self.interfaces, now),
+        };
+        let exits = match (from, place) {
+            (_, None) => Exits { wan: from == Side::Lan, lan: Lan::AllBut(own) },
+            (Side::Lan, Some((Side::Wan, _))) => Exits { wan: true, lan: Lan::None },
+            (Side::Lan, Some((Side::Lan, port))) if port == in_port => {
+                Exits { wan: false, lan: Lan::None }
+            }
+            (_, Some((Side::Lan, port))) => Exits { wan: false, lan: Lan::One(port) },
+            (Side::Wan, Some((Side::Wan, _))) => Exits { wan: false, lan: Lan::None },
+        };
+        (exits, group || place.is_some())
+    }
 }
 
 impl Worker {
@@ -150,53 +196,57 @@ impl Worker {
         let places = lan.chain([(Side::Wan, 0)]).collect();
         let batch = Batch::new(cuts_udp).context("cannot open a packet socket")?;
         let (outbox, counters) = (Outbox::new(), Counters::default());
-        Ok(Self { taps, places, shared, handler, outbox, batch, counters, at })
+        let (lately, now) = ([None; PAIRS], Instant::now());
+        Ok(Self { taps, places, shared, handler, outbox, batch, counters, at, lately, now })
     }
 
     /// Serves the TAPs until told to stop.
     pub(super) fn run(mut self) {
         let mut buffer = vec![0; HEAD_ROOM + FRAME + TAIL_ROOM];
         let mut beaten = Instant::now() - BEAT_EVERY;
+        let taps = core::mem::take(&mut self.taps);
+        let mut waiting: Vec<PollFd<'_>> = taps.iter().map(sys::readable).collect();
         while !self.shared.stopping() {
-            let mut ready = 0u64;
-            let waited = sys::wait(self.taps.iter().map(|tap| tap.as_fd()), PATIENCE_MS, |at| {
-                ready |= 1 << at;
-            });
-            if let Err(error) = waited {
+            if let Err(error) = sys::wait(&mut waiting, PATIENCE_MS) {
                 log::error!("cannot wait for frames: {error}");
             }
-            for at in (0..self.taps.len()).filter(|at| ready & 1 << at != 0) {
-                if let Err(error) = self.drain(at, &mut buffer) {
+            self.handler.begin();
+            for (at, tap) in taps.iter().enumerate() {
+                if waiting[at].any() != Some(true) {
+                    continue;
+                }
+                if let Err(error) = self.drain(tap, at, &mut buffer) {
                     // Somebody has deleted it. The attach starts anew.
                     return log::error!("cannot read a TAP: {error}");
                 }
             }
             self.handler.idle();
-            self.beat(&mut beaten);
+            self.beat(&taps[0], &mut beaten);
             self.shared.publish(self.at, self.counters);
         }
     }
 
     /// Lets the rules know that the daemon is there.
-    fn beat(&mut self, beaten: &mut Instant) {
+    fn beat(&self, mut tap: &File, beaten: &mut Instant) {
         if self.at == 0 && beaten.elapsed() >= BEAT_EVERY {
             *beaten = Instant::now();
             // What cannot be written now is written the next time.
-            let _ = self.taps[0].write(&HEARTBEAT);
+            let _ = tap.write(&HEARTBEAT);
         }
     }
 
     /// Takes what waits in a TAP, up to a batch of it, and sends on what comes of it.
-    fn drain(&mut self, tap: usize, buffer: &mut [u8]) -> io::Result<()> {
+    fn drain(&mut self, mut tap: &File, at: usize, buffer: &mut [u8]) -> io::Result<()> {
+        self.now = Instant::now();
         for _ in 0..BATCH {
             let mut header = [0; virtio::LEN];
             let room = &mut buffer[HEAD_ROOM..HEAD_ROOM + FRAME];
             let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(room)];
-            match self.taps[tap].read_vectored(&mut parts) {
+            match tap.read_vectored(&mut parts) {
                 Ok(len) => {
                     let place = HEAD_ROOM..HEAD_ROOM + len.saturating_sub(virtio::LEN);
                     let header = virtio::Header::parse(&header);
-                    self.frame(&mut Raw { header, buffer, place }, tap);
+                    self.frame(&mut Raw { header, buffer, place }, at);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error),
@@ -207,13 +257,13 @@ impl Worker {
         Ok(())
     }
 
-    fn frame(&mut self, raw: &mut Raw<'_>, tap: usize) {
-        let (from, in_port) = self.places[tap];
+    fn frame(&mut self, raw: &mut Raw<'_>, at: usize) {
+        let (from, in_port) = self.places[at];
         let Some(header) = Header::parse(raw.bytes()) else {
             self.counters.malformed += 1;
             return;
         };
-        let exits = self.exits(&header.link, from, in_port);
+        let exits = self.exits(&header.link, at);
         if !exits.wan && exits.lan == Lan::None {
             self.counters.same_side += 1;
             return;
@@ -355,25 +405,19 @@ impl Worker {
     }
 
     /// Where the bridge would send a frame that came in there.
-    fn exits(&self, link: &Link, from: Side, in_port: usize) -> Exits {
-        let now = Instant::now();
-        let mut stations = self.shared.stations();
-        stations.hear(link.src, from, in_port, now);
-        let own = (from == Side::Lan).then_some(in_port);
-        let group = link.dst[0] & 1 == 1;
-        let place = match group {
-            true => None,
-            false => stations.find(link.dst, &self.shared.interfaces, now),
-        };
-        match (from, place) {
-            (_, None) => Exits { wan: from == Side::Lan, lan: Lan::AllBut(own) },
-            (Side::Lan, Some((Side::Wan, _))) => Exits { wan: true, lan: Lan::None },
-            (Side::Lan, Some((Side::Lan, port))) if port == in_port => {
-                Exits { wan: false, lan: Lan::None }
-            }
-            (_, Some((Side::Lan, port))) => Exits { wan: false, lan: Lan::One(port) },
-            (Side::Wan, Some((Side::Wan, _))) => Exits { wan: false, lan: Lan::None },
+    fn exits(&mut self, link: &Link, at: usize) -> Exits {
+        let Link { src, dst, .. } = *link;
+        let place = &mut self.lately[usize::from(src[5] ^ dst[5]) % PAIRS];
+        if let Some(known) = place
+            && (known.src, known.dst, known.tap) == (src, dst, at)
+            && self.now.duration_since(known.asked) < LATELY
+        {
+            return known.exits;
         }
+        let (from, in_port) = self.places[at];
+        let (exits, certain) = self.shared.exits(link, from, in_port, self.now);
+        *place = certain.then_some(Lately { src, dst, tap: at, exits, asked: self.now });
+        exits
     }
 
     fn onward(&mut self, way: &Way, send: impl Fn(&mut Batch, u32)) {

@@ -29,13 +29,17 @@ use anyhow::{Context as _, Result};
 use core::net::IpAddr;
 use core::ops::Range;
 use message::Queued;
-use std::io;
-use std::os::fd::AsFd as _;
+use std::io::{self, IoSliceMut};
 use std::sync::Arc;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 
 /// Frames at a wake-up before the handler may look after other things.
 const BATCH: usize = 64;
+
+/// Frames that are received with one system call, each into a slot of its own. What of a slot is never needed takes no
+/// memory.
+const SLOTS: usize = 16;
+const SLOT: usize = HEAD_ROOM + DATAGRAM + TAIL_ROOM;
 
 /// How long to wait for a frame.
 const PATIENCE_MS: u16 = 250;
@@ -84,17 +88,15 @@ impl Worker {
 
     /// Serves the queue until told to stop.
     pub(super) fn run(mut self) {
-        let mut buffer = vec![0; HEAD_ROOM + DATAGRAM + TAIL_ROOM];
+        let mut buffer = vec![0; SLOTS * SLOT];
         while !self.shared.stopping() {
-            if let Err(error) = sys::wait([self.socket.as_fd()].into_iter(), PATIENCE_MS, |_| ()) {
+            if let Err(error) = sys::wait(&mut [sys::readable(&self.socket)], PATIENCE_MS) {
                 log::error!("queue {}: {error}", self.number);
             }
-            for _ in 0..BATCH {
-                let room = &mut buffer[HEAD_ROOM..HEAD_ROOM + DATAGRAM];
-                match self.socket.receive(room) {
-                    Ok(len) => self.datagram(&mut buffer, HEAD_ROOM..HEAD_ROOM + len),
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(_) => self.counters.malformed += 1,
+            self.handler.begin();
+            for _ in 0..BATCH / SLOTS {
+                if self.receive(&mut buffer) < SLOTS {
+                    break;
                 }
             }
             self.answers.send(&self.socket);
@@ -102,6 +104,27 @@ impl Worker {
             self.handler.idle();
             self.shared.publish(self.at, self.counters);
         }
+    }
+
+    /// Takes as many packets as there are slots, and gives how many there were.
+    fn receive(&mut self, buffer: &mut [u8]) -> usize {
+        let mut slots = buffer.chunks_exact_mut(SLOT);
+        let mut slots = core::array::from_fn::<_, SLOTS, _>(|_| {
+            let slot = slots.next().unwrap_or_default();
+            IoSliceMut::new(slot.get_mut(HEAD_ROOM..HEAD_ROOM + DATAGRAM).unwrap_or_default())
+        });
+        let mut lens = [0; SLOTS];
+        let got = match self.socket.receive_batch(&mut slots, &mut lens) {
+            Ok(got) => got,
+            Err(error) => {
+                self.counters.malformed += u64::from(error.kind() != io::ErrorKind::WouldBlock);
+                return 0;
+            }
+        };
+        for (slot, len) in buffer.chunks_exact_mut(SLOT).zip(&lens[..got]) {
+            self.datagram(slot, HEAD_ROOM..HEAD_ROOM + len);
+        }
+        got
     }
 
     fn datagram(&mut self, buffer: &mut [u8], range: Range<usize>) {
