@@ -196,10 +196,14 @@ fn shared(text: &mut String, plan: &Plan) {
     chain(text, "other", |lines| other(lines, plan));
     for (version, name) in [(Version::V4, "v4"), (Version::V6, "v6")] {
         if plan.mode == Mode::Learn || !plan.acts() {
-            let all = if plan.mode == Mode::Learn { "goto daemon" } else { "goto pass" };
             chain(text, name, |lines| {
-                always_pass(lines, plan, version);
-                lines.add(all);
+                if plan.mode == Mode::Learn {
+                    for condition in always_pass(plan, version).concat() {
+                        lines.add(format!("{condition} goto pass"));
+                    }
+                }
+                let learns = plan.mode == Mode::Learn;
+                lines.add(if learns { "goto daemon" } else { "goto pass" });
             });
             continue;
         }
@@ -211,16 +215,56 @@ fn shared(text: &mut String, plan: &Plan) {
                 version,
             );
         }
-        chain(text, name, |lines| {
-            // What is not what its EtherType says the daemon refuses, and counts.
-            lines.add(match version {
-                Version::V4 => "ip version != 4 goto daemon",
-                Version::V6 => "ip6 version != 6 goto daemon",
-            });
-            always_pass(lines, plan, version);
-            classify(lines, version);
+        by_protocol(text, name, plan, version);
+    }
+}
+
+/// A packet's way to the passes, by its protocol: so each meets few rules.
+fn by_protocol(text: &mut String, name: &str, plan: &Plan, version: Version) {
+    // True for every packet whose ports lie in front of the reader.
+    const SHOWN: &str = "@th,0,32 & 0 == 0";
+    chain(text, &format!("{name}_ports"), |lines| {
+        lines.add(match version {
+            Version::V4 => "ip frag-off & 0x1fff != 0 goto v4_no_ports",
+            Version::V6 => "meta protocol ip6 frag frag-off != 0 goto v6_no_ports",
+        });
+        lines.add(format!("{SHOWN} goto {name}_known"));
+        lines.add(format!("goto {name}_no_ports"));
+    });
+    let [control, udp, tcp] = always_pass(plan, version);
+    for (word, always, rest) in
+        [("control", control, "known"), ("udp", udp, "ports"), ("tcp", tcp, "ports")]
+    {
+        chain(text, &format!("{name}_{word}"), |lines| {
+            for condition in always {
+                lines.add(format!("{condition} goto pass"));
+            }
+            if word == "control" {
+                lines.add(format!("{} goto daemon", icmp_errors(version)));
+            }
+            lines.add(format!("goto {name}_{rest}"));
         });
     }
+    chain(text, name, |lines| {
+        // What is not what its EtherType says the daemon refuses, and counts.
+        lines.add(match version {
+            Version::V4 => "ip version != 4 goto daemon",
+            Version::V6 => "ip6 version != 6 goto daemon",
+        });
+        let (protocol, control) = match version {
+            Version::V4 => ("ip protocol", set([1, always::IGMP].iter())),
+            // An authentication header ends our walk, and the kernel walks on.
+            Version::V6 => {
+                lines.add("ip6 nexthdr ah goto v6_unknown");
+                ("meta l4proto", "58".to_owned())
+            }
+        };
+        lines.add(format!(
+            "{protocol} vmap {{ 6 : goto {name}_tcp, 17 : goto {name}_udp, 132 : goto {name}_ports }}"
+        ));
+        lines.add(format!("{protocol} {control} goto {name}_control"));
+        lines.add(format!("goto {name}_known"));
+    });
 }
 
 /// With the protocol said: what nft would add of its own asks for the EtherType in the frame, which is the tag's
@@ -257,53 +301,34 @@ fn hex_set(types: &[u16]) -> String {
     set(types.iter().map(|number| format!("0x{number:04x}")))
 }
 
-fn always_pass(lines: &mut Lines<'_>, plan: &Plan, version: Version) {
-    let (address, dhcp) = match version {
+/// What passes whatever the policy says: of control protocols, of UDP, of TCP.
+fn always_pass(plan: &Plan, version: Version) -> [Vec<String>; 3] {
+    let (address, control, [low, high]) = match version {
         Version::V4 => {
-            lines.add(format!("ip frag-off & 0x3fff == 0 ip protocol {} goto pass", always::IGMP));
-            ("ip", always::DHCP)
+            ("ip", format!("ip frag-off & 0x3fff == 0 ip protocol {}", always::IGMP), always::DHCP)
         }
         Version::V6 => {
             let (first, last) = always::ND;
             let mld = set(always::MLD.iter()).replace(" }", &format!(", {first}-{last} }}"));
-            lines.add(format!("{ICMPV6} {mld} goto pass"));
-            ("ip6", always::DHCPV6)
+            ("ip6", format!("{ICMPV6} {mld}"), always::DHCPV6)
         }
     };
-    let [low, high] = dhcp;
-    lines.add(format!("udp sport {low}-{high} udp dport {low}-{high} goto pass"));
-    for server in plan.servers_of(version == Version::V4) {
+    let servers = plan.servers_of(version == Version::V4).into_iter().flat_map(|server| {
         let (ip, port) = (server.ip(), server.port());
-        lines.add(format!("{address} daddr {ip} tcp dport {port} goto pass"));
-        lines.add(format!("{address} saddr {ip} tcp sport {port} goto pass"));
-    }
+        [
+            format!("{address} daddr {ip} tcp dport {port}"),
+            format!("{address} saddr {ip} tcp sport {port}"),
+        ]
+    });
+    let dhcp = format!("udp sport {low}-{high} udp dport {low}-{high}");
+    [vec![control], vec![dhcp], servers.collect()]
 }
 
-/// ICMP errors to the daemon, the rest by what can be seen of it.
-fn classify(lines: &mut Lines<'_>, version: Version) {
-    // True for every packet whose ports lie in front of the reader.
-    const SHOWN: &str = "@th,0,32 & 0 == 0";
-    const WITH_PORTS: &str = "{ 6, 17, 132 }";
+/// The daemon judges them by the packet that they quote.
+fn icmp_errors(version: Version) -> String {
     match version {
-        Version::V4 => {
-            let errors = set(always::ICMP_ERRORS.iter());
-            lines.add(format!("ip protocol icmp icmp type {errors} goto daemon"));
-            lines.add(format!("ip protocol != {WITH_PORTS} goto v4_known"));
-            lines.add("ip frag-off & 0x1fff != 0 goto v4_no_ports");
-            lines.add(format!("{SHOWN} goto v4_known"));
-            lines.add("goto v4_no_ports");
-        }
-        Version::V6 => {
-            let last = always::ICMPV6_FIRST_INFORMATION - 1;
-            lines.add(format!("{ICMPV6} 0-{last} goto daemon"));
-            // An authentication header ends our walk, and the kernel walks on.
-            lines.add("ip6 nexthdr ah goto v6_unknown");
-            lines.add(format!("meta l4proto != {WITH_PORTS} goto v6_known"));
-            lines.add("meta protocol ip6 frag frag-off != 0 goto v6_no_ports");
-            lines.add(format!("meta l4proto {WITH_PORTS} {SHOWN} goto v6_known"));
-            lines.add(format!("meta l4proto {WITH_PORTS} goto v6_no_ports"));
-            lines.add("goto v6_unknown");
-        }
+        Version::V4 => format!("ip protocol icmp icmp type {}", set(always::ICMP_ERRORS.iter())),
+        Version::V6 => format!("{ICMPV6} 0-{}", always::ICMPV6_FIRST_INFORMATION - 1),
     }
 }
 

@@ -27,7 +27,7 @@ use batch::{Batch, To};
 use core::ops::Range;
 use nix::poll::PollFd;
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
@@ -239,13 +239,13 @@ impl Worker {
     fn drain(&mut self, mut tap: &File, at: usize, buffer: &mut [u8]) -> io::Result<()> {
         self.now = Instant::now();
         for _ in 0..BATCH {
-            let mut header = [0; virtio::LEN];
-            let room = &mut buffer[HEAD_ROOM..HEAD_ROOM + FRAME];
-            let mut parts = [IoSliceMut::new(&mut header), IoSliceMut::new(room)];
-            match tap.read_vectored(&mut parts) {
+            // The header is where sealing will need room.
+            let (front, place) = (HEAD_ROOM - virtio::LEN, HEAD_ROOM);
+            match tap.read(&mut buffer[front..place + FRAME]) {
                 Ok(len) => {
-                    let place = HEAD_ROOM..HEAD_ROOM + len.saturating_sub(virtio::LEN);
+                    let header = buffer[front..place].first_chunk().copied().unwrap_or_default();
                     let header = virtio::Header::parse(&header);
+                    let place = place..place + len.saturating_sub(virtio::LEN);
                     self.frame(&mut Raw { header, buffer, place }, at);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
