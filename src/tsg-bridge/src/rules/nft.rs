@@ -263,7 +263,9 @@ fn by_protocol(text: &mut String, name: &str, plan: &Plan, version: Version) {
             "{protocol} vmap {{ 6 : goto {name}_tcp, 17 : goto {name}_udp, 132 : goto {name}_ports }}"
         ));
         lines.add(format!("{protocol} {control} goto {name}_control"));
-        lines.add(format!("goto {name}_known"));
+        lines.add(format!("{protocol} != {{ 6, 17, 132 }} goto {name}_known"));
+        // Its protocol does not show.
+        lines.add(format!("goto {name}_unknown"));
     });
 }
 

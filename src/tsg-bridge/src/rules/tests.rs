@@ -77,6 +77,17 @@ fn the_bridge_table_reads_as_the_policy() {
         ["meta l4proto { 6, 17 } goto daemon", "goto v6_no_ports_1",]
     );
     assert_eq!(chain(&text, "v6_unknown"), ["goto daemon"]);
+    assert_eq!(
+        chain(&text, "v4"),
+        [
+            "ip version != 4 goto daemon",
+            "ip protocol vmap { 6 : goto v4_tcp, 17 : goto v4_udp, 132 : goto v4_ports }",
+            "ip protocol { 1, 2 } goto v4_control",
+            "ip protocol != { 6, 17, 132 } goto v4_known",
+            "goto v4_unknown",
+        ]
+    );
+    assert_eq!(chain(&text, "v6").last().unwrap(), "goto v6_unknown");
 }
 
 #[test]
