@@ -5,17 +5,18 @@ import signal
 import pytest
 
 from capture import Capture
-from forging import MARK, ethernet, ip
+from daemons import Box
+from forging import MARK, ethernet, ip, udp
 from load import Load
 from netns import wait_for
 from outage import Outage
-from plant import Poller, serve, settle
+from plant import PORTS, Poller, serve, settle
 from sealed import sealed_plant, two_gateways
 
 STANDALONE = True
 # Longer than the rules of the ingress attach believe that a silent daemon lives.
 OPENS = 6
-GRE = 47
+GRE, UDP = 47, 17
 VLAN = (0x8100, 7)
 
 
@@ -39,6 +40,23 @@ def test_fail_open(attach, cases):
         assert capture.count("modbus", "udp") == [0, 0]
         assert capture.count("sealed")[0] > 100
         cases(2)
+
+
+def test_fail_open_without_a_port(cases):
+    """A missing port is no sign that the daemon is dead."""
+    with sealed_plant({"gwa": ["drive", "plc"], "gwb": ["hmi"]}, attach="ingress", fail="open") as plant:
+        load = Load(plant.hosts["plc"], plant.hosts["hmi"])
+        plant.hosts["drive"].ns.ip("link", "del", "eth0")
+        plant.boxes["gwa"].wait_status("misses a port", lambda status: "a port is missing" in str(status["alarms"]), 10)
+        plant.boxes["gwa"].gateway.run("nft", "flush", "ruleset")
+        wait_for("the rules are back", lambda: "fwd to" in plant.boxes["gwa"].gateway.run("nft", "list", "ruleset").stdout)
+        capture = plant.capture("sealed")
+        load.goes_on()
+        load.goes_on()
+        capture.stop()
+        assert capture.count("modbus", "udp") == [0, 0]
+        assert capture.count("sealed")[0] > 100
+        cases(1)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +99,31 @@ def test_standalone_box_is_reached(alone, cases):
     cases(reached)
 
 
+def test_standalone_box_that_routes(alone, cases):
+    """It forwards IP, as an OpenWrt router does. Who sends it what is for a machine on the other side gets nothing
+    past the policy by that."""
+    laptop, gateway = alone.hosts["laptop"], alone.box.gateway
+    gateway.ns.sysctl({"net/ipv4/ip_forward": 1, "net/ipv6/conf/all/forwarding": 1})
+    gateway.ns.sysctl({"net/ipv4/conf/all/rp_filter": 0, "net/ipv4/conf/box0/rp_filter": 0})
+    box = gateway.ns.mac("box0")
+    sent = 0
+    captures = [Capture(alone.plc, "host", device="eth0"), Capture(alone.switch, "switch")]
+    for source, target in ((laptop, alone.plc), (alone.plc, laptop)):
+        for version in (4, 6):
+            ends = source.address(version), target.address(version)
+            packet = ip(*ends, UDP, udp(*ends, PORTS["udp"], PORTS["udp"], MARK))
+            frame = ethernet(box, version, packet, source=source.ns.mac("eth0"))
+            for _ in range(20):
+                source.ns.run("python3", "-c", SEND, "eth0", frame.hex())
+                sent += 1
+    for capture in captures:
+        capture.stop()
+        routed = f"eth.src == {box.hex(':')} && udp.port == {PORTS['udp']} && !icmp && !icmpv6"
+        assert not capture.lines(routed)
+    box_is_reached(alone)
+    cases(sent)
+
+
 def test_standalone_machines_of_one_side(alone, cases):
     """What they say to each other is not sealed, and nobody else hears it once it is known where they are."""
     drive = alone.hosts["drive"]
@@ -120,6 +163,19 @@ def test_standalone_passes_what_is_not_matched(alone, cases):
     alone.box.start()
     alone.comes_back()
     cases(10)
+
+
+def test_standalone_boots_open(alone, cases):
+    """With `fail open` the ports are connected before there is a daemon."""
+    gateway = alone.lab.gateway("gwc", alone.switch)
+    machine = alone.lab.host("machine", gateway)
+    box = Box(gateway, alone.server, "standalone", fail="open")
+    assert "`fail` is open" in box.ask("gate")
+    pollers = polls(alone, machine, alone.hosts["laptop"])
+    settle(pollers)
+    for poller in pollers:
+        poller.finish()
+    cases(len(pollers))
 
 
 SEND = """

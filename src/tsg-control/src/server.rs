@@ -154,8 +154,8 @@ impl Server {
             pending: BTreeMap::new(),
             tokens: Tokens::default(),
             strangers: strangers(now),
-            wrong_tokens: wrong_tokens(now),
-            unreadable: wrong_tokens(now),
+            wrong_tokens: worth_a_line(now),
+            unreadable: worth_a_line(now),
             next_command: 1,
             rolled_back: None,
             records: VecDeque::new(),
@@ -373,8 +373,8 @@ const fn strangers(now: u64) -> Bucket {
     Bucket::new(200, 50, now)
 }
 
-/// Wrong tokens are noted at a rate of their own, as is what cannot be read: 20 at once, one in a second.
-const fn wrong_tokens(now: u64) -> Bucket {
+/// Of wrong tokens, and of what cannot be read, so many are noted: 20 at once, one in a second.
+const fn worth_a_line(now: u64) -> Bucket {
     Bucket::new(20, 1_000, now)
 }
 

@@ -38,8 +38,9 @@ fn texts(plan: &Plan, ports: &Ports, existing: &Existing) -> String {
     let queues = Queues { first: 25_300, count: 2 };
     let hooks = Hooks {
         ports: vec![("lan1", Some("tsg-tap0")), ("lan2", None), ("wan", Some("tsg-tap2"))],
+        taps: vec!["tsg-tap0", "tsg-tap1"],
         own: vec![[2; 6]],
-        box_port: Some(BoxPort { name: "tsg-box", peer: None }),
+        box_port: Some(BoxPort { name: "tsg-box", peer: None, addresses: Vec::new() }),
     };
     let mut all = bridge_text(plan, ports, queues) + &netdev_text(plan, ports, &hooks);
     let count = |brace| all.matches(brace).count();

@@ -8,7 +8,7 @@ use super::stamp::Stamp;
 use super::{Kind, Ports, ingress, links, nfqueue, sockets, sys, sysctl};
 use crate::rules::{self, BoxPort, Existing, Hooks, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
-use tsg_control::group::Fail;
+use core::net::IpAddr;
 
 /// Once in so many looks the rules are read back whatever the stamp says.
 const FULL_LOOK: u32 = 60;
@@ -38,13 +38,24 @@ struct Loaded {
     place: Place,
 }
 
-/// The box's own Ethernet addresses, and what was seen of the port to it.
+/// The ports, the box's own Ethernet addresses, and the port to it.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Place {
+    ports: Vec<u32>,
     own: Vec<[u8; 6]>,
-    /// The number of the port, and the address of its other end.
-    box_port: Option<(u32, Option<[u8; 6]>)>,
+    box_port: Option<PlaceOfBox>,
 }
+
+/// The number of the box's port, the Ethernet address of its other end, and the IP addresses of the box.
+#[derive(Debug, PartialEq, Eq)]
+struct PlaceOfBox {
+    number: u32,
+    peer: Option<[u8; 6]>,
+    addresses: Vec<IpAddr>,
+}
+
+/// More addresses than this no box has.
+const MOST_ADDRESSES: usize = 256;
 
 impl Keeper {
     pub(super) fn new(kind: Kind, ports: Ports, queues: Queues, taps: Vec<String>) -> Self {
@@ -76,6 +87,10 @@ impl Keeper {
         Ok(())
     }
 
+    pub(super) const fn is_installed(&self) -> bool {
+        self.plan.is_some()
+    }
+
     /// The rules are as they were loaded; if not they are loaded again, and the answer is `true`.
     pub(super) fn verify(&mut self) -> Result<bool> {
         if self.plan.is_none() {
@@ -83,6 +98,11 @@ impl Keeper {
         }
         self.looks = (self.looks + 1) % FULL_LOOK;
         ingress::keep_up(&self.taps)?;
+        for port in
+            self.ports.all().filter(|port| self.ports.standalone && sockets::number(port) != 0)
+        {
+            sys::hear_all(port).with_context(|| format!("{port} takes no frames for others"))?;
+        }
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
         let place = self.place()?;
         let kept = |loaded: &&mut Loaded| settings_kept && loaded.place == place;
@@ -201,6 +221,7 @@ impl Place {
     fn of(ports: &Ports) -> Result<Self> {
         let mut place = Self::default();
         for name in ports.all() {
+            place.ports.push(sockets::number(name));
             let port = links::link(sockets::number(name));
             let bridge = port.as_ref().and_then(|port| links::link(port.master));
             if ports.standalone && bridge.is_some() {
@@ -216,43 +237,59 @@ impl Place {
             && let Some(port) = links::link(number)
         {
             let peer = links::link(port.peer).and_then(|peer| peer.address);
-            place.box_port = Some((number, peer));
+            place.box_port = Some(PlaceOfBox { number, peer, addresses: own_addresses()? });
         }
         Ok(place)
     }
 }
 
-/// Standalone ports take frames for others, as in a bridge.
+/// The IP addresses of the box, on whatever interface.
+fn own_addresses() -> Result<Vec<IpAddr>> {
+    let all = nix::ifaddrs::getifaddrs().context("cannot read the box's addresses")?;
+    let mut addresses: Vec<IpAddr> = all
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|v4| IpAddr::V4(v4.ip()));
+            v4.or_else(|| address.as_sockaddr_in6().map(|v6| IpAddr::V6(v6.ip())))
+        })
+        .filter(|address| !address.is_loopback())
+        // The rules have these as a block.
+        .filter(|address| !matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local()))
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.truncate(MOST_ADDRESSES);
+    Ok(addresses)
+}
+
+/// Standalone ports are up, and take frames for others, as in a bridge.
 fn set_up(ports: &Ports) -> Result<()> {
     for port in ports.all().filter(|port| ports.standalone && sockets::number(port) != 0) {
-        sys::take_all(port).with_context(|| format!("cannot set up {port}"))?;
+        sys::bring_up_for_all(port).with_context(|| format!("cannot set up {port}"))?;
     }
     Ok(())
 }
 
 /// The ports that are there, each with its TAP, and what else the rules have to know.
 fn hooks<'a>(ports: &'a Ports, taps: &'a [String], place: &Place) -> Hooks<'a> {
-    let taps = taps.iter().map(|tap| Some(tap.as_str())).chain(std::iter::repeat(None));
-    let there = ports.all().zip(taps).filter(|(port, _)| sockets::number(port) != 0);
-    let box_port = place.box_port.zip(ports.box_port.as_deref());
+    let of_ports = taps.iter().map(|tap| Some(tap.as_str())).chain(std::iter::repeat(None));
+    let there = ports.all().zip(of_ports).filter(|(port, _)| sockets::number(port) != 0);
+    let box_port = place.box_port.as_ref().zip(ports.box_port.as_deref());
     Hooks {
         ports: there.collect(),
+        taps: taps.iter().map(String::as_str).collect(),
         own: place.own.clone(),
-        box_port: box_port.map(|((_, peer), name)| BoxPort { name, peer }),
+        box_port: box_port.map(|(place, name)| BoxPort {
+            name,
+            peer: place.peer,
+            addresses: place.addresses.clone(),
+        }),
     }
-}
-
-/// Connects standalone ports without a daemon: everything passes in clear.
-pub(super) fn connect(ports: &Ports) -> Result<()> {
-    let plan = Plan { carriages: Vec::new(), ..Plan::unknown(Fail::Open) };
-    let place = Place::of(ports)?;
-    set_up(ports)?;
-    nft(&rules::netdev_text(&plan, ports, &hooks(ports, &[], &place)))
 }
 
 /// Takes away what an attach of this kind may have left behind.
 pub(super) fn clear_leftovers(kind: Kind, ports: &Ports) {
-    if read_back(kind, ports).is_ok() {
+    if stands(kind, ports) {
         match withdraw(kind, ports) {
             Ok(()) => log::info!("took away what an attach {kind} had left behind"),
             Err(error) => log::warn!("cannot take away the rules of an attach {kind}: {error:#}"),
@@ -304,6 +341,16 @@ pub(super) fn saved(version: IpVersion) -> Result<String> {
         IpVersion::V6 => "ip6tables-save",
     };
     run(program, &["-t", "mangle"], None).context("cannot read table mangle")
+}
+
+/// There are rules that a daemon has loaded for its TAPs.
+pub(super) fn is_served(ports: &Ports) -> bool {
+    read_back(Kind::Ingress, ports).is_ok_and(|rules| rules.contains(ingress::TAP_NAME))
+}
+
+/// There are rules of ours.
+fn stands(kind: Kind, ports: &Ports) -> bool {
+    read_back(kind, ports).is_ok()
 }
 
 /// Our rules as the kernel has them now. It is an error if they are gone.

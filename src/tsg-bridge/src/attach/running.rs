@@ -192,8 +192,43 @@ pub fn clear(ports: &Ports) -> Result<()> {
         keeper::clear_leftovers(kind, ports);
     }
     let gate = Gate::new(ports).remove();
-    let connected = if ports.standalone { keeper::connect(ports) } else { Ok(()) };
+    let connected = if ports.standalone { Wire::new(ports).verify() } else { Ok(()) };
     gate.and(gate::unlock(ports)).and(connected)
+}
+
+/// Without a daemon: connects standalone ports as far as `plan` says, unless rules of a daemon stand. Ports in a
+/// bridge are connected by it.
+///
+/// # Errors
+/// The kernel refuses.
+pub fn connect(ports: &Ports, plan: &Plan) -> Result<()> {
+    match ports.standalone && !keeper::is_served(ports) {
+        true => Wire::new(ports).0.install(plan),
+        false => Ok(()),
+    }
+}
+
+/// Standalone ports where no gateway is wanted: everything passes.
+#[derive(Debug)]
+pub struct Wire(Keeper);
+
+impl Wire {
+    /// Nothing yet; [`verify`](Self::verify) connects.
+    pub fn new(ports: &Ports) -> Self {
+        let queues = Queues { first: 0, count: 0 };
+        Self(Keeper::new(Kind::Ingress, ports.clone(), queues, Vec::new()))
+    }
+
+    /// Sees to it that the ports are connected. To be called every second.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn verify(&mut self) -> Result<()> {
+        match self.0.is_installed() {
+            true => self.0.verify().map(drop),
+            false => self.0.install(&Plan::wire()),
+        }
+    }
 }
 
 /// The threads of an attach, and where the kernel reaches them.
@@ -380,7 +415,7 @@ impl Running {
     /// Something could not be taken away; the rest is.
     pub fn detach(mut self) -> Result<()> {
         let rules = match self.ports.standalone {
-            true => keeper::connect(&self.ports),
+            true => Wire::new(&self.ports).verify(),
             false => self.keeper.withdraw(),
         };
         let gate = self.gate.remove();

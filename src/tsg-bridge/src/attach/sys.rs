@@ -239,8 +239,16 @@ pub(super) fn is_up(name: &str) -> io::Result<bool> {
 }
 
 /// Sets an interface up, and lets it take frames for others, as a bridge does with its ports.
-pub(super) fn take_all(name: &str) -> io::Result<()> {
-    let wanted = libc::IFF_UP | libc::IFF_PROMISC;
+pub(super) fn bring_up_for_all(name: &str) -> io::Result<()> {
+    add_flags(name, libc::IFF_UP | libc::IFF_PROMISC)
+}
+
+/// Lets an interface take frames for others, up or down.
+pub(super) fn hear_all(name: &str) -> io::Result<()> {
+    add_flags(name, libc::IFF_PROMISC)
+}
+
+fn add_flags(name: &str, wanted: i32) -> io::Result<()> {
     let now = flags(name)?;
     if now & wanted == wanted {
         return Ok(());

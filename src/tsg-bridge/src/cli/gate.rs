@@ -32,9 +32,9 @@ pub(super) fn run(options: &Options, isolate: bool, out: &mut dyn Write) -> Resu
         let done = match (idle, isolate, plan.fail) {
             (true, _, _) => attach::clear(&ports).map(|()| "no gate: switched off".to_owned()),
             (false, true, _) => isolated(&ports),
-            (false, false, Fail::Open) => {
-                gate::unlock(&ports).map(|()| "no gate: `fail` is open".to_owned())
-            }
+            (false, false, Fail::Open) => gate::unlock(&ports)
+                .and_then(|()| attach::connect(&ports, &plan))
+                .map(|()| "no gate: `fail` is open".to_owned()),
             (false, false, Fail::Closed) => held(&ports, &plan),
         };
         match done {
@@ -93,6 +93,7 @@ fn plan(config: &Config, folders: &Folders) -> Plan {
 
 fn held(ports: &Ports, plan: &Plan) -> Result<String> {
     Gate::new(ports).install(&[plan])?;
+    attach::connect(ports, plan)?;
     gate::unlock(ports)?;
     let (there, missing): (Vec<&str>, Vec<&str>) =
         ports.all().partition(|port| nix::net::if_::if_nametoindex(*port).is_ok());

@@ -4,7 +4,7 @@
 //! the daemon and of the netfilter rules. Towards the WAN nothing leaves that a rule matches and that is not
 //! sealed; towards the LAN nothing that a rule matches and that came in by anything but a LAN port without
 //! having been through the daemon, which marks what it passes. LAN to LAN and the box's own
-//! traffic are not looked at. Frames that are not IP obey `non_ip` here too, since iptables never sees them.
+//! traffic are not looked at; what comes out of the box's own port is its own, as the rules there see to it. Frames that are not IP obey `non_ip` here too, since iptables never sees them.
 //!
 //! The other half of the boot is [`isolate`]: bridge ports that do not talk to each other until the gate
 //! stands. `tsg gate` puts up both before there is a daemon.

@@ -9,6 +9,7 @@ use super::passes::{Class, Condition, Pass, Then, Version, passes};
 use super::{Plan, Queues, iptables::may_bypass};
 use crate::attach::Ports;
 use core::fmt::{Display, Write as _};
+use core::net::IpAddr;
 use cross::Cross;
 use tsg_control::group::{Mode, NonIp};
 use tsg_control::policy::{Action, Block, Ports as Range};
@@ -44,6 +45,8 @@ pub fn bridge_text(plan: &Plan, ports: &Ports, queues: Queues) -> String {
 pub struct Hooks<'a> {
     /// The ports that are there, each with the TAP that the daemon reads.
     pub ports: Vec<(&'a str, Option<&'a str>)>,
+    /// All TAPs, also those of ports that are not there.
+    pub taps: Vec<&'a str>,
     /// The Ethernet addresses that the box itself has on them and on their bridge; that traffic stays with it.
     pub own: Vec<[u8; 6]>,
     /// Standalone ports: the port behind which the box itself is, if it has one and that is there.
@@ -57,6 +60,8 @@ pub struct BoxPort<'a> {
     pub name: &'a str,
     /// The Ethernet address of the other end, which has the box's addresses.
     pub peer: Option<[u8; 6]>,
+    /// All IP addresses that the box has.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The table of the ingress attach: an ingress hook on each port that is there.
@@ -84,10 +89,7 @@ pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &Hooks<'_>) -> String {
     if may_bypass(plan) {
         alive::beats(&mut text, hooks);
     }
-    chain(&mut text, "daemon", |lines| {
-        if may_bypass(plan) {
-            alive::or_pass(lines);
-        }
+    chain(&mut text, "tap", |lines| {
         for (port, tap) in &hooks.ports {
             if let Some(tap) = tap {
                 lines.add(format!("iifname \"{port}\" fwd to \"{tap}\""));
@@ -95,10 +97,16 @@ pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &Hooks<'_>) -> String {
         }
         lines.add("drop");
     });
+    chain(&mut text, "daemon", |lines| {
+        if may_bypass(plan) {
+            alive::or_pass(lines);
+        }
+        lines.add("goto tap");
+    });
     chain(&mut text, "refuse", |lines| {
         // The hook cannot tell where a frame of a LAN port goes: to another one it may.
         if let [_, _, ..] = ports.lan.as_slice() {
-            lines.add(format!("iifname {} goto daemon", quoted(&ports.lan)));
+            lines.add(format!("iifname {} goto tap", quoted(&ports.lan)));
         }
         lines.add("drop");
     });
@@ -109,6 +117,9 @@ pub fn netdev_text(plan: &Plan, ports: &Ports, hooks: &Hooks<'_>) -> String {
     directions(&mut text, plan);
     shared(&mut text, plan);
     text.push_str("}\n");
+    if may_bypass(plan) && !hooks.taps.is_empty() {
+        alive::first_beat(&mut text, &table_name(ports));
+    }
     text
 }
 

@@ -43,6 +43,11 @@ impl Plan {
         }
     }
 
+    /// Everything passes: no gateway is wanted here.
+    pub(crate) fn wire() -> Self {
+        Self { carriages: Vec::new(), ..Self::unknown(Fail::Open) }
+    }
+
     /// Matched traffic stops when the daemon does: `fail` is closed, in a mode that seals.
     pub const fn holds_closed(&self) -> bool {
         let seals = matches!(self.mode, Mode::Migrate | Mode::Enforce);

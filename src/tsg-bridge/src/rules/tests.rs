@@ -22,7 +22,8 @@ fn ports() -> Ports {
 
 fn hooks(own: &[[u8; 6]]) -> Hooks<'static> {
     let ports = HOOKS.iter().map(|&(port, tap)| (port, Some(tap))).collect();
-    Hooks { ports, own: own.to_vec(), box_port: None }
+    let taps = HOOKS.iter().map(|&(_, tap)| tap).collect();
+    Hooks { ports, taps, own: own.to_vec(), box_port: None }
 }
 
 fn plan(rules: &[&str]) -> Plan {
@@ -102,8 +103,9 @@ fn the_ingress_table_has_a_tap_for_each_port() {
             "goto out",
         ]
     );
+    assert_eq!(chain(&text, "daemon"), ["goto tap"]);
     assert_eq!(
-        chain(&text, "daemon"),
+        chain(&text, "tap"),
         [
             "iifname \"lan1\" fwd to \"tsg-tap0\"",
             "iifname \"lan2\" fwd to \"tsg-tap1\"",
@@ -111,7 +113,7 @@ fn the_ingress_table_has_a_tap_for_each_port() {
             "drop",
         ]
     );
-    assert_eq!(chain(&text, "refuse")[0], "iifname { \"lan1\", \"lan2\" } goto daemon");
+    assert_eq!(chain(&text, "refuse")[0], "iifname { \"lan1\", \"lan2\" } goto tap");
     assert_eq!(chain(&text, "v4_known"), ["ip protocol 1 goto refuse", "goto v4_known_1"]);
     assert_eq!(chain(&text, "v4_known_1")[0], "ip protocol 1 goto v4_known_2");
     assert_eq!(chain(&text, "v4_known_1")[1], "ip saddr 10.0.0.0/8 goto daemon");
@@ -121,7 +123,8 @@ fn the_ingress_table_has_a_tap_for_each_port() {
 #[test]
 fn standalone_ports_are_connected_and_the_box_with_them() {
     let ports = Ports { standalone: true, ..ports() };
-    let box_port = Some(BoxPort { name: "tsg-box", peer: Some([6; 6]) });
+    let addresses = vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()];
+    let box_port = Some(BoxPort { name: "tsg-box", peer: Some([6; 6]), addresses });
     let text = netdev_text(&plan(&["encrypt"]), &ports, &Hooks { box_port, ..hooks(&[[2; 6]]) });
     assert_eq!(
         chain(&text, "port-wan"),
@@ -136,7 +139,15 @@ fn standalone_ports_are_connected_and_the_box_with_them() {
             "goto in",
         ]
     );
-    assert_eq!(chain(&text, "port-tsg-box").last().unwrap(), "goto cross-tsg-box");
+    assert_eq!(
+        chain(&text, "port-tsg-box")[5..],
+        [
+            "meta protocol ip ip saddr != { 0.0.0.0, 192.0.2.1 } drop",
+            "meta protocol ip6 ip6 saddr != { ::, fe80::/10, 2001:db8::1 } drop",
+            "meta protocol { 0x8100, 0x88a8 } drop",
+            "goto cross-tsg-box",
+        ]
+    );
     assert_eq!(
         chain(&text, "cross-lan1"),
         [
@@ -157,13 +168,18 @@ fn standalone_ports_are_connected_and_the_box_with_them() {
 
 #[test]
 fn without_a_daemon_the_ingress_table_passes_where_fail_is_open() {
-    let open = Plan { fail: Fail::Open, ..plan(&["encrypt"]) };
-    let text = netdev_text(&open, &ports(), &hooks(&[]));
-    assert_eq!(chain(&text, "daemon")[0], "meta iiftype != @alive goto pass");
-    assert!(
-        chain(&text, "beat-tsg-tap2").contains(&"update @alive { meta iiftype timeout 3s }".into())
-    );
-    assert!(!netdev_text(&plan(&["encrypt"]), &ports(), &hooks(&[])).contains("alive"));
+    let open = Plan { fail: Fail::Open, ..plan(&["drop proto=icmp", "encrypt"]) };
+    // The first port is not there; its TAP is.
+    let mut hooks = hooks(&[]);
+    hooks.ports.remove(0);
+    let text = netdev_text(&open, &ports(), &hooks);
+    assert_eq!(chain(&text, "daemon"), ["meta iiftype != @alive goto pass", "goto tap"]);
+    let beat = "update @alive { meta iiftype timeout 3s }".to_owned();
+    assert!(HOOKS.iter().all(|(_, tap)| chain(&text, &format!("beat-{tap}")).contains(&beat)));
+    assert!(text.ends_with("}\nadd element netdev tsg-wan alive { ether timeout 3s }\n"));
+    // What is to be dropped is not for the daemon to pass.
+    assert_eq!(chain(&text, "refuse")[0], "iifname { \"lan1\", \"lan2\" } goto tap");
+    assert!(!netdev_text(&plan(&["encrypt"]), &ports(), &hooks).contains("alive"));
 }
 
 #[test]
@@ -291,7 +307,11 @@ fn the_kernels_parsers_take_every_text() {
         assert_eq!(says(&NFT, &netdev_text(&plan, &ports, &hooks)), "");
         let standalone = Ports { standalone: true, ..ports.clone() };
         assert_eq!(says(&NFT, &netdev_text(&plan, &standalone, &hooks)), "");
-        let box_port = Some(BoxPort { name: "tsg-box", peer: Some([6; 6]) });
+        let box_port = Some(BoxPort {
+            name: "tsg-box",
+            peer: Some([6; 6]),
+            addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
+        });
         let hooks = Hooks { box_port, ..hooks };
         assert_eq!(says(&NFT, &netdev_text(&plan, &standalone, &hooks)), "");
         for (program, version) in

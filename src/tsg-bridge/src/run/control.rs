@@ -419,7 +419,7 @@ impl Control {
         self.links.settle();
         self.looked_at = now;
         if !self.is_active() {
-            return;
+            return self.data.idle();
         }
         if let Some(plan) = &self.plan {
             self.stale_view |= plan.servers != self.servers.addresses();

@@ -1,7 +1,7 @@
 //! The data path under control: one attach for each bridge, and what they share.
 
 use super::sys;
-use crate::attach::{self, Handler, Kind, Ports, Running};
+use crate::attach::{self, Handler, Kind, Ports, Running, Wire};
 use crate::config::{Attach, Bridge, Config};
 use crate::gate::{self, Gate};
 use crate::pipeline::{Shared, Worker};
@@ -28,6 +28,8 @@ struct Attached {
     ports: Ports,
     /// Holds until the attach runs, which then keeps it.
     gate: Gate,
+    /// Connects standalone ports while the gateway is idle.
+    wire: Wire,
     wanted: Attach,
     running: Option<Running>,
     /// The plan that is in force.
@@ -50,6 +52,7 @@ impl Data {
         let attached = |bridge: &Bridge| Attached {
             ports: Ports::of(bridge),
             gate: Gate::new(&Ports::of(bridge)),
+            wire: Wire::new(&Ports::of(bridge)),
             wanted: config.attach,
             running: None,
             installed: None,
@@ -79,6 +82,14 @@ impl Data {
         let threads = self.threads;
         for (at, bridge) in self.bridges.iter_mut().enumerate() {
             let done = bridge.install(plan, shared, at * threads..(at + 1) * threads);
+            bridge.note(done);
+        }
+    }
+
+    /// While the gateway is idle: standalone ports stay connected.
+    pub(super) fn idle(&mut self) {
+        for bridge in self.bridges.iter_mut().filter(|bridge| bridge.ports.standalone) {
+            let done = bridge.wire.verify();
             bridge.note(done);
         }
     }
@@ -182,6 +193,7 @@ impl Attached {
     fn hold(&mut self, plan: &Plan) -> Result<()> {
         let versions = plan.versions();
         self.gate.verify(&versions.iter().collect::<Vec<_>>())?;
+        attach::connect(&self.ports, plan)?;
         gate::unlock(&self.ports)
     }
 

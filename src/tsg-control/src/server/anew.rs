@@ -1,7 +1,7 @@
 //! What makes a server begin anew while it runs: its clock or its memory is not what it was.
 
 use super::group::Group;
-use super::{Random, Server, strangers, wrong_tokens};
+use super::{Random, Server, strangers, worth_a_line};
 use crate::keys::PublicKey;
 use crate::message::{Heartbeat, Held};
 use crate::timeline::MOST_LIVE;
@@ -66,8 +66,8 @@ impl Server {
         self.clock = number(self.random.as_mut());
         self.started = now;
         self.strangers = strangers(now);
-        self.wrong_tokens = wrong_tokens(now);
-        self.unreadable = wrong_tokens(now);
+        self.wrong_tokens = worth_a_line(now);
+        self.unreadable = worth_a_line(now);
         for gateway in self.gateways.values_mut() {
             gateway.belief.rebase(self.latest, now);
         }

@@ -6,7 +6,8 @@
 //!
 //! The daemon takes the bridge's place for these frames: it finds the port that a frame leaves by, and
 //! gives copies to several where the bridge would. A TAP lasts as long as the daemon holds it; when it is gone
-//! `fwd` has no target and drops, so a dead daemon fails closed.
+//! `fwd` has no target and drops, so a dead daemon fails closed. Where `fail` is open the rules pass frames by it
+//! when they have not heard from the daemon for a while.
 //! Not here: the rules that forward, and how packets are cut and joined ([`tsg_esp::segment`], [`tsg_esp::join`]).
 
 #[cfg(test)]
@@ -55,10 +56,13 @@ const HEARTBEAT: [u8; virtio::LEN + 60] = {
     frame
 };
 
+/// What the names of TAPs begin with.
+pub(super) const TAP_NAME: &str = "tsg-tap";
+
 /// Names for the TAPs, one for each of [`Ports::all`], that no interface has.
 pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
     let free = |name: &String| super::sockets::number(name) == 0;
-    let names = (0..).map(|number| format!("tsg-tap{number}"));
+    let names = (0..).map(|number| format!("{TAP_NAME}{number}"));
     names.filter(free).take(ports.all().count()).collect()
 }
 
@@ -210,7 +214,6 @@ impl Worker {
             if let Err(error) = sys::wait(&mut waiting, PATIENCE_MS) {
                 log::error!("cannot wait for frames: {error}");
             }
-            self.handler.begin();
             for (at, tap) in taps.iter().enumerate() {
                 if waiting[at].any() != Some(true) {
                     continue;
@@ -219,6 +222,7 @@ impl Worker {
                     // Somebody has deleted it. The attach starts anew.
                     return log::error!("cannot read a TAP: {error}");
                 }
+                self.beat(&taps[0], &mut beaten);
             }
             self.handler.idle();
             self.beat(&taps[0], &mut beaten);
@@ -238,6 +242,7 @@ impl Worker {
     /// Takes what waits in a TAP, up to a batch of it, and sends on what comes of it.
     fn drain(&mut self, mut tap: &File, at: usize, buffer: &mut [u8]) -> io::Result<()> {
         self.now = Instant::now();
+        self.handler.begin();
         for _ in 0..BATCH {
             // The header is where sealing will need room.
             let (front, place) = (HEAD_ROOM - virtio::LEN, HEAD_ROOM);

@@ -16,7 +16,7 @@ pub(super) fn beats(text: &mut String, hooks: &Hooks<'_>) {
         text,
         "  set alive {{ type iface_type; size 16; flags dynamic,timeout; timeout {SECONDS}s; }}"
     );
-    for tap in hooks.ports.iter().filter_map(|(_, tap)| *tap) {
+    for tap in &hooks.taps {
         hook(text, "beat", tap, |lines| {
             lines.add(format!("update @alive {{ {ALWAYS} timeout {SECONDS}s }}"));
             lines.add("drop");
@@ -27,4 +27,9 @@ pub(super) fn beats(text: &mut String, hooks: &Hooks<'_>) {
 /// The first line of what hands a frame to the daemon.
 pub(super) fn or_pass(lines: &mut Lines<'_>) {
     lines.add(format!("{ALWAYS} != @alive goto pass"));
+}
+
+/// Who loads rules lives, too.
+pub(super) fn first_beat(text: &mut String, table: &str) {
+    let _ = writeln!(text, "add element netdev {table} alive {{ ether timeout {SECONDS}s }}");
 }

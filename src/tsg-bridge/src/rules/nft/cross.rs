@@ -1,8 +1,9 @@
 //! The rules as a switch, for ports that are in no bridge: what passes goes to the port behind which its destination was
 //! heard last, and to all others if that is not known. They stay when the daemon goes, and what is not matched with them.
 
-use super::{Hooks, Lines, chain, ether_set, hook};
+use super::{Hooks, Lines, chain, ether_set, hook, set};
 use core::fmt::Write as _;
+use core::net::IpAddr;
 
 /// How long a station is remembered without a word from it, and how many are: as a bridge does.
 const LIFETIME: &str = "5m";
@@ -71,6 +72,7 @@ impl<'a> Cross<'a> {
         if let Some(port) = &self.hooks.box_port {
             hook(text, "port", port.name, |lines| {
                 self.learn(lines, port.name);
+                own_only(lines, &port.addresses);
                 lines.add(format!("goto cross-{}", port.name));
             });
         }
@@ -85,4 +87,15 @@ impl<'a> Cross<'a> {
     fn others(&self, port: &str) -> impl Iterator<Item = &&'a str> {
         self.ports.iter().filter(move |other| **other != port)
     }
+}
+
+/// A box that routes would carry past the policy what others send to it. So only what it says itself passes.
+fn own_only(lines: &mut Lines<'_>, addresses: &[IpAddr]) {
+    let own = |v4: bool, always: &[&str]| {
+        let own = addresses.iter().filter(|address| address.is_ipv4() == v4);
+        set(always.iter().map(ToString::to_string).chain(own.map(ToString::to_string)))
+    };
+    lines.add(format!("meta protocol ip ip saddr != {} drop", own(true, &["0.0.0.0"])));
+    lines.add(format!("meta protocol ip6 ip6 saddr != {} drop", own(false, &["::", "fe80::/10"])));
+    lines.add("meta protocol { 0x8100, 0x88a8 } drop");
 }
