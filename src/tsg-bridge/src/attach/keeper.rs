@@ -9,6 +9,7 @@ use super::{Kind, Ports, ingress, links, nfqueue, sockets, sys, sysctl};
 use crate::rules::{self, BoxPort, Existing, Hooks, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
 use core::net::IpAddr;
+use std::io;
 
 /// Once in so many looks the rules are read back whatever the stamp says.
 const FULL_LOOK: u32 = 60;
@@ -98,11 +99,7 @@ impl Keeper {
         }
         self.looks = (self.looks + 1) % FULL_LOOK;
         ingress::keep_up(&self.taps)?;
-        for port in
-            self.ports.all().filter(|port| self.ports.standalone && sockets::number(port) != 0)
-        {
-            sys::hear_all(port).with_context(|| format!("{port} takes no frames for others"))?;
-        }
+        set_up(&self.ports, sys::hear_all)?;
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
         let place = self.place()?;
         let kept = |loaded: &&mut Loaded| settings_kept && loaded.place == place;
@@ -151,7 +148,7 @@ impl Keeper {
                     self.load_table(&rules::bridge_text(&plan, &self.ports, self.queues))?
                 }
                 Kind::Ingress => {
-                    set_up(&self.ports)?;
+                    set_up(&self.ports, sys::bring_up_for_all)?;
                     let hooks = hooks(&self.ports, &self.taps, &place);
                     self.load_table(&rules::netdev_text(&plan, &self.ports, &hooks))?
                 }
@@ -262,10 +259,11 @@ fn own_addresses() -> Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-/// Standalone ports are up, and take frames for others, as in a bridge.
-fn set_up(ports: &Ports) -> Result<()> {
+/// Standalone ports take frames for others, as in a bridge. Up they are when rules are loaded; who sets one down later
+/// means it.
+fn set_up(ports: &Ports, set: fn(&str) -> io::Result<()>) -> Result<()> {
     for port in ports.all().filter(|port| ports.standalone && sockets::number(port) != 0) {
-        sys::bring_up_for_all(port).with_context(|| format!("cannot set up {port}"))?;
+        set(port).with_context(|| format!("cannot set up {port}"))?;
     }
     Ok(())
 }

@@ -208,13 +208,13 @@ fn shared(text: &mut String, plan: &Plan) {
     for (version, name) in [(Version::V4, "v4"), (Version::V6, "v6")] {
         if plan.mode == Mode::Learn || !plan.acts() {
             chain(text, name, |lines| {
-                if plan.mode == Mode::Learn {
-                    for condition in always_pass(plan, version).concat() {
-                        lines.add(format!("{condition} goto pass"));
-                    }
+                if plan.mode != Mode::Learn {
+                    return lines.add("goto pass");
                 }
-                let learns = plan.mode == Mode::Learn;
-                lines.add(if learns { "goto daemon" } else { "goto pass" });
+                for condition in always_pass(plan, version).concat() {
+                    lines.add(format!("{condition} goto pass"));
+                }
+                lines.add("goto daemon");
             });
             continue;
         }
