@@ -466,6 +466,7 @@ impl Control {
             return;
         }
         self.turned_at = now;
+        self.servers.look_again();
         if let Some(link) = &mut self.link
             && link.next_server(&self.identity)
         {
