@@ -115,8 +115,18 @@ fn token() -> Token {
 fn help_and_version_are_there() {
     let gateway = Gateway::new();
     let overview = gateway.tsg(&["help"]).ok();
-    for command in ["run", "status", "keygen", "fingerprint", "enrol", "check", "bundle", "import"]
-    {
+    for command in [
+        "run",
+        "status",
+        "keygen",
+        "fingerprint",
+        "enrol",
+        "check",
+        "bundle",
+        "import",
+        "offloads",
+        "setup",
+    ] {
         assert!(overview.contains(command), "{command}");
         let help = gateway.tsg(&["help", command]).ok();
         assert!(help.starts_with(&format!("Usage: tsg {command}")), "{help}");
@@ -129,7 +139,7 @@ fn help_and_version_are_there() {
 
 #[test]
 fn wrong_arguments_end_with_two() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 19] = [
         (&[], "say what to do"),
         (&["dance"], "\"dance\" is not a command"),
         (&["help", "dance"], "no help on \"dance\""),
@@ -141,6 +151,17 @@ fn wrong_arguments_end_with_two() {
         (&["run", "--log", "paper"], "auto, stderr or syslog"),
         (&["--state", "", "keygen"], "empty"),
         (&["keygen", "--force=yes"], "force"),
+        (&["status", "--lan", "lan1"], "\"--lan\" does not go with"),
+        (&["offloads", "back"], "or `tsg offloads restore`"),
+        (&["setup"], "needs --lan PORT"),
+        (&["setup", "--lan", "lan1", "--wan", "wan", "--vlan", "x"], "--vlan is a number"),
+        (
+            &["setup", "--lan", "lan1", "--wan", "wan", "--vlan", "65546"],
+            "--vlan is a number from 1 to",
+        ),
+        (&["setup", "--lan", "lan1", "--wan", "wan", "--rollback", "60"], "goes with --apply"),
+        (&["setup", "--undo", "--confirm"], "not both"),
+        (&["setup", "--undo", "--wan", "wan"], "go alone"),
     ];
     for (arguments, says) in cases {
         let ran = Gateway::new().tsg(arguments).fails(2, says);
@@ -335,6 +356,38 @@ fn check_tells_what_is_wrong_and_what_to_do() {
         assert!(ran.out.contains(&format!("section main: option {option}: ")), "{}", ran.out);
     }
     assert_eq!(ran.err, "");
+}
+
+#[test]
+fn check_tells_programs_the_same() {
+    let gateway = Gateway::new();
+    fs::write(gateway.path("config/tsg"), "config tsg 'main'\n\toption fail 'y'\n").unwrap();
+    let (text, json) = (gateway.tsg(&["check"]), gateway.tsg(&["check", "--json"]));
+    assert_eq!((text.code, json.code), (1, 1));
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    assert_eq!(text.out.lines().count(), checks.len() + 1);
+    let problems = checks.iter().filter(|check| check["grade"] == "problem").count();
+    assert_eq!(json["problems"], problems);
+    let fail = checks.iter().find(|check| check["text"].as_str().unwrap().contains("option fail"));
+    assert_eq!(fail.unwrap()["what"], "configuration");
+}
+
+#[test]
+fn a_set_up_is_only_shown_unless_it_is_to_be_applied() {
+    let gateway = Gateway::new();
+    gateway.tsg(&["setup", "--lan", "lan1", "--wan", "wan"]).fails(1, "is this OpenWrt?");
+    fs::write(gateway.path("config/network"), "config interface 'lan'\n\toption device 'br-lan'\n")
+        .unwrap();
+    gateway
+        .tsg(&["setup", "--lan", "none1", "--wan", "none2"])
+        .fails(1, "there is no port none1; there are");
+    gateway.tsg(&["setup", "--lan", "lo", "--wan", "lo"]).fails(1, "lo is named twice");
+    gateway.tsg(&["setup", "--confirm"]).fails(1, "no set-up waits");
+    gateway.tsg(&["setup", "--undo"]).fails(1, "no set-up to undo");
+    assert_eq!(gateway.tsg(&["setup", "--expire"]).ok(), "");
+    let apply = ["setup", "--lan", "a", "--wan", "b", "--apply", "--rollback", "5"];
+    gateway.tsg(&apply).fails(1, "30 to 3600 seconds");
 }
 
 #[test]

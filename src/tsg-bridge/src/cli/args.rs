@@ -7,7 +7,10 @@ use lexopt::{
     prelude::{Long, Short, Value},
 };
 
-use super::help;
+use super::{
+    help,
+    setup::{Setup, Wish},
+};
 use crate::folders::Folders;
 use tsg_log::Target;
 
@@ -45,7 +48,17 @@ pub enum Command {
         file: Option<PathBuf>,
     },
     /// Look at the configuration and the machine.
-    Check,
+    Check {
+        /// For programs.
+        json: bool,
+    },
+    /// Bring the ports' offloads to what the configuration wants.
+    Offloads {
+        /// To what they were before.
+        restore: bool,
+    },
+    /// Make ports a gateway's.
+    Setup(Setup),
     /// Collect diagnostics for support.
     Bundle {
         /// Where to; none is a file in /tmp, `-` standard output.
@@ -107,6 +120,15 @@ impl Options {
                 Long("json") => found.flag("json"),
                 Long("force") => found.flag("force"),
                 Long("isolate") => found.flag("isolate"),
+                Long("apply") => found.flag("apply"),
+                Long("undo") => found.flag("undo"),
+                Long("confirm") => found.flag("confirm"),
+                Long("expire") => found.flag("expire"),
+                Long("standalone") => found.flag("standalone"),
+                Long(name @ ("lan" | "wan" | "address" | "vlan" | "rollback")) => {
+                    let name = name.to_owned();
+                    found.values.push((name, text(parser.value()?)?));
+                }
                 Long("file") => found.file = Some(parser.value()?.into()),
                 Short('h') | Long("help") => found.help = true,
                 Short('V') | Long("version") => found.words.insert(0, "version".into()),
@@ -124,6 +146,8 @@ struct Found {
     log: Target,
     flags: Vec<&'static str>,
     file: Option<PathBuf>,
+    /// Options of `setup`, which take a value.
+    values: Vec<(String, String)>,
     help: bool,
     words: Vec<OsString>,
 }
@@ -159,7 +183,9 @@ impl Found {
             "keygen" => Command::Keygen { force: self.take("force") },
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
-            "check" => Command::Check,
+            "check" => Command::Check { json: self.take("json") },
+            "offloads" => Command::Offloads { restore: restore(words.next())? },
+            "setup" => Command::Setup(self.setup()?),
             "bundle" => Command::Bundle { file: words.next().map(PathBuf::from) },
             "gate" => Command::Gate { isolate: self.take("isolate") },
             "import" => Command::Import {
@@ -186,6 +212,54 @@ impl Found {
         Ok(Command::Enrol { file: self.file.take() })
     }
 
+    fn setup(&mut self) -> Result<Setup, UsageError> {
+        let wish = self.wish()?;
+        let rollback = self.number("rollback")?;
+        let [apply, undo, confirm, expire] =
+            ["apply", "undo", "confirm", "expire"].map(|flag| self.take(flag));
+        let needs_apply = rollback.is_some() && !apply;
+        let other = match (undo, confirm, expire) {
+            (false, false, false) => None,
+            (true, false, false) => Some(Setup::Undo),
+            (false, true, false) => Some(Setup::Confirm),
+            (false, false, true) => Some(Setup::Expire),
+            _ => return Err(UsageError("one of --undo and --confirm, not both".to_owned())),
+        };
+        match other {
+            Some(_) if apply || rollback.is_some() || wish != Wish::default() => {
+                Err(UsageError("--undo and --confirm go alone".to_owned()))
+            }
+            Some(other) => Ok(other),
+            None if needs_apply => Err(UsageError("--rollback goes with --apply".to_owned())),
+            None if wish.lan.is_empty() || wish.wan.is_empty() => Err(UsageError(
+                "`tsg setup` needs --lan PORT (for each port to the protected machines) and --wan PORT".to_owned(),
+            )),
+            None if apply => Ok(Setup::Apply(wish, rollback)),
+            None => Ok(Setup::Show { wish, json: self.take("json") }),
+        }
+    }
+
+    fn wish(&mut self) -> Result<Wish, UsageError> {
+        let lan = self.values.extract_if(.., |(name, _)| name == "lan").map(|(_, port)| port);
+        let mut wish = Wish { lan: lan.collect(), ..Wish::default() };
+        wish.wan = self.value("wan").unwrap_or_default();
+        wish.address = self.value("address");
+        let vlan = self.number("vlan")?.map(u16::try_from).transpose();
+        wish.vlan = vlan.map_err(|_| UsageError("--vlan is a number from 1 to 4094".to_owned()))?;
+        wish.standalone = self.take("standalone");
+        Ok(wish)
+    }
+
+    /// The last one of that name counts.
+    fn value(&mut self, wanted: &str) -> Option<String> {
+        self.values.extract_if(.., |(name, _)| name == wanted).map(|(_, value)| value).last()
+    }
+
+    fn number(&mut self, name: &str) -> Result<Option<u32>, UsageError> {
+        let number = self.value(name).map(|text| text.parse()).transpose();
+        number.map_err(|_| UsageError(format!("--{name} is a number")))
+    }
+
     fn take(&mut self, flag: &str) -> bool {
         let before = self.flags.len();
         self.flags.retain(|found| *found != flag);
@@ -193,7 +267,8 @@ impl Found {
     }
 
     fn nothing_left(&self, word: Option<OsString>) -> Result<(), UsageError> {
-        let left = match (word, self.flags.first(), &self.file) {
+        let value = self.values.first().map(|(name, _)| name.as_str());
+        let left = match (word, self.flags.first().copied().or(value), &self.file) {
             (Some(word), _, _) => word.to_string_lossy().into_owned(),
             (None, Some(flag), _) => format!("--{flag}"),
             (None, None, Some(_)) => "--file".to_owned(),
@@ -210,6 +285,20 @@ fn help(topic: Option<OsString>) -> Result<Command, UsageError> {
         return Ok(Command::Help { topic: Some(topic) });
     }
     Err(UsageError(format!("there is no help on {topic:?}")))
+}
+
+fn restore(word: Option<OsString>) -> Result<bool, UsageError> {
+    match word {
+        None => Ok(false),
+        Some(word) if word == "restore" => Ok(true),
+        Some(word) => {
+            Err(UsageError(format!("`tsg offloads` or `tsg offloads restore`, not {word:?}")))
+        }
+    }
+}
+
+fn text(word: OsString) -> Result<String, UsageError> {
+    word.into_string().map_err(|word| UsageError(format!("{word:?} is not text")))
 }
 
 fn folder(parser: &mut Parser) -> Result<PathBuf, UsageError> {

@@ -26,7 +26,7 @@ pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<
     overview::show(&answer, io::stdout().is_terminal(), out)
 }
 
-fn ask(socket: &Path, method: &str) -> Result<Value> {
+pub(super) fn ask(socket: &Path, method: &str) -> Result<Value> {
     let stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

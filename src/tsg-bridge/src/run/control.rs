@@ -7,6 +7,7 @@ mod tests;
 use super::cache::Cache;
 use super::data::Data;
 use super::links::Links;
+use super::offloads::Offloads;
 use super::policy::{self, Policies};
 use super::servers::Servers;
 use super::status::Overview;
@@ -15,11 +16,13 @@ use super::unreadable::Unreadable;
 use super::wake::Wake;
 use super::{memory, status};
 use crate::boottime;
+use crate::cli;
 use crate::config::Config;
 use crate::enrolment;
 use crate::folders::Folders;
 use crate::identity::Identity;
 use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
+use crate::ports;
 use crate::rules::Plan;
 use crate::server::{Link, Received};
 use anyhow::{Context as _, Result, bail};
@@ -90,6 +93,7 @@ pub(super) struct Control {
     view_at: u64,
     looked_at: u64,
     turned_at: u64,
+    pub(super) offloads: Offloads,
     /// Tells of ports that come and go.
     links: Links,
     signals: SignalFd,
@@ -149,6 +153,7 @@ impl Control {
             view_at: now,
             looked_at: 0,
             turned_at: now,
+            offloads: Offloads::new(&config, &folders),
             links: Links::watch(),
             wake,
             running: true,
@@ -418,6 +423,7 @@ impl Control {
         }
         self.links.settle();
         self.looked_at = now;
+        self.offloads.verify();
         if !self.is_active() {
             return self.data.idle();
         }
@@ -485,7 +491,11 @@ impl Control {
             let answer = question.method().and_then(|method| match method {
                 "status" => Ok(self.overview(now).json),
                 "counters" => Ok(serde_json::to_value(self.overview(now).counters)?),
-                _ => bail!("there is no method {method:?}; there are status and counters"),
+                "preflight" => cli::preflight(&self.folders, &self.overview(now).json),
+                "ports" => Ok(ports::list(&self.folders)),
+                _ => bail!(
+                    "there is no method {method:?}; there are status, counters, preflight and ports"
+                ),
             });
             self.socket.answer(question, answer);
         }
@@ -502,6 +512,7 @@ impl Control {
     fn stop(&mut self) {
         let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
         self.data.leave(fail);
+        self.offloads.leave(&self.config);
         let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
         report(kept, "the keys do not survive a restart of the daemon");
         if let Some(cache) = &mut self.cache {

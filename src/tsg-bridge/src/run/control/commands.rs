@@ -41,6 +41,7 @@ impl Control {
                 tsg_log::set_level(new.log_level);
                 let same = Config {
                     rules: self.config.rules.clone(),
+                    ports: self.config.ports.clone(),
                     oversize: self.config.oversize,
                     path_mtu: self.config.path_mtu,
                     fail: self.config.fail,
@@ -52,12 +53,14 @@ impl Control {
                 }
                 self.config = Config {
                     rules: new.rules,
+                    ports: new.ports,
                     oversize: new.oversize,
                     path_mtu: new.path_mtu,
                     fail: new.fail,
                     log_level: new.log_level,
                     ..self.config.clone()
                 };
+                self.offloads.follow(&self.config);
                 self.stale_view = true;
                 log::info!("configuration read again");
             }

@@ -1,0 +1,61 @@
+//! Keeps the offloads of the gateway's ports as they are wanted, also on a port that comes back.
+
+use crate::config::Config;
+use crate::folders::Folders;
+use crate::offloads::{self, Wanted};
+
+pub(super) struct Offloads {
+    folders: Folders,
+    wanted: Wanted,
+    /// The ports, and the numbers of those that were there when they were set; none before the first time.
+    set: Option<Vec<(String, Option<u32>)>>,
+    troubles: Vec<String>,
+}
+
+impl Offloads {
+    pub(super) fn new(config: &Config, folders: &Folders) -> Self {
+        Self {
+            folders: folders.clone(),
+            wanted: Wanted::of(config),
+            set: None,
+            troubles: Vec::new(),
+        }
+    }
+
+    /// The configuration was read again.
+    pub(super) fn follow(&mut self, config: &Config) {
+        self.wanted = Wanted::of(config);
+        self.set = None;
+    }
+
+    /// Sets them if a port has come since the last time. Says what cannot be done once.
+    pub(super) fn verify(&mut self) {
+        let ports = self.wanted.ports();
+        let now: Vec<_> =
+            ports.into_iter().map(|(port, number)| (port.to_owned(), number)).collect();
+        if self.set.as_ref() == Some(&now) {
+            return;
+        }
+        self.set = Some(now);
+        self.bring_about();
+    }
+
+    /// The daemon goes: only what its rules need stays.
+    pub(super) fn leave(&mut self, config: &Config) {
+        self.wanted = Wanted::after(config);
+        self.bring_about();
+    }
+
+    fn bring_about(&mut self) {
+        let done = offloads::apply(&self.folders, &self.wanted);
+        let troubles = done.unwrap_or_else(|error| {
+            // Nothing was done: again with the next look.
+            self.set = None;
+            vec![format!("{error:#}")]
+        });
+        for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
+            log::warn!("offloads: {trouble}");
+        }
+        self.troubles = troubles;
+    }
+}
