@@ -9,6 +9,7 @@ use lexopt::{
 
 use super::help;
 use crate::folders::Folders;
+use tsg_control::group::seconds;
 use tsg_log::Target;
 
 /// A whole command line, understood.
@@ -30,6 +31,16 @@ pub enum Command {
     /// Ask the running gateway how it is.
     Status {
         /// As it answered, one line.
+        json: bool,
+    },
+    /// Let pass in clear for a while what is to be sealed.
+    Bypass {
+        /// For how long; 0 ends it, none only asks.
+        seconds: Option<u32>,
+    },
+    /// Who talks in clear although a rule wants it sealed.
+    Flows {
+        /// As the gateway answered, one line.
         json: bool,
     },
     /// Make an identity.
@@ -156,6 +167,10 @@ impl Found {
         Ok(match word {
             "run" => Command::Run,
             "status" => Command::Status { json: self.take("json") },
+            "bypass" => {
+                Command::Bypass { seconds: words.next().as_ref().map(duration).transpose()? }
+            }
+            "flows" => Command::Flows { json: self.take("json") },
             "keygen" => Command::Keygen { force: self.take("force") },
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
@@ -210,6 +225,17 @@ fn help(topic: Option<OsString>) -> Result<Command, UsageError> {
         return Ok(Command::Help { topic: Some(topic) });
     }
     Err(UsageError(format!("there is no help on {topic:?}")))
+}
+
+fn duration(word: &OsString) -> Result<u32, UsageError> {
+    let seconds = match word.to_str() {
+        Some("off") => Some(0),
+        Some(text) => seconds(text).filter(|&seconds| seconds > 0),
+        None => None,
+    };
+    seconds.ok_or_else(|| {
+        UsageError(format!("a bypass lasts 90s, 15m or 2h, or is off, not {word:?}"))
+    })
 }
 
 fn folder(parser: &mut Parser) -> Result<PathBuf, UsageError> {

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 10] = [
+const TOPICS: [(&str, &str, &str); 12] = [
     (
         "run",
         "be the gateway, in the foreground",
@@ -50,6 +50,26 @@ const TOPICS: [(&str, &str, &str); 10] = [
          One line for each thing looked at, with what to do where something is wrong. As root it also tries\n\
          the kernel's attaches, and takes away what that needed.\n\
          Exit code 0 if there are no problems, 1 if there are.\n",
+    ),
+    (
+        "bypass",
+        "let pass in clear for a while what is to be sealed",
+        "Usage: tsg bypass 15m | off\n        tsg bypass\n\n\
+         For a machine that must talk now, whatever is wrong: what the rules of the key server seal goes in\n\
+         clear, what comes in clear is let in, and what comes sealed is opened as ever. What a rule drops stays\n\
+         dropped. The gateway in front of the other machine may still refuse what is in clear: bypass that one, too.\n\
+         It is an alarm here and on the key server while it lasts, and ends by itself, with `tsg bypass off`, and when\n\
+         the gateway stops. 24h at the most. The group can forbid it. Without an argument: is it on?\n",
+    ),
+    (
+        "flows",
+        "who talks in clear although a rule wants it sealed",
+        "Usage: tsg flows [--json]\n\n\
+         What `enforce` would stop, or stops, for each pair of machines and service, the most first; of the last\n\
+         day, since the last change of the policy. Look at it before a group leaves `migrate`:\n\n\
+         dropped    came from the plant network in clear: there is no gateway in front of its sender, or\n\
+         \x20          it does not seal\n\
+         unreached  would be sealed, and no gateway is known in front of the machine it is for\n",
     ),
     (
         "bundle",

@@ -6,8 +6,10 @@
 
 mod args;
 mod bundle;
+mod bypass;
 mod check;
 mod enrol;
+mod flows;
 mod gate;
 mod help;
 mod import;
@@ -72,6 +74,8 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Keygen { force } => key::keygen(folders, *force, out)?,
         Command::Fingerprint => key::fingerprint(folders, out)?,
         Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,
+        Command::Bypass { seconds } => bypass::run(folders, *seconds, out)?,
+        Command::Flows { json } => flows::run(folders, *json, out)?,
         Command::Check => return check::run(folders, out),
         Command::Bundle { file } => bundle::run(folders, file.as_deref(), out)?,
         Command::Gate { isolate } => return gate::run(options, *isolate, out),

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: u64 = 1 << 20;
 
 pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<()> {
-    let answer = ask(&folders.socket(), "status")?;
+    let answer = ask(&folders.socket(), "status", Value::Null)?;
     if json {
         writeln!(out, "{answer}")?;
         return Ok(());
@@ -26,11 +26,15 @@ pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<
     overview::show(&answer, io::stdout().is_terminal(), out)
 }
 
-fn ask(socket: &Path, method: &str) -> Result<Value> {
+/// One question to the running gateway.
+///
+/// # Errors
+/// None runs, or what it says is wrong with the question.
+pub(super) fn ask(socket: &Path, method: &str, arguments: Value) -> Result<Value> {
     let stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(&stream, "{}", serde_json::json!({ "method": method }))?;
+    writeln!(&stream, "{}", serde_json::json!({ "method": method, "args": arguments }))?;
     let mut line = String::new();
     BufReader::new((&stream).take(MAX_ANSWER_BYTES)).read_line(&mut line).with_context(|| {
         format!("the gateway did not answer on {} within {PATIENCE:?}", socket.display())

@@ -1,5 +1,6 @@
 //! The control thread: key server, rules, status.
 
+mod bypass;
 mod commands;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,7 @@ use super::status::Overview;
 use super::status_socket::StatusSocket;
 use super::unreadable::Unreadable;
 use super::wake::Wake;
-use super::{memory, status};
+use super::{flows, memory, status};
 use crate::boottime;
 use crate::config::Config;
 use crate::enrolment;
@@ -23,13 +24,16 @@ use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
 use crate::server::{Link, Received};
 use anyhow::{Context as _, Result, bail};
+use bypass::Bypass;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
+use tsg_control::group::Fail;
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Rule};
 
@@ -85,6 +89,7 @@ pub(super) struct Control {
     servers: Servers,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
+    pub(super) bypass: Bypass,
     lease_trouble: Option<String>,
     stale_view: bool,
     view_at: u64,
@@ -144,6 +149,7 @@ impl Control {
             judging: Vec::new(),
             machines: BTreeMap::new(),
             unreached: BTreeMap::new(),
+            bypass: Bypass::default(),
             lease_trouble: None,
             stale_view: true,
             view_at: now,
@@ -171,6 +177,7 @@ impl Control {
             }
             self.take_up_cache(now);
             self.take_events(now);
+            self.look_after_bypass(now);
             self.renew(now);
             self.look_after(now);
             self.answer(now);
@@ -189,7 +196,7 @@ impl Control {
     fn wait(&self) -> Result<()> {
         let now = boottime::now();
         let asked = self.gateway.poll_timeout().filter(|_| self.is_active());
-        let next = [Some(self.next_look()), asked, self.wake.pause(now)];
+        let next = [Some(self.next_look()), asked, self.wake.pause(now), self.bypass.until()];
         let next = next.into_iter().flatten().min().filter(|_| !self.socket.is_asked());
         let next = next.unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
@@ -364,13 +371,13 @@ impl Control {
             // Keys do not wait for the rules, but a policy does: what it newly lets go would meet the gate
             // of the one before. The first has none before it.
             if self.judging.is_empty() {
-                self.judging = self.live_policies();
+                self.judging = self.judged_policies();
             }
             self.publish(now);
             self.data.install(&plan, &self.shared);
             self.plan = Some(plan);
         }
-        self.judging = self.live_policies();
+        self.judging = self.judged_policies();
         self.publish(now);
     }
 
@@ -390,14 +397,20 @@ impl Control {
             has_map: self.gateway.map().revision > 0,
             path_mtu: self.config.path_mtu.unwrap_or_else(|| self.data.path_mtu()),
             oversize: self.config.oversize,
-            fail: self.config.fail,
+            fail: if self.bypass.is_on() { Fail::Open } else { self.config.fail },
         }
     }
 
     fn new_plan(&self) -> Plan {
         let keys = self.gateway.keys(boottime::now());
         let carriages = keys.into_iter().map(|key| key.carriage).collect();
-        policy::plan(&self.live_policies(), carriages, self.servers.addresses(), &self.config)
+        policy::plan(
+            &self.live_policies(),
+            carriages,
+            self.servers.addresses(),
+            &self.config,
+            self.bypass.is_on(),
+        )
     }
 
     /// The policies that hold, with the local bypass rules in front if the group allows these.
@@ -406,6 +419,10 @@ impl Control {
         let bypass = |rule: &&Rule| allowed && rule.action == Action::Bypass;
         let bypass: Vec<Rule> = self.config.rules.iter().filter(bypass).cloned().collect();
         self.policies.live(self.gateway.policies(), &bypass)
+    }
+
+    fn judged_policies(&self) -> Vec<PolicyVersion> {
+        self.bypass.relax(self.live_policies())
     }
 
     fn next_look(&self) -> u64 {
@@ -481,10 +498,14 @@ impl Control {
 
     fn answer(&mut self, now: u64) {
         for question in self.socket.questions(now) {
-            let answer = question.method().and_then(|method| match method {
+            let answer = question.asked().and_then(|(method, arguments)| match method {
                 "status" => Ok(self.overview(now).json),
+                "flows" => Ok(flows::flows(self, now)),
+                "bypass" => self.bypass(seconds(arguments)?, now),
                 "counters" => Ok(serde_json::to_value(self.overview(now).counters)?),
-                _ => bail!("there is no method {method:?}; there are status and counters"),
+                _ => bail!(
+                    "there is no method {method:?}; there are status, counters, flows and bypass"
+                ),
             });
             self.socket.answer(question, answer);
         }
@@ -499,6 +520,8 @@ impl Control {
     }
 
     fn stop(&mut self) {
+        self.end_bypass("the gateway stops");
+        self.renew(boottime::now());
         let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
         self.data.leave(fail);
         let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
@@ -537,6 +560,12 @@ fn open_cache(config: &Config, folders: &Folders, identity: &Identity, now: u64)
     }
     let wan = config.bridges.iter().map(|bridge| bridge.wan.clone()).collect();
     Some(Cache::open(folders, identity, wan, now))
+}
+
+fn seconds(arguments: &Value) -> Result<u32> {
+    let seconds = arguments.get("seconds").and_then(Value::as_u64);
+    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.context("bypass takes \"seconds\", a number; 0 ends it")
 }
 
 fn random_number() -> u64 {

@@ -7,6 +7,7 @@ mod cache;
 mod control;
 mod data;
 mod diagnostics;
+mod flows;
 mod links;
 mod memory;
 mod policy;
@@ -34,7 +35,7 @@ use nix::sys::signal::{SigSet, Signal};
 /// It is no question.
 #[cfg(fuzzing)]
 pub fn question(line: &[u8]) -> Result<String> {
-    status_socket::method(line)
+    status_socket::asked(line).map(|(method, _)| method)
 }
 
 /// Runs the gateway until SIGTERM or SIGINT.

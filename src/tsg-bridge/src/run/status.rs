@@ -13,6 +13,10 @@ use tsg_control::message::PolicyVersion;
 /// More machines than this are counted, not named.
 const MOST_NAMED: usize = 20;
 
+/// The text is the same as long as it lasts: the key server is told of each new one.
+const BYPASSED: &str =
+    "timed bypass: what the rules seal goes IN CLEAR until it ends; `tsg bypass off` ends it";
+
 /// The state of one moment.
 pub(super) struct Overview {
     pub(super) json: Value,
@@ -47,6 +51,9 @@ pub(super) fn overview(
         alarms.push("sequence numbers cannot be stored: nothing is sealed".to_owned());
     }
     alarms.extend(open_alarm(&keys).map(str::to_owned));
+    if control.bypass.is_on() {
+        alarms.push(BYPASSED.to_owned());
+    }
     if let Some(why) = control.cache.as_ref().and_then(Cache::trouble) {
         alarms.push(format!("option cache_keys: a power cut would leave no keys: {why}"));
     }
@@ -88,6 +95,7 @@ pub(super) fn overview(
         "mode": policy.map(|version| version.mode),
         "fail": policy.map_or(control.config.fail, |version| version.fail),
         "time_error_ms": clock.filter(|clock| !clock.is_open()).map(|clock| clock.error(now)),
+        "bypass": control.bypass.left(now).map(|left| json!({ "ends_in_s": left })),
         "bridges": bridges,
         "machines": gateway.machines().iter().collect::<Vec<_>>(),
         "machines_of_others": gateway.map().others.len(),

@@ -33,7 +33,7 @@ pub(super) struct StatusSocket {
 /// What a client wants to know.
 pub(super) struct Question {
     client: Client,
-    method: Result<String>,
+    asked: Result<(String, Value)>,
 }
 
 struct Client {
@@ -78,7 +78,7 @@ impl StatusSocket {
         for mut client in core::mem::take(&mut self.clients) {
             match client.ask() {
                 Ok(None) => self.clients.push(client),
-                Ok(Some(line)) => questions.push(Question { method: method(&line), client }),
+                Ok(Some(line)) => questions.push(Question { asked: asked(&line), client }),
                 Err(Gone) => {}
             }
         }
@@ -120,12 +120,13 @@ impl StatusSocket {
 }
 
 impl Question {
-    /// What is asked for.
+    /// What is asked for, and with which arguments.
     ///
     /// # Errors
     /// It is no question: the answer to that.
-    pub(super) fn method(&self) -> Result<&str> {
-        self.method.as_deref().map_err(|error| anyhow!("{error:#}"))
+    pub(super) fn asked(&self) -> Result<(&str, &Value)> {
+        let (method, arguments) = self.asked.as_ref().map_err(|error| anyhow!("{error:#}"))?;
+        Ok((method, arguments))
     }
 }
 
@@ -153,10 +154,11 @@ impl Client {
 }
 
 /// What a client's line asks for.
-pub(super) fn method(line: &[u8]) -> Result<String> {
-    let question: Value = serde_json::from_slice(line).context("not JSON")?;
+pub(super) fn asked(line: &[u8]) -> Result<(String, Value)> {
+    let mut question: Value = serde_json::from_slice(line).context("not JSON")?;
+    let arguments = question.get_mut("args").map_or(Value::Null, Value::take);
     let method = question.get("method").and_then(Value::as_str);
-    Ok(method.context("a question is {\"method\":\"status\"}")?.to_owned())
+    Ok((method.context("a question is {\"method\":\"status\"}")?.to_owned(), arguments))
 }
 
 impl Drop for StatusSocket {
@@ -186,7 +188,7 @@ mod tests {
         let questions = socket.questions(1_000);
         let count = questions.len();
         for question in questions {
-            let answer = question.method().map(|method| json!(method));
+            let answer = question.asked().map(|(method, _)| json!(method));
             socket.answer(question, answer);
         }
         count

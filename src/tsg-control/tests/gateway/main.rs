@@ -70,6 +70,7 @@ impl Box {
                 replay_window: 4,
                 island_time: self.island,
                 local_bypass: false,
+                timed_bypass: true,
             },
         }
     }

@@ -105,7 +105,12 @@ impl Boot {
             name: "press".to_owned(),
             epochs: vec![epoch],
             policies: Vec::new(),
-            settings: GroupSettings { replay_window: 4, island_time: 86_400, local_bypass: false },
+            settings: GroupSettings {
+                replay_window: 4,
+                island_time: 86_400,
+                local_bypass: false,
+                timed_bypass: true,
+            },
         };
         self.gateway.handle_message(ToGateway::State(state.into()), self.now);
         self.turn();
