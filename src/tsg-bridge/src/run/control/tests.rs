@@ -1,6 +1,7 @@
 //! The control thread against a key server of libzmq's own.
 
 use super::*;
+use crate::ubus::Choice;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,9 @@ fn control(folder: &Path, server: &str, key: &Identity) -> Control {
         server_key: Some(*key.public()),
         ..Config::default()
     };
-    Control::new(config, folders, Identity::generate().unwrap(), &SigSet::empty()).unwrap()
+    let doors = Doors::new(&folders, &Choice::None).unwrap();
+    let identity = Identity::generate().unwrap();
+    Control::new(config, folders, identity, &SigSet::empty(), doors).unwrap()
 }
 
 #[test]
