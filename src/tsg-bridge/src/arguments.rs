@@ -45,7 +45,7 @@ impl Parameter {
 }
 
 /// A value as it came.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Given {
     /// `null`: as if it were left out.
     Nothing,
@@ -59,6 +59,19 @@ pub enum Given {
     Texts(Vec<Zeroizing<String>>),
     /// What no parameter takes.
     Other,
+}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nothing => "nothing",
+            Self::Text(_) => "<text>",
+            Self::Number(_) => "<number>",
+            Self::Flag(_) => "<flag>",
+            Self::Texts(_) => "<texts>",
+            Self::Other => "<other>",
+        })
+    }
 }
 
 impl Given {
@@ -121,34 +134,26 @@ impl Unchecked {
 impl Arguments {
     /// The text of this name.
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.given(name)? {
-            Given::Text(text) => Some(text),
-            _ => None,
-        }
+        let Given::Text(text) = self.given(name)? else { return None };
+        Some(text)
     }
 
     /// The number of this name.
     pub fn number(&self, name: &str) -> Option<i64> {
-        match self.given(name)? {
-            Given::Number(number) => Some(*number),
-            _ => None,
-        }
+        let Given::Number(number) = self.given(name)? else { return None };
+        Some(*number)
     }
 
     /// The flag of this name.
     pub fn flag(&self, name: &str) -> Option<bool> {
-        match self.given(name)? {
-            Given::Flag(flag) => Some(*flag),
-            _ => None,
-        }
+        let Given::Flag(flag) = self.given(name)? else { return None };
+        Some(*flag)
     }
 
     /// The list of this name; nothing is an empty one.
     pub fn texts(&self, name: &str) -> Vec<&str> {
-        match self.given(name) {
-            Some(Given::Texts(texts)) => texts.iter().map(|text| text.as_str()).collect(),
-            _ => Vec::new(),
-        }
+        let Some(Given::Texts(texts)) = self.given(name) else { return Vec::new() };
+        texts.iter().map(|text| text.as_str()).collect()
     }
 
     fn given(&self, name: &str) -> Option<&Given> {

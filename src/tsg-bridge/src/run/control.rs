@@ -506,7 +506,7 @@ impl Control {
         status::overview(self, unreached, self.lease_trouble.is_some(), now)
     }
 
-    pub(super) fn status(&self, now: u64) -> Value {
+    pub(super) fn described(&self, now: u64) -> Value {
         self.overview(now).json
     }
 
@@ -518,14 +518,6 @@ impl Control {
     /// The key server's policies or, without its word, the last one.
     pub(super) fn known_policies(&self) -> Vec<PolicyVersion> {
         self.policies.live(self.gateway.policies(), &[])
-    }
-
-    /// What is counted, by name.
-    pub(super) fn counters(&self) -> BTreeMap<String, u64> {
-        let mut counters = self.shared.counters().by_name();
-        counters.extend(self.data.counters());
-        counters.insert("senders_known".to_owned(), self.shared.senders_known() as u64);
-        counters
     }
 
     fn answer(&mut self, now: u64) {

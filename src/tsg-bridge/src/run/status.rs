@@ -37,7 +37,7 @@ impl Overview {
 
 /// A text without its numbers of seconds and milliseconds.
 fn timeless(text: &str) -> String {
-    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let is_unit = |word: &str| matches!(word.trim_end_matches([',', ';', '.', ':']), "s" | "ms");
     let words: Vec<&str> = text.split(' ').collect();
     let next = words.iter().skip(1).map(Some).chain([None]);
@@ -57,7 +57,7 @@ pub(super) fn overview(
     let gateway = &control.gateway;
     let keys = gateway.keys(now);
     let policy = gateway.active_policy();
-    let counters = control.counters();
+    let counters = counted(control);
     let mut alarms = Vec::new();
     if control.is_active() {
         alarms.extend(standing_alarm(gateway.standing(), now));
@@ -126,6 +126,14 @@ pub(super) fn overview(
         "alarms": alarms,
     });
     Overview { json, counters, alarms }
+}
+
+/// What is counted, by name.
+pub(super) fn counted(control: &Control) -> BTreeMap<String, u64> {
+    let mut counters = control.shared.counters().by_name();
+    counters.extend(control.data.counters());
+    counters.insert("senders_known".to_owned(), control.shared.senders_known() as u64);
+    counters
 }
 
 fn state(standing: &Standing, sealing: Option<&KeyView>) -> &'static str {

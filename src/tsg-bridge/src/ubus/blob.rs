@@ -138,10 +138,8 @@ fn texts(items: &[u8]) -> Result<Given, UbusError> {
     let mut texts = Vec::new();
     let mut attributes = BlobIter::new(items);
     while let Some(attribute) = attributes.try_next()? {
-        match attribute.value()? {
-            BlobValue::String(text) => texts.push(Zeroizing::new(text.to_owned())),
-            _ => return Ok(Given::Other),
-        }
+        let BlobValue::String(text) = attribute.value()? else { return Ok(Given::Other) };
+        texts.push(Zeroizing::new(text.to_owned()));
     }
     Ok(Given::Texts(texts))
 }
@@ -178,11 +176,11 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused() {
         let long = |length: usize| json!({ "text": "x".repeat(length) });
-        assert_eq!(table(&long(900_000)).unwrap().len(), 900_000 + 4 + 8);
+        assert_eq!(table(&long(900_000)).unwrap().len(), 900_016);
         assert!(table(&long(MOST_BYTES)).is_err());
         let deep = (0..40).fold(json!(1), |inside, _| json!({ "a": inside }));
         assert_eq!(table(&deep), Err(BufferError::NestingLimit));
-        assert_eq!(table(&json!([1])).unwrap(), []);
+        assert!(table(&json!([1])).unwrap().is_empty());
     }
 
     #[test]
@@ -192,18 +190,18 @@ mod tests {
             "none": null, "half": 0.5, "inside": {},
         });
         let Unchecked(values) = arguments(&table(&sent).unwrap()).unwrap();
-        let read: Vec<String> = values.iter().map(|(name, it)| format!("{name} {it:?}")).collect();
+        let text = |text: &str| Zeroizing::new(text.to_owned());
         let expected = [
-            "half Other",
-            "inside Other",
-            "lan Texts([Zeroizing(\"a\"), Zeroizing(\"b\")])",
-            "mixed Other",
-            "none Nothing",
-            "now Flag(true)",
-            "seconds Number(900)",
-            "token Text(Zeroizing(\"t\"))",
+            ("half", Given::Other),
+            ("inside", Given::Other),
+            ("lan", Given::Texts(vec![text("a"), text("b")])),
+            ("mixed", Given::Other),
+            ("none", Given::Nothing),
+            ("now", Given::Flag(true)),
+            ("seconds", Given::Number(900)),
+            ("token", Given::Text(text("t"))),
         ];
-        assert_eq!(read, expected);
+        assert_eq!(values, expected.map(|(name, given)| (name.to_owned(), given)));
         assert!(arguments(b"garbage").is_err());
     }
 }

@@ -119,7 +119,7 @@ enum Phase {
 impl Bus {
     /// An object with these methods; it is not there before the first [`turn`](Self::turn).
     ///
-    /// `run` is the gateway's folder: the object of the usual one is `tsg`, that of `/var/run/press` is `tsg.press`.
+    /// `run` is the gateway's folder: the object of `/var/run/tsg` is `tsg`, that of `/var/run/press` is `tsg.press`.
     pub fn new(
         choice: &Choice,
         run: &Path,
@@ -199,12 +199,13 @@ impl Bus {
         if link.stream.is_stuck_since().is_some() {
             return false;
         }
+        // What has no room in a message is told to nobody.
+        let Ok(table) = blob::table(content) else { return true };
         let sequence = link.next();
-        let told = blob::table(content)
-            .and_then(|table| message::notify(sequence, object, what, &table))
+        link.notified = Some(sequence);
+        let told = message::notify(sequence, object, what, &table)
             .map_err(io::Error::other)
             .and_then(|bytes| link.stream.send(&bytes, now));
-        link.notified = Some(sequence);
         match told {
             Ok(()) => true,
             Err(why) => {
@@ -394,17 +395,16 @@ impl Link {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn nonsense(error: ::ubus::UbusError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error.to_string())
 }
 
 /// What the object of the gateway with this run folder is called.
 fn name(run: &Path) -> String {
-    if run == Path::new("/var/run/tsg") {
+    let folder = run.file_name().unwrap_or_default().to_string_lossy();
+    if folder == NAME {
         return NAME.to_owned();
     }
-    let folder = run.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let folder: String = folder.chars().map(|c| if plain(c) { c } else { '_' }).take(64).collect();
     format!("{NAME}.{folder}")
@@ -419,9 +419,9 @@ pub mod fuzzing {
 
     /// The object takes what a broker sends after it has let it in.
     pub fn hear(bytes: &[u8]) {
-        let (mut broker, ours) = UnixStream::pair().expect("two sockets");
-        for socket in [&broker, &ours] {
-            socket.set_nonblocking(true).expect("a socket");
+        let Ok((mut broker, ours)) = UnixStream::pair() else { return };
+        if broker.set_nonblocking(true).is_err() || ours.set_nonblocking(true).is_err() {
+            return;
         }
         let mut bus = Bus::new(&Choice::None, Path::new("/var/run/tsg"), std::iter::empty());
         let stream = Stream::over(ours, 0);

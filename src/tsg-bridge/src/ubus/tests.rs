@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 const OBJECT: u32 = 0x1234_5678;
-const PARAMETERS: [Parameter; 1] = [Parameter::required("token", Kind::Text)];
+static PARAMETERS: [Parameter; 1] = [Parameter::required("token", Kind::Text)];
 
 /// The broker's end.
 struct Broker {
@@ -26,7 +26,7 @@ fn bus() -> (Broker, Bus) {
     let path = folder.path().join("ubus.sock");
     let listener = UnixListener::bind(&path).unwrap();
     listener.set_nonblocking(true).unwrap();
-    let methods = [("status", &[] as &[Parameter]), ("enrol", &PARAMETERS)];
+    let methods: [(&str, &[Parameter]); 2] = [("status", &[]), ("enrol", &PARAMETERS)];
     let bus = Bus::new(&Choice::At(path), Path::new("/var/run/tsg"), methods.into_iter());
     (Broker { listener, stream: None, _folder: folder }, bus)
 }
@@ -109,7 +109,7 @@ fn call(sequence: u16, method: &str, arguments: &Value) -> Vec<u8> {
     let attributes = [
         (UbusAttr::ObjId, &object[..]),
         (UbusAttr::Method, method.as_bytes()),
-        (UbusAttr::Data, &data),
+        (UbusAttr::Data, data.as_slice()),
     ];
     said(MsgType::Invoke, sequence, 99, &attributes)
 }
@@ -215,7 +215,7 @@ fn a_broker_that_takes_nothing_is_asked_for_nothing_and_given_up() {
     assert!(!bus.notify("state", &json!({}), 2));
     assert_eq!(bus.due(), Some(1 + PATIENCE));
     // What is taken gives it more time.
-    let mut chunk = vec![0; 300_000];
+    let mut chunk = vec![0; 100_000];
     broker.stream().read_exact(&mut chunk).unwrap();
     assert!(bus.turn(5_000).is_none());
     assert_eq!(bus.due(), Some(5_000 + PATIENCE));

@@ -75,19 +75,15 @@ impl Client {
 
     /// Methods with the types of their parameters.
     pub fn signature(&mut self, object: &ObjectInfo) -> Vec<(String, Vec<(String, i32)>)> {
-        let entries = |bytes| {
-            BlobIter::new(bytes).map(|it| (it.name.unwrap().to_owned(), it.value().unwrap()))
+        let types = |value| {
+            let BlobValue::Table(inside) = value else { panic!("{value:?}") };
+            let types = entries(inside).map(|(name, kind)| {
+                let BlobValue::Int32(kind) = kind else { panic!("{kind:?}") };
+                (name, kind)
+            });
+            types.collect()
         };
-        let types = |value: BlobValue<'_>| match value {
-            BlobValue::Table(inside) => entries(inside).map(|(name, kind)| match kind {
-                BlobValue::Int32(kind) => (name, kind),
-                other => panic!("{other:?}"),
-            }),
-            other => panic!("{other:?}"),
-        };
-        entries(object.signature.as_slice())
-            .map(|(name, value)| (name, types(value).collect()))
-            .collect()
+        entries(&object.signature).map(|(name, value)| (name, types(value))).collect()
     }
 
     pub fn call(
@@ -135,4 +131,8 @@ impl Client {
         }
         panic!("the last was {last}");
     }
+}
+
+fn entries(bytes: &[u8]) -> impl Iterator<Item = (String, BlobValue<'_>)> {
+    BlobIter::new(bytes).map(|it| (it.name.unwrap().to_owned(), it.value().unwrap()))
 }

@@ -1,6 +1,7 @@
 //! What is answered from what is known.
 
 use super::super::control::Control;
+use super::super::status::counted;
 use crate::arguments::Arguments;
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -11,8 +12,8 @@ use tsg_control::policy::Rule;
 /// More machines than this are counted, not named: an answer must fit into a message.
 const MOST_LISTED: usize = 4_096;
 
-pub(super) fn counters(control: &mut Control, _: &Arguments, _: u64) -> Result<Value> {
-    Ok(serde_json::to_value(control.counters())?)
+pub(super) fn counts(control: &mut Control, _: &Arguments, _: u64) -> Result<Value> {
+    Ok(serde_json::to_value(counted(control))?)
 }
 
 /// The machines behind this gateway, those behind others, and those that no gateway reports.

@@ -10,7 +10,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use serde_json::Value;
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread;
 
 /// More than these do not wait for their turn.
@@ -61,8 +61,7 @@ impl Aside {
             },
         };
         jobs.try_send(job).map_err(|back| {
-            let (std::sync::mpsc::TrySendError::Full(job)
-            | std::sync::mpsc::TrySendError::Disconnected(job)) = back;
+            let (TrySendError::Full(job) | TrySendError::Disconnected(job)) = back;
             (job.asker, Fault::Failed(anyhow!("too much is asked at once: try again")))
         })
     }
@@ -107,6 +106,11 @@ mod tests {
         Job { asker: Asker::Nobody, work, arguments: Arguments::default(), then: None }
     }
 
+    fn slow(_: &Folders, _: &Arguments) -> Result<Value> {
+        drop(DOOR.lock().unwrap_or_else(PoisonError::into_inner));
+        Ok(json!("slow"))
+    }
+
     fn wait(aside: &mut Aside) -> String {
         let deadline = Instant::now() + Duration::from_secs(20);
         while Instant::now() < deadline {
@@ -127,10 +131,6 @@ mod tests {
         tsg_sodium::init().unwrap();
         let mut aside = Aside::new(&Folders::default()).unwrap();
         let closed = DOOR.lock().unwrap();
-        let slow = |_: &Folders, _: &Arguments| {
-            drop(DOOR.lock().unwrap_or_else(PoisonError::into_inner));
-            Ok(json!("slow"))
-        };
         let mut begun = 0;
         let deadline = Instant::now() + Duration::from_secs(20);
         // One is being done, and so many wait.

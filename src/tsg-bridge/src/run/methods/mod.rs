@@ -36,8 +36,8 @@ pub(super) enum Run {
 
 /// All of them, in the order in which they are listed.
 pub(super) const METHODS: &[Method] = &[
-    Method { name: "status", parameters: &[], run: Run::Now(|it, _, now| Ok(it.status(now))) },
-    Method { name: "counters", parameters: &[], run: Run::Now(answers::counters) },
+    Method { name: "status", parameters: &[], run: Run::Now(|it, _, now| Ok(it.described(now))) },
+    Method { name: "counters", parameters: &[], run: Run::Now(answers::counts) },
     Method { name: "peers", parameters: &[], run: Run::Now(answers::peers) },
     Method { name: "policy", parameters: &[], run: Run::Now(answers::policy) },
     Method { name: "reconnect", parameters: &[], run: Run::Now(reconnect) },
@@ -45,7 +45,7 @@ pub(super) const METHODS: &[Method] = &[
     Method {
         name: "enrol",
         parameters: &[Parameter::required("token", Kind::Text)],
-        run: Run::Aside(enrol, Some(|it| it.reload_or_say())),
+        run: Run::Aside(enrol, Some(Control::reload_or_say)),
     },
 ];
 
@@ -105,7 +105,7 @@ fn reload(control: &mut Control, _: &Arguments, _: u64) -> Result<Value> {
 fn enrol(folders: &Folders, arguments: &Arguments) -> Result<Value> {
     let Some(token) = arguments.text("token") else { bail!("there is no token") };
     let taken = enrolment::accept(folders, token)?;
-    log::info!("a token for group {} was handed in", taken.group);
+    log::info!("a token for group {:?} was handed in", taken.group);
     Config::load(&folders.config_file())
         .context("the token is taken, but the gateway cannot begin with this configuration")?;
     Ok(json!({
