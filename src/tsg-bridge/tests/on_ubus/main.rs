@@ -192,6 +192,37 @@ fn it_comes_back_with_the_broker_and_is_no_worse_without() {
 }
 
 #[test]
+fn it_begins_anew_in_place_and_the_doors_stay_open() {
+    let bus = Bus::start();
+    let gateway = Gateway::start(IDLE, &bus);
+    let mut client = client(&bus);
+    let object = client.wait_for_object("tsg.run").id;
+    let pid = gateway.pid();
+    for (round, enabled) in [false, true, false].into_iter().enumerate() {
+        let word = if enabled { "1" } else { "0" };
+        gateway.configure(&IDLE.replace("'main'", &format!("'main'\n\toption enabled '{word}'")));
+        if round == 1 {
+            assert_eq!(
+                client.call("tsg.run", "reload", &json!({})).unwrap(),
+                json!({ "ok": true })
+            );
+        } else {
+            gateway.signal_to_reload();
+        }
+        wait_for("it has changed", || {
+            client.call("tsg.run", "status", &json!({})).unwrap()["enabled"] == enabled
+        });
+    }
+    assert_eq!((gateway.pid(), gateway.is_running()), (pid, true));
+    assert_eq!(client.wait_for_object("tsg.run").id, object);
+    assert_eq!(gateway.log().matches("beginning anew").count(), 3, "{}", gateway.log());
+    gateway.configure("config tsg 'main'\n\toption fail 'x'\n");
+    let wrong = client.call("tsg.run", "reload", &json!({})).unwrap();
+    assert!(wrong["error"].as_str().unwrap().contains("option fail"), "{wrong}");
+    gateway.stop();
+}
+
+#[test]
 fn two_gateways_have_two_objects() {
     let bus = Bus::start();
     let first = Gateway::start(IDLE, &bus);
