@@ -194,7 +194,8 @@ impl Control {
             self.send();
             tsg_sodium::wipe_stack();
         }
-        let again = self.again.take();
+        // Who is told to stop does not begin anew.
+        let again = self.again.take().filter(|_| self.running);
         if let Some(new) = &again {
             self.forget_other_server(new);
         }

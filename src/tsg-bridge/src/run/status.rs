@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn seconds_that_pass_are_no_news() {
-        let island = |s| standing_alarm(&Standing::Island(0), s * 1000).unwrap();
+        let island = |s: u64| standing_alarm(&Standing::Island(0), s * 1000).unwrap();
         assert_ne!(island(12), island(345));
         assert_eq!(timeless(&island(12)), timeless(&island(345)));
         let off = |ms| time_alarm(&[key(false, Some(0))], Some(ms)).unwrap();

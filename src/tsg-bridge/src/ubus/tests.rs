@@ -338,7 +338,8 @@ fn an_object_that_is_not_taken_is_offered_again() {
     broker.say(&said(MsgType::Status, 1, 0, &[(UbusAttr::Status, &[0, 0, 0, 2])]));
     assert!(bus.turn(0).is_none());
     assert!(bus.link.is_none() && bus.complained);
-    broker.take(&mut bus, bus.due().unwrap());
+    let due = bus.due().unwrap();
+    broker.take(&mut bus, due);
     assert!(!bus.complained);
 }
 

@@ -1,4 +1,5 @@
 //! The gateway on ubus: `tsg run` as it is, and the broker of the crate `ubusd`, which is held against OpenWrt's own.
+#![allow(unreachable_pub, missing_docs, reason = "a test")]
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and print")]
 
 mod bus;
