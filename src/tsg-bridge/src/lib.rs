@@ -1,5 +1,6 @@
 //! The gateway: one room per concern. `run` puts them together; docs/ has the picture.
 
+pub mod arguments;
 pub mod attach;
 pub mod boottime;
 pub mod cli;
@@ -14,4 +15,5 @@ pub mod pipeline;
 pub mod rules;
 pub mod run;
 pub mod server;
+pub mod ubus;
 pub mod uci;

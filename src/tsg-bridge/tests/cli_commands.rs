@@ -115,8 +115,17 @@ fn token() -> Token {
 fn help_and_version_are_there() {
     let gateway = Gateway::new();
     let overview = gateway.tsg(&["help"]).ok();
-    for command in ["run", "status", "keygen", "fingerprint", "enrol", "check", "bundle", "import"]
-    {
+    for command in [
+        "run",
+        "status",
+        "reconnect",
+        "keygen",
+        "fingerprint",
+        "enrol",
+        "check",
+        "bundle",
+        "import",
+    ] {
         assert!(overview.contains(command), "{command}");
         let help = gateway.tsg(&["help", command]).ok();
         assert!(help.starts_with(&format!("Usage: tsg {command}")), "{help}");
@@ -129,7 +138,7 @@ fn help_and_version_are_there() {
 
 #[test]
 fn wrong_arguments_end_with_two() {
-    let cases: [(&[&str], &str); 11] = [
+    let cases: [(&[&str], &str); 12] = [
         (&[], "say what to do"),
         (&["dance"], "\"dance\" is not a command"),
         (&["help", "dance"], "no help on \"dance\""),
@@ -141,6 +150,7 @@ fn wrong_arguments_end_with_two() {
         (&["run", "--log", "paper"], "auto, stderr or syslog"),
         (&["--state", "", "keygen"], "empty"),
         (&["keygen", "--force=yes"], "force"),
+        (&["--ubus", "", "run"], "--ubus is a socket, or none"),
     ];
     for (arguments, says) in cases {
         let ran = Gateway::new().tsg(arguments).fails(2, says);
@@ -311,6 +321,42 @@ fn status_asks_the_running_gateway() {
     gateway.tsg(&["status"]).fails(1, "without an answer");
     server.join().unwrap();
     gateway.tsg(&["status"]).fails(1, "no gateway runs here");
+}
+
+#[test]
+fn a_running_gateway_is_told() {
+    let gateway = Gateway::new();
+    gateway.tsg(&["reconnect"]).fails(1, "no gateway runs here");
+    let listener = UnixListener::bind(gateway.path("run/tsg.sock")).unwrap();
+    let conversations = [
+        ("reconnect", r#"{"ok":true,"server":"tcp://192.0.2.10:5555"}"#),
+        ("reconnect", r#"{"ok":false,"error":"no key server is set"}"#),
+        ("reload", r#"{"ok":true}"#),
+        ("reload", r#"{"ok":false,"error":"the file is wrong"}"#),
+    ];
+    let server = thread::spawn(move || {
+        for (method, answer) in conversations {
+            let (mut stream, question) = loop {
+                let (stream, _) = listener.accept().unwrap();
+                let mut question = String::new();
+                BufReader::new(&stream).read_line(&mut question).unwrap();
+                // Who only looks whether somebody is there says nothing.
+                if !question.is_empty() {
+                    break (stream, question);
+                }
+            };
+            assert_eq!(question, format!("{{\"method\":\"{method}\"}}\n"));
+            writeln!(stream, "{answer}").unwrap();
+        }
+    });
+    assert!(gateway.tsg(&["reconnect"]).ok().contains("tcp://192.0.2.10:5555"));
+    gateway.tsg(&["reconnect"]).fails(1, "no key server is set");
+    let out = gateway.with_input(&["enrol"], &token().encode()).ok();
+    assert!(out.ends_with("The gateway takes it over.\n"), "{out}");
+    gateway.with_input(&["enrol"], &token().encode()).fails(1, "the file is wrong");
+    server.join().unwrap();
+    let out = gateway.with_input(&["enrol"], &token().encode()).ok();
+    assert!(out.ends_with("Now start the gateway: /etc/init.d/tsg start\n"), "{out}");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use lexopt::{
 };
 
 use super::help;
-use crate::folders::Folders;
+use crate::{folders::Folders, ubus::Choice};
 use tsg_control::group::seconds;
 use tsg_log::Target;
 
@@ -19,6 +19,8 @@ pub struct Options {
     pub folders: Folders,
     /// Where `run` logs to.
     pub log: Target,
+    /// Which ubus `run` is on.
+    pub ubus: Choice,
     /// What to do.
     pub command: Command,
 }
@@ -43,6 +45,8 @@ pub enum Command {
         /// As the gateway answered, one line.
         json: bool,
     },
+    /// Have the running gateway connect to the key server anew.
+    Reconnect,
     /// Make an identity.
     Keygen {
         /// Throw away the one that is there.
@@ -115,6 +119,7 @@ impl Options {
                 Long("state") => found.folders.state = folder(&mut parser)?,
                 Long("run") => found.folders.run = folder(&mut parser)?,
                 Long("log") => found.log = target(&parser.value()?)?,
+                Long("ubus") => found.ubus = bus(&mut parser)?,
                 Long("json") => found.flag("json"),
                 Long("force") => found.flag("force"),
                 Long("isolate") => found.flag("isolate"),
@@ -133,6 +138,7 @@ impl Options {
 struct Found {
     folders: Folders,
     log: Target,
+    ubus: Choice,
     flags: Vec<&'static str>,
     file: Option<PathBuf>,
     help: bool,
@@ -152,7 +158,7 @@ impl Found {
             Some(word) => self.command(&word.to_string_lossy(), &mut words)?,
         };
         self.nothing_left(words.next())?;
-        Ok(Options { folders: self.folders, log: self.log, command })
+        Ok(Options { folders: self.folders, log: self.log, ubus: self.ubus, command })
     }
 
     fn command(
@@ -171,6 +177,7 @@ impl Found {
                 Command::Bypass { seconds: words.next().as_ref().map(duration).transpose()? }
             }
             "flows" => Command::Flows { json: self.take("json") },
+            "reconnect" => Command::Reconnect,
             "keygen" => Command::Keygen { force: self.take("force") },
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
@@ -244,6 +251,15 @@ fn folder(parser: &mut Parser) -> Result<PathBuf, UsageError> {
         return Err(UsageError("the name of a folder is empty".to_owned()));
     }
     Ok(path)
+}
+
+fn bus(parser: &mut Parser) -> Result<Choice, UsageError> {
+    let word = parser.value()?;
+    match word.to_str() {
+        Some("") => Err(UsageError("--ubus is a socket, or none".to_owned())),
+        Some("none") => Ok(Choice::None),
+        _ => Ok(Choice::At(word.into())),
+    }
 }
 
 fn target(word: &OsString) -> Result<Target, UsageError> {

@@ -5,15 +5,15 @@ use std::io::Write;
 use anyhow::Result;
 use serde_json::Value;
 
+use super::ask::ask;
 use super::overview::printable;
-use super::status::ask;
 use crate::folders::Folders;
 
 const HEADINGS: [&str; 7] =
     ["SOURCE", "DESTINATION", "PROTO", "PORT", "RULE", "PACKETS", "IN ENFORCE"];
 
 pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<()> {
-    let answer = ask(&folders.socket(), "flows", Value::Null)?;
+    let answer = ask(folders, "flows", Value::Null)?;
     if json {
         writeln!(out, "{answer}")?;
         return Ok(());

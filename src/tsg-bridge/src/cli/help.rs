@@ -5,20 +5,29 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 12] = [
+const TOPICS: [(&str, &str, &str); 13] = [
     (
         "run",
         "be the gateway, in the foreground",
-        "Usage: tsg run [--log auto|stderr|syslog]\n\n\
+        "Usage: tsg run [--log auto|stderr|syslog] [--ubus SOCKET|none]\n\n\
          Reads /etc/config/tsg, connects to the key server and seals and opens what crosses the bridge.\n\
          procd starts it; by hand, stop the service first (/etc/init.d/tsg stop). Without a server in the\n\
-         configuration it waits and puts up no rules.\n",
+         configuration it waits and puts up no rules. SIGHUP makes it read the configuration again.\n\n\
+         Where ubus runs, it is there as object `tsg` (docs/ubus.md): `ubus call tsg status`. --ubus names another\n\
+         socket of ubusd than OpenWrt's.\n",
     ),
     (
         "status",
         "ask the running gateway how it is",
         "Usage: tsg status [--json]\n\n\
          Exit code 1 if no gateway runs. --json prints the answer as it came, on one line, for scripts.\n",
+    ),
+    (
+        "reconnect",
+        "connect to the key server anew",
+        "Usage: tsg reconnect\n\n\
+         Has the running gateway make its connection to the key server anew and ask at once, instead of when it would\n\
+         by itself. Keys and traffic stay as they are.\n",
     ),
     (
         "keygen",
@@ -41,7 +50,7 @@ const TOPICS: [(&str, &str, &str); 12] = [
          Reads the token from stdin or from a file, never from the arguments, where others could see it:\n\
          \x20   ssh KEY-SERVER tsg-server token create --group GROUP --server tcp://KEY-SERVER:5555 | tsg enrol\n\
          Writes the server's address and key to /etc/config/tsg and keeps the secret for the gateway's\n\
-         next hello. Then start or restart the service: /etc/init.d/tsg restart\n",
+         next hello. A gateway that runs takes it over at once.\n",
     ),
     (
         "check",

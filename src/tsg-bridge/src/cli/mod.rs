@@ -5,6 +5,7 @@
 //! every process on the machine can read.
 
 mod args;
+mod ask;
 mod bundle;
 mod bypass;
 mod check;
@@ -71,6 +72,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
     match &options.command {
         Command::Run => crate::run::run(options)?,
         Command::Status { json } => status::run(folders, *json, out)?,
+        Command::Reconnect => status::reconnect(folders, out)?,
         Command::Keygen { force } => key::keygen(folders, *force, out)?,
         Command::Fingerprint => key::fingerprint(folders, out)?,
         Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,

@@ -7,14 +7,15 @@ mod tests;
 
 use super::cache::Cache;
 use super::data::Data;
+use super::doors::Doors;
 use super::links::Links;
+use super::methods::{Fault, Finished, Run};
 use super::policy::{self, Policies};
 use super::servers::Servers;
 use super::status::Overview;
-use super::status_socket::StatusSocket;
 use super::unreadable::Unreadable;
 use super::wake::Wake;
-use super::{flows, memory, status};
+use super::{memory, status};
 use crate::boottime;
 use crate::config::Config;
 use crate::enrolment;
@@ -23,7 +24,7 @@ use crate::identity::Identity;
 use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
 use crate::server::{Link, Received};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use bypass::Bypass;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -99,8 +100,18 @@ pub(super) struct Control {
     links: Links,
     signals: SignalFd,
     wake: Wake,
-    socket: StatusSocket,
+    pub(super) doors: Doors,
+    /// What was last told on ubus.
+    told: Option<Value>,
     running: bool,
+    /// The configuration to begin anew with.
+    again: Option<Config>,
+}
+
+/// What the next one begins with.
+pub(super) struct Again {
+    pub(super) config: Config,
+    pub(super) doors: Doors,
 }
 
 impl Control {
@@ -109,10 +120,12 @@ impl Control {
         folders: Folders,
         identity: Identity,
         signals: &SigSet,
+        mut doors: Doors,
     ) -> Result<Self> {
         let now = boottime::now();
         let data = Data::new(&config);
         let leases = Leases::open(&folders.run)?;
+        doors.open()?;
         let saved = memory::resume(&folders, &leases)?;
         let wake = Wake::new()?;
         let shared = Arc::new(Shared::new(data.workers(), leases, wake.bell()));
@@ -136,7 +149,6 @@ impl Control {
         Ok(Self {
             servers: Servers::find(if active { &config.servers } else { &[] })?,
             policies: Policies::recall(&folders),
-            socket: StatusSocket::open(&folders.socket())?,
             signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             gateway,
             link,
@@ -157,15 +169,19 @@ impl Control {
             turned_at: now,
             links: Links::watch(),
             wake,
+            doors,
+            told: None,
             running: true,
+            again: None,
             config,
             folders,
             identity,
         })
     }
 
-    pub(super) fn run(mut self) -> Result<()> {
-        while self.running {
+    /// Until it is told to stop, or to begin anew.
+    pub(super) fn run(mut self) -> Result<Option<Again>> {
+        while self.running && self.again.is_none() {
             self.wait()?;
             let now = boottime::now();
             self.take_signals();
@@ -184,8 +200,13 @@ impl Control {
             self.send();
             tsg_sodium::wipe_stack();
         }
+        // Who is told to stop does not begin anew.
+        let again = self.again.take().filter(|_| self.running);
+        if let Some(new) = &again {
+            self.forget_other_server(new);
+        }
         self.stop();
-        Ok(())
+        Ok(again.map(|config| Again { config, doors: self.doors }))
     }
 
     /// A key server is set, and the gateway is switched on.
@@ -196,17 +217,26 @@ impl Control {
     fn wait(&self) -> Result<()> {
         let now = boottime::now();
         let asked = self.gateway.poll_timeout().filter(|_| self.is_active());
-        let next = [Some(self.next_look()), asked, self.wake.pause(now), self.bypass.until()];
-        let next = next.into_iter().flatten().min().filter(|_| !self.socket.is_asked());
+        let next = [
+            Some(self.next_look()),
+            asked,
+            self.wake.pause(now),
+            self.doors.due(),
+            self.bypass.until(),
+        ];
+        let next = next.into_iter().flatten().min().filter(|_| !self.doors.is_asked());
         let next = next.unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
         let descriptors = [self.signals.as_raw_fd()]
             .into_iter()
             .chain(self.wake.descriptor(now))
             .chain(self.links.descriptor())
-            .chain(self.socket.descriptors(now));
-        let mut items: Vec<zmq::PollItem<'_>> =
-            descriptors.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
+            .map(|fd| (fd, false))
+            .chain(self.doors.descriptors(now));
+        let item = |(fd, writes)| {
+            zmq::PollItem::from_fd(fd, if writes { zmq::POLLOUT } else { zmq::POLLIN })
+        };
+        let mut items: Vec<zmq::PollItem<'_>> = descriptors.map(item).collect();
         if let Some(link) = &self.link {
             items.extend(link.poll_items());
         }
@@ -219,7 +249,7 @@ impl Control {
     fn take_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
-                Ok(Signal::SIGHUP) => self.reload(),
+                Ok(Signal::SIGHUP) => self.reload_or_say(),
                 _ => self.running = false,
             }
         }
@@ -436,7 +466,9 @@ impl Control {
         self.links.settle();
         self.looked_at = now;
         if !self.is_active() {
-            return self.data.idle();
+            self.data.idle();
+            let overview = self.overview(now);
+            return self.tell(&overview, now);
         }
         if let Some(plan) = &self.plan {
             self.stale_view |= plan.servers != self.servers.addresses();
@@ -457,6 +489,7 @@ impl Control {
             .retain(|address, at| now < *at + NAME_UNREACHED && !others.contains(address));
         self.gateway.handle_machines(self.machines.keys().copied().collect(), now);
         let overview = self.overview(now);
+        self.tell(&overview, now);
         self.gateway.handle_counters(overview.counters, overview.alarms);
         self.turn_to_next_server(now);
     }
@@ -492,22 +525,53 @@ impl Control {
     }
 
     fn overview(&self, now: u64) -> Overview {
-        let unreached = self.unreached.keys().copied().collect();
+        let unreached = self.unreached().copied().collect();
         status::overview(self, unreached, self.lease_trouble.is_some(), now)
     }
 
+    pub(super) fn described(&self, now: u64) -> Value {
+        self.overview(now).json
+    }
+
+    /// Machines that no gateway reports.
+    pub(super) fn unreached(&self) -> impl Iterator<Item = &IpAddr> {
+        self.unreached.keys()
+    }
+
+    /// The key server's policies or, without its word, the last one.
+    pub(super) fn known_policies(&self) -> Vec<PolicyVersion> {
+        self.policies.live(self.gateway.policies(), &[])
+    }
+
     fn answer(&mut self, now: u64) {
-        for question in self.socket.questions(now) {
-            let answer = question.asked().and_then(|(method, arguments)| match method {
-                "status" => Ok(self.overview(now).json),
-                "flows" => Ok(flows::flows(self, now)),
-                "bypass" => self.bypass(seconds(arguments)?, now),
-                "counters" => Ok(serde_json::to_value(self.overview(now).counters)?),
-                _ => bail!(
-                    "there is no method {method:?}; there are status, counters, flows and bypass"
-                ),
-            });
-            self.socket.answer(question, answer);
+        for (asker, question) in self.doors.questions(now) {
+            match question {
+                Ok((method, arguments)) => match method.run {
+                    Run::Now(run) => {
+                        let answer = run(self, &arguments, now).map_err(Fault::Failed);
+                        self.doors.answer(asker, answer, now);
+                    }
+                    Run::Aside(work, then) => {
+                        self.doors.put_aside(asker, work, arguments, then, now);
+                    }
+                },
+                Err(fault) => self.doors.answer(asker, Err(fault), now),
+            }
+        }
+        for Finished { asker, answer, then } in self.doors.finished() {
+            let then = then.filter(|_| answer.is_ok());
+            self.doors.answer(asker, answer.map_err(Fault::Failed), now);
+            if let Some(then) = then {
+                then(self);
+            }
+        }
+    }
+
+    /// Tells on ubus what has changed, once it has.
+    fn tell(&mut self, overview: &Overview, now: u64) {
+        let state = overview.summary();
+        if self.told.as_ref() != Some(&state) && self.doors.notify("state", &overview.news(), now) {
+            self.told = Some(state);
         }
     }
 
@@ -529,7 +593,8 @@ impl Control {
         if let Some(cache) = &mut self.cache {
             cache.close(&self.gateway, boottime::now());
         }
-        log::info!("stopped; `fail` is {fail:?} for what the rules match");
+        let done = if self.running { "beginning anew" } else { "stopped" };
+        log::info!("{done}; `fail` is {fail:?} for what the rules match");
     }
 }
 
@@ -539,9 +604,8 @@ fn about(
     data: &Data,
 ) -> Result<tsg_control::gateway::Identity> {
     let kept = if config.cache_keys { POWER_CUTS * data.workers() } else { 0 };
-    let host = || nix::unistd::gethostname().ok()?.into_string().ok();
     Ok(tsg_control::gateway::Identity {
-        name: config.name.clone().or_else(host).unwrap_or_default(),
+        name: config.gateway_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         aes: tsg_sodium::aes_available(),
         senders: u8::try_from(data.workers() + SPARES).unwrap_or(u8::MAX),
@@ -560,12 +624,6 @@ fn open_cache(config: &Config, folders: &Folders, identity: &Identity, now: u64)
     }
     let wan = config.bridges.iter().map(|bridge| bridge.wan.clone()).collect();
     Some(Cache::open(folders, identity, wan, now))
-}
-
-fn seconds(arguments: &Value) -> Result<u32> {
-    let seconds = arguments.get("seconds").and_then(Value::as_u64);
-    let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
-    seconds.context("bypass takes \"seconds\", a number; 0 ends it")
 }
 
 fn random_number() -> u64 {

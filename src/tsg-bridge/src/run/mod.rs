@@ -7,9 +7,10 @@ mod cache;
 mod control;
 mod data;
 mod diagnostics;
-mod flows;
+mod doors;
 mod links;
 mod memory;
+mod methods;
 mod policy;
 mod servers;
 mod status;
@@ -27,15 +28,18 @@ use crate::folders::Folders;
 use crate::identity::{Identity, prepare_folder};
 use anyhow::{Context as _, Result, anyhow};
 use control::Control;
+use doors::Doors;
 use nix::sys::signal::{SigSet, Signal};
 
-/// What a line on the status socket asks for: a door for the fuzzers (tests/fuzz).
+/// What a line on the status socket asks for, or the answer that it gets: a door for the fuzzers (tests/fuzz).
 ///
 /// # Errors
 /// It is no question.
 #[cfg(fuzzing)]
-pub fn question(line: &[u8]) -> Result<String> {
-    status_socket::asked(line).map(|(method, _)| method)
+pub fn question(line: &[u8]) -> Result<&'static str, String> {
+    let question = status_socket::question(line);
+    let found = question.and_then(|(method, given)| methods::find(&method, given));
+    found.map(|(method, _)| method.name).map_err(|fault| fault.answer().to_string())
 }
 
 /// Runs the gateway until SIGTERM or SIGINT.
@@ -47,14 +51,15 @@ pub fn run(options: &Options) -> Result<()> {
     let loaded = Config::load(&folders.config_file());
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(config, _)| config.log_level);
     tsg_log::start("tsg", options.log, level)?;
-    let started = loaded.and_then(|(config, warnings)| start(config, &warnings, folders));
+    let started = loaded.and_then(|(config, warnings)| start(config, &warnings, options));
     if let Err(error) = &started {
         log::error!(target: tsg_log::SAID, "{error:#}");
     }
     started
 }
 
-fn start(config: Config, warnings: &[Problem], folders: &Folders) -> Result<()> {
+fn start(config: Config, warnings: &[Problem], options: &Options) -> Result<()> {
+    let folders = &options.folders;
     for warning in warnings {
         log::warn!("{warning}");
     }
@@ -72,5 +77,23 @@ fn start(config: Config, warnings: &[Problem], folders: &Folders) -> Result<()> 
         log::info!("made this gateway's key, in {}", folders.state.display());
     }
     log::info!("tsg {}: {}", env!("CARGO_PKG_VERSION"), identity.public().fingerprint());
-    Control::new(config, folders.clone(), identity, &signals)?.run()
+    let doors = Doors::new(folders, &options.ubus)?;
+    serve(config, folders, identity, &signals, doors)
+}
+
+/// Until it is told to stop. What cannot change while it runs is taken over by beginning anew, as another process
+/// would: with the keys of before, and `fail` in between.
+fn serve(
+    mut config: Config,
+    folders: &Folders,
+    mut identity: Identity,
+    signals: &SigSet,
+    mut doors: Doors,
+) -> Result<()> {
+    loop {
+        let control = Control::new(config, folders.clone(), identity, signals, doors)?;
+        let Some(again) = control.run()? else { return Ok(()) };
+        (config, doors) = (again.config, again.doors);
+        (identity, _) = Identity::load_or_create(&folders.state)?;
+    }
 }

@@ -57,7 +57,7 @@ impl Control {
     ///
     /// # Errors
     /// It is not allowed, or makes no sense.
-    pub(super) fn bypass(&mut self, seconds: u32, now: u64) -> Result<Value> {
+    pub(in crate::run) fn bypass(&mut self, seconds: u32, now: u64) -> Result<Value> {
         if seconds == 0 {
             self.end_bypass("as ordered");
             return Ok(json!({ "ok": true }));

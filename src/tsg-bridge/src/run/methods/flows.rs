@@ -1,12 +1,14 @@
 //! "What would `enforce` drop?": who talks in clear although a rule wants it sealed, and who is sealed for nobody.
 
-use super::control::Control;
+use super::super::control::Control;
+use crate::arguments::Arguments;
 use crate::pipeline::{Fate, Heard, Talk};
+use anyhow::Result;
 use serde_json::{Value, json};
 
 /// The answer to `flows`, what there was most of first. `would` is what becomes of it in `enforce`: `drop`, or `seal` for
 /// a machine that no gateway opens for.
-pub(super) fn flows(control: &Control, now: u64) -> Value {
+pub(super) fn flows(control: &mut Control, _: &Arguments, now: u64) -> Result<Value> {
     let mode = control.gateway.active_policy().map(|version| version.mode);
     let view = control.shared.view();
     let one = |(talk, heard): (Talk, Heard)| {
@@ -26,5 +28,5 @@ pub(super) fn flows(control: &Control, now: u64) -> Value {
         })
     };
     let flows: Vec<Value> = control.shared.talks(now).into_iter().map(one).collect();
-    json!({ "mode": mode, "flows": flows })
+    Ok(json!({ "mode": mode, "flows": flows }))
 }
