@@ -46,6 +46,9 @@ pub(super) struct Client {
     answer: Vec<u8>,
 }
 
+/// A method's name and its arguments, or why it is no question.
+pub(super) type Asked = Result<(String, Unchecked), Fault>;
+
 /// What a line asks for.
 #[derive(Deserialize)]
 struct Line {
@@ -87,10 +90,7 @@ impl StatusSocket {
 
     /// Takes new clients, and what is asked now: one question from each, by method and arguments. [`Self::answer`]
     /// lets them ask again.
-    pub(super) fn questions(
-        &mut self,
-        now: u64,
-    ) -> Vec<(Client, Result<(String, Unchecked), Fault>)> {
+    pub(super) fn questions(&mut self, now: u64) -> Vec<(Client, Asked)> {
         self.accept(now);
         let mut questions = Vec::new();
         for mut client in core::mem::take(&mut self.clients) {
@@ -198,7 +198,7 @@ impl Client {
 }
 
 /// What a client's line asks for. What is wrong with it is said without repeating it.
-pub(super) fn question(line: &[u8]) -> Result<(String, Unchecked), Fault> {
+pub(super) fn question(line: &[u8]) -> Asked {
     match serde_json::from_slice::<Line>(line) {
         Ok(Line { method, args }) => Ok((method, args)),
         Err(error) if error.is_data() => Err(Fault::Nonsense(
