@@ -175,6 +175,7 @@ ORDERS = {
     ],
     "token": [{"token_create": {"group": "plant", "lifetime": 900, "servers": ["tcp://192.0.2.10:5555"]}}, {"token_list": {}}, {"token_revoke": {"id": 1}}],
     "question": [{"method": "status"}],
+    "arguments": [{"method": "enrol", "args": {"token": "tsg1-x", "ubus_rpc_session": "0"}}, {"method": "enrol", "args": {"token": [1]}}, {"method": "peers", "args": None}],
 }
 for name, orders in ORDERS.items():
     write("sockets", name, b"press\n" + b"\n".join(json.dumps(order).encode() for order in orders))
@@ -194,3 +195,38 @@ write("zap", "announcements", zap(b"announcements", b"M" * 32))
 write("zap", "stranger", zap(b"gateways", bytes(32)))
 write("zap", "plain", zap(b"gateways", b"user", b"PLAIN"))
 write("zap", "envelopes", frames(*[part for n in range(5) for part in (b"MRs"[n % 3 :], b"route%d" % n, b"2001:db8::%d" % n)]))
+
+
+def attribute(number, content, extended=0):
+    """A blob attribute, padded to four bytes."""
+    whole = struct.pack("!I", extended << 31 | number << 24 | len(content) + 4) + content
+    return whole + bytes(-len(whole) % 4)
+
+
+def named(kind, name, content):
+    """A blobmsg attribute."""
+    head = struct.pack("!H", len(name)) + name + b"\0"
+    return attribute(kind, head + bytes(-len(head) % 4) + content, extended=1)
+
+
+def ubus(kind, *attributes, sequence=1, peer=0):
+    body = b"".join(attributes)
+    return struct.pack("!BBHII", 0, kind, sequence, peer, len(body) + 4) + body
+
+
+STATUS, OBJECT, METHOD, DATA, NO_REPLY = (lambda content, n=n: attribute(n, content) for n in (1, 3, 4, 7, 10))
+NUMBER = OBJECT(struct.pack("!I", 7))
+SESSION = named(3, b"ubus_rpc_session", b"00000000\0")
+ENROL = DATA(named(3, b"token", b"tsg1-x\0") + SESSION)
+TYPES = DATA(named(7, b"flag", b"\1") + named(5, b"number", bytes(4)) + named(4, b"more", bytes(8)) + named(8, b"half", bytes(8))
+             + named(1, b"lan", named(3, b"", b"lan1\0")) + named(2, b"in", SESSION) + named(0, b"none", b""))
+HELLO = ubus(0, peer=1025)
+TAKEN = ubus(2, NUMBER) + ubus(1, STATUS(bytes(4)))
+CALL = ubus(5, NUMBER, METHOD(b"status\0"), DATA(SESSION), peer=1026)
+write("ubus", "greeting", b"\0" + HELLO + TAKEN + CALL)
+write("ubus", "taken", b"\1" + TAKEN + CALL)
+write("ubus", "refused", b"\1" + ubus(1, STATUS(struct.pack("!I", 2))))
+write("ubus", "calls", b"\2" + CALL + ubus(5, NUMBER, METHOD(b"enrol\0"), ENROL, sequence=2, peer=1026) + CALL)
+write("ubus", "types", b"\2" + ubus(5, NO_REPLY(b"\1"), NUMBER, METHOD(b"setup\0"), TYPES, peer=1026))
+write("ubus", "long", b"\2" + ubus(5, NUMBER, METHOD(b"enrol\0"), DATA(named(3, b"token", bytes(20_000))), peer=9) + CALL)
+write("ubus", "notified", b"\2" + ubus(1, STATUS(struct.pack("!I", 4)), sequence=2) + CALL)

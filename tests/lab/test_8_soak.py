@@ -12,10 +12,9 @@ import pytest
 from ambush import Relay
 from daemons import MODBUS_AND_UDP, MODBUS_ONLY
 from load import TIMEOUT_MS, Load
-from plant import assert_none_lost, scale, settle, start_all_ways
+from plant import scale, settle, start_all_ways
 from sealed import sealed_plant, two_gateways
 from soak import PLAIN_ALLOCATOR, SECONDS, Census, Sampling
-from standstill import STOOD_STILL, Standstill
 
 # What 24 hours of a plant have with the settings that a group begins with.
 A_DAY = {"rekeys": 1, "policies": 1, "machines": 1, "connections": 1, "restarts": 1, "reloads": 1}
@@ -39,25 +38,20 @@ def test_real_load(attach, cases):
         pollers = start_all_ways(plc, hmi, seconds=SECONDS, timeout_ms=TIMEOUT_MS)
         settle(pollers)
         census = Census(processes(plant, "gwa", "gwb"))
-        with Standstill() as still, Sampling(census):
+        with Sampling(census):
             reports = {poller: poller.finish(60) for poller in pollers}
-        lost = sum(report["lost"] for report in reports.values())
-        print(f"{lost} polls lost; longest standstill of the machine: {still.longest * 1000:.0f} ms")
+        print(f"{sum(report['lost'] for report in reports.values())} polls lost")
         census.assert_no_growth()
-        assert_was_real(reports, still)
+        assert_was_real(reports)
         cases(sum(report["sent"] for report in reports.values()))
 
 
-def assert_was_real(reports, still):
-    """The daemons had to do what the soak is about. Where the machine stood still polls may be lost, as in
-    test_1_polls; with too few of them the soak proves nothing."""
-    least = 0.9 * SECONDS * 100 * scale()
-    if still.longest <= STOOD_STILL:
-        return assert_none_lost(reports, least)
-    assert not any(report["wrong"] for report in reports.values()), reports
-    answered = min(report["answered"] for report in reports.values())
-    if answered < least:
-        pytest.skip(f"the machine stood still for {still.longest:.1f} s: {answered} polls answered, not {least:.0f}")
+def assert_was_real(reports):
+    """The daemons had to do what the soak is about. That no poll is lost is for test_1_polls: in an hour a busy machine
+    stands still now and then."""
+    for poller, report in reports.items():
+        assert report["answered"] >= 0.9 * SECONDS * 100 * scale(), f"{poller.name}: {report}"
+        assert report["wrong"] == 0, f"{poller.name}: {report}"
 
 
 def test_days_in_minutes(cases):

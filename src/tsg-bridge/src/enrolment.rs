@@ -1,18 +1,66 @@
-//! The one-time secret of an enrolment, between `tsg enrol` and the daemon that sends it.
+//! A one-time token of the key server becomes configuration and a secret to send once.
 //!
-//! `tsg enrol` stores it in the state folder (mode 0600, one line of hex); the daemon sends it with its
-//! hello and forgets it when the key server has answered that it is used up.
+//! The secret is stored in the state folder (mode 0600, one line of hex); the daemon sends it with its hello and forgets
+//! it when the key server has answered that it is used up.
 
-use std::{fs, io::ErrorKind};
+use std::{fs, io::ErrorKind, time::SystemTime};
 
 use anyhow::{Context, Result, anyhow};
-use tsg_control::token::TokenSecret;
+use tsg_control::{
+    keys::PublicKey,
+    token::{Token, TokenSecret},
+};
 use zeroize::Zeroizing;
 
 use crate::{
+    config::Endpoint,
     folders::Folders,
-    identity::{Replace, prepare_folder, read_secret_file, write_secret_file},
+    identity::{Identity, Replace, prepare_folder, read_secret_file, write_secret_file},
+    uci::{self, Value},
 };
+
+/// What a token said; not its secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Addresses of the key server.
+    pub servers: Vec<String>,
+    /// The group that the gateway will be in.
+    pub group: String,
+    /// This gateway's own key.
+    pub public: PublicKey,
+    /// Going by this machine's clock. Only a hint: a gateway has no clock worth trusting before it has heard the key
+    /// server.
+    pub expired: bool,
+}
+
+/// Takes a token: the key server's address and key go to UCI, the secret waits for the daemon's next hello. There is an
+/// identity afterwards.
+///
+/// # Errors
+/// The text is no token, or a file cannot be written. The text is not repeated.
+pub fn accept(folders: &Folders, text: &str) -> Result<Accepted> {
+    let token = Token::decode(text)?;
+    let servers =
+        token.servers.iter().map(|server| server.parse().map(|s: Endpoint| s.to_string()));
+    let servers = servers.collect::<Result<Vec<_>, _>>().context("the token's server is not")?;
+    let (identity, _) = Identity::load_or_create(&folders.state)?;
+    store(folders, &token.secret)?;
+    uci::store(&folders.config_file(), |document| {
+        let servers = match servers.as_slice() {
+            [server] => Value::Text(server.clone()),
+            _ => Value::List(servers.clone()),
+        };
+        document.set("tsg", "main", "server", servers);
+        document.set("tsg", "main", "server_key", token.server_key.to_string().as_str().into());
+    })?;
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    Ok(Accepted {
+        servers,
+        group: token.group.clone(),
+        public: *identity.public(),
+        expired: now.is_ok_and(|now| now.as_secs() > token.expires),
+    })
+}
 
 /// Keeps the secret until the key server has taken it.
 ///

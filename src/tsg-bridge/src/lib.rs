@@ -1,5 +1,6 @@
 //! The gateway: one room per concern. `run` puts them together; docs/ has the picture.
 
+pub mod arguments;
 pub mod attach;
 pub mod boottime;
 pub mod cli;
@@ -18,4 +19,5 @@ pub mod rules;
 pub mod run;
 pub mod server;
 mod setup;
+pub mod ubus;
 pub mod uci;

@@ -103,6 +103,15 @@ impl Link {
         others.any(|at| self.turn_to(at, identity))
     }
 
+    /// Makes the connection anew.
+    ///
+    /// # Errors
+    /// libzmq does not take the address; the log says why.
+    pub fn reconnect(&mut self, identity: &Identity) -> Result<()> {
+        ensure!(self.turn_to(self.at, identity), "the connection cannot be made: see the log");
+        Ok(())
+    }
+
     fn turn_to(&mut self, at: usize, identity: &Identity) -> bool {
         let Some(server) = self.servers.get(at) else { return false };
         self.begun = self.begun.wrapping_add(1);

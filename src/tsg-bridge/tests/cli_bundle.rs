@@ -182,7 +182,12 @@ fn saved(tek: [u8; 32]) -> tsg_control::gateway::Saved {
         name: "press".to_owned(),
         epochs: vec![Epoch { id: 1, stage: Stage::Active, revokes: false, keys: Some(keys) }],
         policies: vec![policy],
-        settings: GroupSettings { replay_window: 4, island_time: 4, local_bypass: false },
+        settings: GroupSettings {
+            replay_window: 4,
+            island_time: 4,
+            local_bypass: false,
+            timed_bypass: true,
+        },
     };
     gateway.handle_message(ToGateway::State(Box::new(state)), 2);
     gateway.save().unwrap()

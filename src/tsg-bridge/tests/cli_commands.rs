@@ -118,6 +118,7 @@ fn help_and_version_are_there() {
     for command in [
         "run",
         "status",
+        "reconnect",
         "keygen",
         "fingerprint",
         "enrol",
@@ -139,7 +140,7 @@ fn help_and_version_are_there() {
 
 #[test]
 fn wrong_arguments_end_with_two() {
-    let cases: [(&[&str], &str); 19] = [
+    let cases: [(&[&str], &str); 20] = [
         (&[], "say what to do"),
         (&["dance"], "\"dance\" is not a command"),
         (&["help", "dance"], "no help on \"dance\""),
@@ -162,6 +163,7 @@ fn wrong_arguments_end_with_two() {
         (&["setup", "--lan", "lan1", "--wan", "wan", "--rollback", "60"], "goes with --apply"),
         (&["setup", "--undo", "--confirm"], "not both"),
         (&["setup", "--undo", "--wan", "wan"], "go alone"),
+        (&["--ubus", "", "run"], "--ubus is a socket, or none"),
     ];
     for (arguments, says) in cases {
         let ran = Gateway::new().tsg(arguments).fails(2, says);
@@ -332,6 +334,42 @@ fn status_asks_the_running_gateway() {
     gateway.tsg(&["status"]).fails(1, "without an answer");
     server.join().unwrap();
     gateway.tsg(&["status"]).fails(1, "no gateway runs here");
+}
+
+#[test]
+fn a_running_gateway_is_told() {
+    let gateway = Gateway::new();
+    gateway.tsg(&["reconnect"]).fails(1, "no gateway runs here");
+    let listener = UnixListener::bind(gateway.path("run/tsg.sock")).unwrap();
+    let conversations = [
+        ("reconnect", r#"{"ok":true,"server":"tcp://192.0.2.10:5555"}"#),
+        ("reconnect", r#"{"ok":false,"error":"no key server is set"}"#),
+        ("reload", r#"{"ok":true}"#),
+        ("reload", r#"{"ok":false,"error":"the file is wrong"}"#),
+    ];
+    let server = thread::spawn(move || {
+        for (method, answer) in conversations {
+            let (mut stream, question) = loop {
+                let (stream, _) = listener.accept().unwrap();
+                let mut question = String::new();
+                BufReader::new(&stream).read_line(&mut question).unwrap();
+                // Who only looks whether somebody is there says nothing.
+                if !question.is_empty() {
+                    break (stream, question);
+                }
+            };
+            assert_eq!(question, format!("{{\"method\":\"{method}\"}}\n"));
+            writeln!(stream, "{answer}").unwrap();
+        }
+    });
+    assert!(gateway.tsg(&["reconnect"]).ok().contains("tcp://192.0.2.10:5555"));
+    gateway.tsg(&["reconnect"]).fails(1, "no key server is set");
+    let out = gateway.with_input(&["enrol"], &token().encode()).ok();
+    assert!(out.ends_with("The gateway takes it over.\n"), "{out}");
+    gateway.with_input(&["enrol"], &token().encode()).fails(1, "the file is wrong");
+    server.join().unwrap();
+    let out = gateway.with_input(&["enrol"], &token().encode()).ok();
+    assert!(out.ends_with("Now start the gateway: /etc/init.d/tsg start\n"), "{out}");
 }
 
 #[test]

@@ -219,6 +219,25 @@ impl Gateway {
         self.clocks.last()
     }
 
+    /// When the key server answered last, local time.
+    pub const fn last_answer(&self) -> Option<u64> {
+        self.last_answer
+    }
+
+    /// Local time by which the key server will have replaced the epoch that is sealed with, if it is there: when the
+    /// lifetime of that one ends. `None`: there is no such epoch, or the time is not known.
+    pub fn rekey_due(&self) -> Option<u64> {
+        self.keyring.lifetime_ends(&self.clocks)
+    }
+
+    /// It has another name now, or was given a token: the key server is told.
+    pub fn introduce(&mut self, name: String, token: Option<TokenSecret>, now: u64) {
+        self.identity.name = name;
+        self.identity.token = token;
+        self.retry = RETRY.0;
+        self.handle_connected(now);
+    }
+
     /// What to send to the key server, in order.
     pub fn poll_transmit(&mut self) -> Option<ToServer> {
         self.transmits.pop_front()
@@ -275,6 +294,7 @@ impl Gateway {
         match message {
             ToGateway::Pending(pending) => {
                 if self.answered(pending.request).is_some() {
+                    self.last_answer = Some(now);
                     self.stand(Standing::Pending);
                     self.try_in(now, u64::from(pending.retry.clamp(1, 300)) * 1000);
                 }
@@ -485,6 +505,9 @@ impl Gateway {
 
     fn refused(&mut self, refused: crate::message::Refused, now: u64) {
         let asked = self.answered(refused.request).is_some();
+        if asked {
+            self.last_answer = Some(now);
+        }
         if refused.revoked {
             self.keyring.clear();
             self.state = None;

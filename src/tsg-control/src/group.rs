@@ -102,6 +102,8 @@ pub struct Settings {
     pub fail: Fail,
     /// May a gateway's own rules let pass what the group seals?
     pub local_bypass: bool,
+    /// May an operator at a gateway let pass in clear for a while what the group seals?
+    pub timed_bypass: bool,
 }
 
 /// `island_time` without an end.
@@ -124,6 +126,7 @@ impl Default for Settings {
             island_time: 86_400,
             fail: Fail::Closed,
             local_bypass: false,
+            timed_bypass: true,
         }
     }
 }
@@ -142,7 +145,7 @@ impl core::error::Error for SettingError {}
 
 impl Settings {
     /// The names that [`Settings::set`] knows.
-    pub const NAMES: [&'static str; 14] = [
+    pub const NAMES: [&'static str; 15] = [
         "mode",
         "default_action",
         "non_ip",
@@ -157,6 +160,7 @@ impl Settings {
         "island_time",
         "fail",
         "local_bypass",
+        "timed_bypass",
     ];
 
     /// Sets one setting from text, as an operator types it.
@@ -212,13 +216,8 @@ impl Settings {
             "island_time" if matches!(value, "infinite" | "forever") => self.island_time = FOREVER,
             "island_time" => self.island_time = seconds(0, 365 * 86_400)?,
             "fail" => self.fail = word(value).ok_or_else(|| wrong("closed or open"))?,
-            "local_bypass" => {
-                self.local_bypass = match value {
-                    "1" | "yes" | "on" | "true" => true,
-                    "0" | "no" | "off" | "false" => false,
-                    _ => return Err(wrong("yes or no")),
-                };
-            }
+            "local_bypass" => self.local_bypass = yes(value).ok_or_else(|| wrong("yes or no"))?,
+            "timed_bypass" => self.timed_bypass = yes(value).ok_or_else(|| wrong("yes or no"))?,
             _ => {
                 let shown: String = name.chars().take(60).collect();
                 return Err(SettingError(format!(
@@ -279,6 +278,14 @@ fn word<T: for<'de> Deserialize<'de>>(text: &str) -> Option<T> {
     use serde::de::{IntoDeserializer, value::Error};
     let text: serde::de::value::StrDeserializer<'_, Error> = text.into_deserializer();
     T::deserialize(text).ok()
+}
+
+fn yes(text: &str) -> Option<bool> {
+    match text {
+        "1" | "yes" | "on" | "true" => Some(true),
+        "0" | "no" | "off" | "false" => Some(false),
+        _ => None,
+    }
 }
 
 /// `90`, `90s`, `15m`, `24h`, `7d` in seconds.
@@ -380,6 +387,7 @@ mod tests {
             ("island_time", "infinite"),
             ("fail", "open"),
             ("local_bypass", "yes"),
+            ("timed_bypass", "no"),
         ] {
             settings.set(name, value).unwrap();
         }

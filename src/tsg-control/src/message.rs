@@ -260,6 +260,13 @@ pub struct GroupSettings {
     /// Local bypass rules are allowed.
     #[serde(default)]
     pub local_bypass: bool,
+    /// A timed bypass is allowed. Servers that do not know it allow it.
+    #[serde(default = "yes")]
+    pub timed_bypass: bool,
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl From<&Settings> for GroupSettings {
@@ -268,6 +275,7 @@ impl From<&Settings> for GroupSettings {
             replay_window: settings.replay_window,
             island_time: settings.island_time,
             local_bypass: settings.local_bypass,
+            timed_bypass: settings.timed_bypass,
         }
     }
 }

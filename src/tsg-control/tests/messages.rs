@@ -92,14 +92,15 @@ fn policy() -> impl Strategy<Value = PolicyVersion> {
 fn to_gateway() -> impl Strategy<Value = ToGateway> {
     let state = (
         any::<[u64; 5]>(),
-        any::<(String, String, u32, u32, bool)>(),
+        any::<(String, String, u32, u32, [bool; 2])>(),
         vec(epoch(), 0..4),
         vec(policy(), 0..4),
     );
     let state = state.prop_map(
-        |(n, (group, name, replay_window, island_time, local_bypass), epochs, policies)| {
+        |(n, (group, name, replay_window, island_time, allowed), epochs, policies)| {
             let [request, instance, revision, clock, now] = n;
-            let settings = GroupSettings { replay_window, island_time, local_bypass };
+            let [local_bypass, timed_bypass] = allowed;
+            let settings = GroupSettings { replay_window, island_time, local_bypass, timed_bypass };
             let time = Reading { clock, now };
             ToGateway::State(Box::new(State {
                 request,
@@ -293,7 +294,12 @@ fn the_largest_state_fits_into_a_frame() {
         name: "n".repeat(48),
         epochs: vec![epoch(1), epoch(2), epoch(3)],
         policies: vec![policy(1), policy(2), policy(3)],
-        settings: GroupSettings { replay_window: 1, island_time: 1, local_bypass: true },
+        settings: GroupSettings {
+            replay_window: 1,
+            island_time: 1,
+            local_bypass: true,
+            timed_bypass: true,
+        },
     };
     let frame = encode(&ToGateway::State(Box::new(state)));
     assert!(frame.len() <= MAX_FRAME, "{} bytes", frame.len());

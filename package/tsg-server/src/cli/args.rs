@@ -219,7 +219,8 @@ pub(super) enum Group {
     /// A group's settings, members and epochs
     Show { group: String },
     /// Change settings: mode, default_action, non_ip, encap, encap_port, protocol, cipher,
-    /// replay_window, activation_delay, revoke_delay, key_lifetime, island_time, fail, local_bypass
+    /// replay_window, activation_delay, revoke_delay, key_lifetime, island_time, fail, local_bypass,
+    /// timed_bypass
     Set {
         group: String,
         #[arg(required = true, value_parser = setting, value_name = "SETTING=VALUE")]

@@ -11,7 +11,8 @@ use super::{
     help,
     setup::{Setup, Wish},
 };
-use crate::folders::Folders;
+use crate::{folders::Folders, ubus::Choice};
+use tsg_control::group::seconds;
 use tsg_log::Target;
 
 /// A whole command line, understood.
@@ -21,6 +22,8 @@ pub struct Options {
     pub folders: Folders,
     /// Where `run` logs to.
     pub log: Target,
+    /// Which ubus `run` is on.
+    pub ubus: Choice,
     /// What to do.
     pub command: Command,
 }
@@ -35,6 +38,18 @@ pub enum Command {
         /// As it answered, one line.
         json: bool,
     },
+    /// Let pass in clear for a while what is to be sealed.
+    Bypass {
+        /// For how long; 0 ends it, none only asks.
+        seconds: Option<u32>,
+    },
+    /// Who talks in clear although a rule wants it sealed.
+    Flows {
+        /// As the gateway answered, one line.
+        json: bool,
+    },
+    /// Have the running gateway connect to the key server anew.
+    Reconnect,
     /// Make an identity.
     Keygen {
         /// Throw away the one that is there.
@@ -117,6 +132,7 @@ impl Options {
                 Long("state") => found.folders.state = folder(&mut parser)?,
                 Long("run") => found.folders.run = folder(&mut parser)?,
                 Long("log") => found.log = target(&parser.value()?)?,
+                Long("ubus") => found.ubus = bus(&mut parser)?,
                 Long("json") => found.flag("json"),
                 Long("force") => found.flag("force"),
                 Long("isolate") => found.flag("isolate"),
@@ -144,6 +160,7 @@ impl Options {
 struct Found {
     folders: Folders,
     log: Target,
+    ubus: Choice,
     flags: Vec<&'static str>,
     file: Option<PathBuf>,
     /// Options of `setup`, which take a value.
@@ -165,7 +182,7 @@ impl Found {
             Some(word) => self.command(&word.to_string_lossy(), &mut words)?,
         };
         self.nothing_left(words.next())?;
-        Ok(Options { folders: self.folders, log: self.log, command })
+        Ok(Options { folders: self.folders, log: self.log, ubus: self.ubus, command })
     }
 
     fn command(
@@ -180,6 +197,11 @@ impl Found {
         Ok(match word {
             "run" => Command::Run,
             "status" => Command::Status { json: self.take("json") },
+            "bypass" => {
+                Command::Bypass { seconds: words.next().as_ref().map(duration).transpose()? }
+            }
+            "flows" => Command::Flows { json: self.take("json") },
+            "reconnect" => Command::Reconnect,
             "keygen" => Command::Keygen { force: self.take("force") },
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
@@ -301,12 +323,32 @@ fn text(word: OsString) -> Result<String, UsageError> {
     word.into_string().map_err(|word| UsageError(format!("{word:?} is not text")))
 }
 
+fn duration(word: &OsString) -> Result<u32, UsageError> {
+    let seconds = match word.to_str() {
+        Some("off") => Some(0),
+        Some(text) => seconds(text).filter(|&seconds| seconds > 0),
+        None => None,
+    };
+    seconds.ok_or_else(|| {
+        UsageError(format!("a bypass lasts 90s, 15m or 2h, or is off, not {word:?}"))
+    })
+}
+
 fn folder(parser: &mut Parser) -> Result<PathBuf, UsageError> {
     let path = PathBuf::from(parser.value()?);
     if path.as_os_str().is_empty() {
         return Err(UsageError("the name of a folder is empty".to_owned()));
     }
     Ok(path)
+}
+
+fn bus(parser: &mut Parser) -> Result<Choice, UsageError> {
+    let word = parser.value()?;
+    match word.to_str() {
+        Some("") => Err(UsageError("--ubus is a socket, or none".to_owned())),
+        Some("none") => Ok(Choice::None),
+        _ => Ok(Choice::At(word.into())),
+    }
 }
 
 fn target(word: &OsString) -> Result<Target, UsageError> {

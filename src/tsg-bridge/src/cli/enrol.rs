@@ -1,25 +1,17 @@
-//! `tsg enrol`: a one-time token of the key server becomes configuration and a secret to send once.
+//! `tsg enrol`: a one-time token of the key server, from standard input or a file.
 
 use std::{
     fs::File,
     io::{self, IsTerminal, Read, Write},
     os::fd::AsFd as _,
     path::Path,
-    time::SystemTime,
 };
 
 use anyhow::{Context, Result, ensure};
-use tsg_control::token::Token;
 use zeroize::Zeroizing;
 
-use super::key;
-use crate::{
-    config::Endpoint,
-    enrolment,
-    folders::Folders,
-    identity::Identity,
-    uci::{self, Value},
-};
+use super::{ask, key};
+use crate::{enrolment, folders::Folders};
 
 /// More than this is no token.
 const MAX_BYTES: u64 = 8192;
@@ -33,32 +25,22 @@ pub(super) fn run(folders: &Folders, file: Option<&Path>, out: &mut dyn Write) -
         }
         None => from_stdin()?,
     };
-    let token = Token::decode(&text)?;
-    let servers =
-        token.servers.iter().map(|server| server.parse().map(|s: Endpoint| s.to_string()));
-    let servers = servers.collect::<Result<Vec<_>, _>>().context("the token's server is not")?;
-
-    let (identity, _) = Identity::load_or_create(&folders.state)?;
-    enrolment::store(folders, &token.secret)?;
-    uci::store(&folders.config_file(), |document| {
-        let servers = match servers.as_slice() {
-            [server] => Value::Text(server.clone()),
-            _ => Value::List(servers.clone()),
-        };
-        document.set("tsg", "main", "server", servers);
-        document.set("tsg", "main", "server_key", token.server_key.to_string().as_str().into());
-    })?;
-
-    key::show(identity.public(), out)?;
-    writeln!(out, "key server:  {}", token.servers.join(" "))?;
-    writeln!(out, "group:       {}", token.group)?;
-    if has_expired(&token) {
+    let accepted = enrolment::accept(folders, &text)?;
+    key::show(&accepted.public, out)?;
+    writeln!(out, "key server:  {}", accepted.servers.join(" "))?;
+    writeln!(out, "group:       {}", accepted.group)?;
+    if accepted.expired {
         writeln!(
             out,
             "By this machine's clock the token has expired. If the clock is right, ask for a new one."
         )?;
     }
-    writeln!(out, "Now start the gateway: /etc/init.d/tsg restart")?;
+    if !ask::is_running(folders) {
+        writeln!(out, "Now start the gateway: /etc/init.d/tsg start")?;
+        return Ok(());
+    }
+    ask::ask(folders, "reload", serde_json::Value::Null)?;
+    writeln!(out, "The gateway takes it over.")?;
     Ok(())
 }
 
@@ -77,10 +59,4 @@ fn read_limited(from: impl Read) -> Result<Zeroizing<String>> {
     from.take(MAX_BYTES + 1).read_to_string(&mut text).context("cannot read a token")?;
     ensure!(text.len() as u64 <= MAX_BYTES, "this is too long to be a token");
     Ok(text)
-}
-
-/// Only a hint: a gateway has no clock worth trusting before it has heard the key server.
-fn has_expired(token: &Token) -> bool {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    now.is_ok_and(|now| now.as_secs() > token.expires)
 }

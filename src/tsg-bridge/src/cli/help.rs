@@ -5,20 +5,29 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 12] = [
+const TOPICS: [(&str, &str, &str); 15] = [
     (
         "run",
         "be the gateway, in the foreground",
-        "Usage: tsg run [--log auto|stderr|syslog]\n\n\
+        "Usage: tsg run [--log auto|stderr|syslog] [--ubus SOCKET|none]\n\n\
          Reads /etc/config/tsg, connects to the key server and seals and opens what crosses the bridge.\n\
          procd starts it; by hand, stop the service first (/etc/init.d/tsg stop). Without a server in the\n\
-         configuration it waits and puts up no rules.\n",
+         configuration it waits and puts up no rules. SIGHUP makes it read the configuration again.\n\n\
+         Where ubus runs, it is there as object `tsg` (docs/ubus.md): `ubus call tsg status`. --ubus names another\n\
+         socket of ubusd than OpenWrt's.\n",
     ),
     (
         "status",
         "ask the running gateway how it is",
         "Usage: tsg status [--json]\n\n\
          Exit code 1 if no gateway runs. --json prints the answer as it came, on one line, for scripts.\n",
+    ),
+    (
+        "reconnect",
+        "connect to the key server anew",
+        "Usage: tsg reconnect\n\n\
+         Has the running gateway make its connection to the key server anew and ask at once, instead of when it would\n\
+         by itself. Keys and traffic stay as they are.\n",
     ),
     (
         "keygen",
@@ -41,7 +50,7 @@ const TOPICS: [(&str, &str, &str); 12] = [
          Reads the token from stdin or from a file, never from the arguments, where others could see it:\n\
          \x20   ssh KEY-SERVER tsg-server token create --group GROUP --server tcp://KEY-SERVER:5555 | tsg enrol\n\
          Writes the server's address and key to /etc/config/tsg and keeps the secret for the gateway's\n\
-         next hello. Then start or restart the service: /etc/init.d/tsg restart\n",
+         next hello. A gateway that runs takes it over at once.\n",
     ),
     (
         "check",
@@ -78,6 +87,26 @@ const TOPICS: [(&str, &str, &str); 12] = [
          Sets GRO, LRO, TSO, GSO and fraglist GRO of the ports as `config port` in /etc/config/tsg says, and LRO off\n\
          where the gateway works. The daemon does that by itself, also on a port that comes back; this is for scripts.\n\
          With `restore` the ports get back what they had. Exit code 1 if something stays as it was.\n",
+    ),
+    (
+        "bypass",
+        "let pass in clear for a while what is to be sealed",
+        "Usage: tsg bypass 15m | off\n        tsg bypass\n\n\
+         For a machine that must talk now, whatever is wrong: what the rules of the key server seal goes in\n\
+         clear, what comes in clear is let in, and what comes sealed is opened as ever. What a rule drops stays\n\
+         dropped. The gateway in front of the other machine may still refuse what is in clear: bypass that one, too.\n\
+         It is an alarm here and on the key server while it lasts, and ends by itself, with `tsg bypass off`, and when\n\
+         the gateway stops. 24h at the most. The group can forbid it. Without an argument: is it on?\n",
+    ),
+    (
+        "flows",
+        "who talks in clear although a rule wants it sealed",
+        "Usage: tsg flows [--json]\n\n\
+         What `enforce` would stop, or stops, for each pair of machines and service, the most first; of the last\n\
+         day, since the last change of the policy. Look at it before a group leaves `migrate`:\n\n\
+         dropped    came from the plant network in clear: there is no gateway in front of its sender, or\n\
+         \x20          it does not seal\n\
+         unreached  would be sealed, and no gateway is known in front of the machine it is for\n",
     ),
     (
         "bundle",

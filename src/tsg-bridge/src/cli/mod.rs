@@ -5,9 +5,12 @@
 //! every process on the machine can read.
 
 mod args;
+mod ask;
 mod bundle;
+mod bypass;
 mod check;
 mod enrol;
+mod flows;
 mod gate;
 mod help;
 mod import;
@@ -73,9 +76,12 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
     match &options.command {
         Command::Run => crate::run::run(options)?,
         Command::Status { json } => status::run(folders, *json, out)?,
+        Command::Reconnect => status::reconnect(folders, out)?,
         Command::Keygen { force } => key::keygen(folders, *force, out)?,
         Command::Fingerprint => key::fingerprint(folders, out)?,
         Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,
+        Command::Bypass { seconds } => bypass::run(folders, *seconds, out)?,
+        Command::Flows { json } => flows::run(folders, *json, out)?,
         Command::Check { json } => return check::run(folders, *json, out),
         Command::Offloads { restore } => return offloads::run(folders, *restore, out),
         Command::Setup(setup) => setup::run(folders, setup, out)?,

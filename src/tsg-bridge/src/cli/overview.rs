@@ -126,7 +126,7 @@ fn words(fields: &Map<String, Value>) -> String {
 }
 
 /// Texts come from other machines too: control characters stay visible and harmless.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     let shown =
         |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
     text.chars().map(shown).collect()

@@ -67,11 +67,10 @@ pub(super) fn run(folders: &Folders, setup: &Setup, out: &mut dyn Write) -> Resu
     match setup {
         Setup::Show { wish, json: false } => show(folders, wish, out),
         Setup::Show { wish, json: true } => {
-            let Wish { lan, wan, address, vlan, standalone } = wish;
-            let arguments = json!({
-                "lan": lan, "wan": wan, "address": address, "vlan": vlan, "standalone": standalone,
-            });
-            writeln!(out, "{}", setup::answer(folders, &arguments))?;
+            let answer = request(wish).and_then(|request| setup::answer(folders, &request));
+            let answer = answer
+                .unwrap_or_else(|error| json!({ "ok": false, "error": format!("{error:#}") }));
+            writeln!(out, "{answer}")?;
             Ok(())
         }
         Setup::Apply(wish, rollback) => carry_out(folders, wish, *rollback, out),

@@ -1,24 +1,15 @@
-//! `tsg status`: one question to the running gateway, its answer for people or for scripts.
+//! `tsg status`: how the running gateway is, for people or for scripts.
 
-use std::{
-    io::{self, BufRead, BufReader, IsTerminal, Read, Write},
-    os::unix::net::UnixStream,
-    path::Path,
-    time::Duration,
-};
+use std::io::{self, IsTerminal, Write};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::Result;
 use serde_json::Value;
 
-use super::overview;
+use super::{ask, overview};
 use crate::folders::Folders;
 
-/// A gateway that runs answers within milliseconds.
-const PATIENCE: Duration = Duration::from_secs(5);
-const MAX_ANSWER_BYTES: u64 = 1 << 20;
-
 pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<()> {
-    let answer = ask(&folders.socket(), "status")?;
+    let answer = ask::ask(folders, "status", Value::Null)?;
     if json {
         writeln!(out, "{answer}")?;
         return Ok(());
@@ -26,39 +17,14 @@ pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<
     overview::show(&answer, io::stdout().is_terminal(), out)
 }
 
-pub(super) fn ask(socket: &Path, method: &str) -> Result<Value> {
-    let stream = connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(&stream, "{}", serde_json::json!({ "method": method }))?;
-    let mut line = String::new();
-    BufReader::new((&stream).take(MAX_ANSWER_BYTES)).read_line(&mut line).with_context(|| {
-        format!("the gateway did not answer on {} within {PATIENCE:?}", socket.display())
-    })?;
-    ensure!(!line.is_empty(), "the gateway closed {} without an answer", socket.display());
-    let answer: Value = serde_json::from_str(&line)
-        .with_context(|| format!("the answer on {} is not JSON", socket.display()))?;
-    if let Some(error) = answer.get("error").and_then(Value::as_str) {
-        bail!("the gateway says: {error}");
-    }
-    Ok(answer)
-}
-
-fn connect(socket: &Path) -> Result<UnixStream> {
-    let error = match UnixStream::connect(socket) {
-        Ok(stream) => return Ok(stream),
-        Err(error) => error,
-    };
-    let is = |kinds: &[io::ErrorKind]| kinds.contains(&error.kind());
-    if is(&[io::ErrorKind::NotFound, io::ErrorKind::ConnectionRefused]) {
-        bail!(
-            "no gateway runs here: nobody answers on {}; start it with `/etc/init.d/tsg start`, and \
-             see `logread -e tsg` if it does not stay up",
-            socket.display()
-        );
-    }
-    if is(&[io::ErrorKind::PermissionDenied]) {
-        bail!("only root may ask on {}", socket.display());
-    }
-    Err(error).with_context(|| format!("cannot ask on {}", socket.display()))
+/// `tsg reconnect`.
+pub(super) fn reconnect(folders: &Folders, out: &mut dyn Write) -> Result<()> {
+    let answer = ask::ask(folders, "reconnect", Value::Null)?;
+    let server = answer.get("server").and_then(Value::as_str).unwrap_or_default();
+    writeln!(
+        out,
+        "connecting to {} anew; `tsg status` says what comes of it",
+        overview::printable(server)
+    )?;
+    Ok(())
 }

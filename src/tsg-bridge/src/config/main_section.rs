@@ -25,6 +25,14 @@ pub enum Attach {
     Ingress,
 }
 
+impl Attach {
+    /// The word for it in UCI.
+    pub fn name(self) -> &'static str {
+        let known = ATTACHES.iter().find(|(_, attach)| *attach == self);
+        known.map_or("auto", |(name, _)| name)
+    }
+}
+
 /// What to do with a packet that is too big once sealed and must not be fragmented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Oversize {

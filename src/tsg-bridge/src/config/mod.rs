@@ -137,6 +137,23 @@ impl Config {
         (config, found.problems)
     }
 
+    /// Can a gateway with this configuration go over to `new` while it runs? The key server stays the same one, perhaps
+    /// at another address, and so do bridges and attach.
+    pub fn goes_over_to(&self, new: &Self) -> bool {
+        let before = Self {
+            servers: new.servers.clone(),
+            name: new.name.clone(),
+            oversize: new.oversize,
+            path_mtu: new.path_mtu,
+            log_level: new.log_level,
+            fail: new.fail,
+            ports: new.ports.clone(),
+            rules: new.rules.clone(),
+            ..self.clone()
+        };
+        before == *new && self.is_idle() == new.is_idle()
+    }
+
     /// Is there anything to do? Without a server the gateway is idle and puts up no rules.
     pub fn is_idle(&self) -> bool {
         !self.enabled || self.servers.is_empty()

@@ -125,7 +125,7 @@ fn one(
             }
         }
     }
-    let is_wanted = |bit: &str| wanted.keys().any(|feature| feature.bits().contains(&bit));
+    let is_wanted = |bit: &str| wanted.keys().any(|feature| feature.has(bit));
     let (kept, put_back): (BTreeMap<_, _>, BTreeMap<_, _>) =
         before.bits.clone().into_iter().partition(|(bit, _)| is_wanted(bit));
     targets.extend(put_back);

@@ -49,19 +49,14 @@ impl Feature {
         Self::ALL.into_iter().find(|feature| feature.name() == name)
     }
 
-    /// The kernel's names for it.
-    const fn bits(self) -> &'static [&'static str] {
+    /// Does the kernel's bit of that name belong to it? For TSO there are several, and newer kernels have more.
+    fn has(self, bit: &str) -> bool {
         match self {
-            Self::Gro => &["rx-gro"],
-            Self::Lro => &["rx-lro"],
-            Self::Tso => &[
-                "tx-tcp-segmentation",
-                "tx-tcp6-segmentation",
-                "tx-tcp-ecn-segmentation",
-                "tx-tcp-mangleid-segmentation",
-            ],
-            Self::Gso => &["tx-generic-segmentation"],
-            Self::RxGroList => &["rx-gro-list"],
+            Self::Gro => bit == "rx-gro",
+            Self::Lro => bit == "rx-lro",
+            Self::Tso => bit.starts_with("tx-tcp") && bit.ends_with("-segmentation"),
+            Self::Gso => bit == "tx-generic-segmentation",
+            Self::RxGroList => bit == "rx-gro-list",
         }
     }
 
@@ -106,7 +101,7 @@ fn settings(bits: &[sys::Bit]) -> Settings {
 }
 
 fn of_feature(bits: &[sys::Bit], feature: Feature) -> impl Iterator<Item = &sys::Bit> {
-    bits.iter().filter(move |bit| feature.bits().contains(&bit.name.as_str()))
+    bits.iter().filter(move |bit| feature.has(&bit.name))
 }
 
 /// The number by which the kernel knows a device as long as it is there.

@@ -3,7 +3,7 @@
 use super::places::Place;
 use super::receivers::Sealed;
 use super::view::Mapped;
-use super::{Note, Reason, Subject, View, Worker, copy_into};
+use super::{Fate, Note, Reason, Subject, View, Worker, copy_into};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -193,7 +193,17 @@ impl Worker {
             self.heed_too_big(frame.packet.bytes(), outline, view, now);
             return self.refuse(Reason::AboutSealed);
         }
-        match view.lets_in(&subject.flow) {
+        let flow = &subject.flow;
+        let judged = view.lets_in(flow);
+        let is_in_clear = match judged {
+            // Only a rule that seals, in a mode that does not, lets in what should be sealed.
+            Ok(()) => view.is_lax() && self.wanted_sealed.of(flow, || view.wants_sealed(flow)),
+            Err(reason) => reason == Reason::InClear,
+        };
+        if is_in_clear {
+            self.note_talk(outline.src, flow, Fate::Dropped, view);
+        }
+        match judged {
             Ok(()) => {
                 self.counters.bypassed += 1;
                 Verdict::Pass

@@ -18,6 +18,7 @@ mod outbound;
 mod paths;
 mod places;
 mod receivers;
+mod talks;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -25,6 +26,7 @@ mod view;
 pub use counters::{Counters, Reason};
 pub use lease::Leases;
 pub use notes::Note;
+pub use talks::{Fate, Heard, Talk};
 pub use view::{EpochTag, EpochView, Judgement, View};
 
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
@@ -40,6 +42,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use talks::{Counting, Talks};
 use tsg_control::policy::{Flow, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::ip::{Outline, protocol};
@@ -66,6 +69,7 @@ pub struct Shared {
     counters: Vec<Mutex<Counters>>,
     places: Places,
     paths: Paths,
+    talks: Talks,
 }
 
 impl Shared {
@@ -80,6 +84,7 @@ impl Shared {
             counters: (0..workers).map(|_| Mutex::default()).collect(),
             places: Places::default(),
             paths: Paths::default(),
+            talks: Talks::default(),
         }
     }
 
@@ -87,9 +92,21 @@ impl Shared {
     /// that cannot be used now: what was leased in them is not forgotten.
     pub fn publish(&self, view: View, held: &[EpochTag]) {
         lock(&self.leases).keep(held);
-        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+        let view = Arc::new(view);
+        let before = core::mem::replace(
+            &mut *self.view.write().unwrap_or_else(PoisonError::into_inner),
+            Arc::clone(&view),
+        );
+        if before.in_force() != view.in_force() || before.local != view.local {
+            self.talks.clear();
+        }
         self.generation.fetch_add(1, Ordering::Release);
         self.receivers.keep(held);
+    }
+
+    /// What the workers see.
+    pub fn view(&self) -> Arc<View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the workers noticed since the last call.
@@ -104,6 +121,11 @@ impl Shared {
             sum.add(&lock(counters));
         }
         sum
+    }
+
+    /// Who talks in clear although a rule wants it sealed, or is sealed for nobody; the most of it first.
+    pub fn talks(&self, now: u64) -> Vec<(Talk, Heard)> {
+        self.talks.list(now)
     }
 
     /// Senders whose packets were opened.
@@ -146,6 +168,8 @@ pub struct Worker {
     judged: Memo<Judgement>,
     wanted_sealed: Memo<bool>,
     mapped: Memo<Mapped>,
+    talks: Memo<Talk>,
+    counting: Counting,
     spare_id: u32,
     too_big: Budget,
     told_time: Budget,
@@ -167,6 +191,8 @@ impl Worker {
             judged: Memo::new(),
             wanted_sealed: Memo::new(),
             mapped: Memo::new(),
+            talks: Memo::new(),
+            counting: Counting::default(),
             spare_id: 0,
             too_big: Budget::new(TOO_BIG),
             told_time: Budget::new(TOLD_TIME),
@@ -178,8 +204,7 @@ impl Worker {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            let view = self.shared.view.read().unwrap_or_else(PoisonError::into_inner).clone();
-            self.view = Arc::new(view);
+            self.view = Arc::new(self.shared.view());
             let sealing = self.view.sealing();
             let serves = |sender: &Sealing| sealing.is_some_and(|epoch| sender.serves_in(epoch));
             if self.sender.as_ref().is_some_and(|sender| !serves(sender)) {
@@ -190,6 +215,7 @@ impl Worker {
             self.judged.clear();
             self.wanted_sealed.clear();
             self.mapped.clear();
+            self.talks.clear();
             // Machines that are new since then are to be told of again.
             self.seen.clear();
             // The ciphers work with keys on the stack, which may be over now.
@@ -201,6 +227,15 @@ impl Worker {
     fn mapped(&mut self, machine: IpAddr) -> Mapped {
         let key = Flow { src: machine, dest: machine, proto: None, ports: None };
         self.mapped.of(&key, || self.view.mapped(machine))
+    }
+
+    /// Takes note of what does not go on in `enforce`; not of ICMP errors, which are about others' flows.
+    fn note_talk(&mut self, sender: IpAddr, flow: &Flow, fate: Fate, view: &View) {
+        if flow.src != sender {
+            return;
+        }
+        let talk = self.talks.of(flow, || Talk::of(flow, fate, view));
+        self.counting.count(Talk { fate, ..talk }, flow);
     }
 
     /// What is done within a batch is done at its beginning.
@@ -249,6 +284,7 @@ impl Handler for Worker {
     }
 
     fn idle(&mut self) {
+        self.shared.talks.add(&mut self.counting, self.began.unwrap_or_else(boottime::now));
         self.began = None;
         if let Some(counters) = self.shared.counters.get(self.number) {
             *lock(counters) = self.counters.clone();

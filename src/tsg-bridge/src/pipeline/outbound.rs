@@ -3,7 +3,7 @@
 use super::lease::{Lease, NotStored};
 use super::places::Place;
 use super::view::Mapped;
-use super::{EpochTag, EpochView, Judgement, Note, Reason, Subject, View, Worker, lock};
+use super::{EpochTag, EpochView, Fate, Judgement, Note, Reason, Subject, View, Worker, lock};
 use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
 use std::net::IpAddr;
@@ -72,10 +72,14 @@ impl Worker {
             Judgement::SealIfKnown if known => {}
             Judgement::NotYet | Judgement::SealIfKnown => {
                 self.counters.in_clear += 1;
+                if !known && is_one_machine(outline.dst) {
+                    self.note_talk(outline.src, flow, Fate::Unreached, &view);
+                }
                 return Verdict::Pass;
             }
             Judgement::Seal if view.has_map && !known && is_one_machine(outline.dst) => {
                 self.counters.unreached += 1;
+                self.note_talk(outline.src, flow, Fate::Unreached, &view);
                 self.shared.notes.put(Note::Unreached(outline.dst));
             }
             Judgement::Seal => {}

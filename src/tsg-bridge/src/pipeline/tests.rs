@@ -1,6 +1,7 @@
 //! Two gateways' workers face to face, without a kernel between them.
 
 mod power_cut;
+mod talks;
 mod too_big;
 
 use super::*;

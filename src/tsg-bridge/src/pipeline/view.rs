@@ -10,7 +10,7 @@ use tsg_control::gateway::{KeyView, pseudo_time};
 use tsg_control::group::{Carriage, Fail, Mode};
 use tsg_control::keys::tek_check;
 use tsg_control::message::PolicyVersion;
-use tsg_control::policy::{Action, Flow, Policy};
+use tsg_control::policy::{Action, Flow, Policy, Rule};
 use tsg_control::timeline::Stage;
 use tsg_esp::DropReason;
 use tsg_esp::crypto::{Suite, Tek};
@@ -292,6 +292,19 @@ impl View {
             (true, false) => Mapped::Elsewhere,
             (true, true) => Mapped::Contested,
         }
+    }
+
+    /// Some policy does not insist on what it wants sealed.
+    pub(super) fn is_lax(&self) -> bool {
+        self.policies.iter().any(|version| version.mode != Mode::Enforce)
+    }
+
+    /// The rule that decides on `flow`, if it is one that seals.
+    pub fn deciding_rule(&self, flow: &Flow) -> Option<&Rule> {
+        let theirs = self.in_force().map(|version| &version.policy);
+        let both = [theirs, Some(&self.local)].into_iter().flatten();
+        let decides = |policy: &&Policy| policy.action(flow) == Action::Encrypt;
+        both.into_iter().find(decides).and_then(|policy| policy.deciding_rule(flow))
     }
 
     fn action(&self, version: &PolicyVersion, flow: &Flow) -> Action {

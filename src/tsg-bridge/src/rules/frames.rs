@@ -212,6 +212,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
             "[fd00::3]:5555".parse().unwrap(),
         ],
         non_ip,
+        bypassed: false,
     })
 }
 

@@ -40,9 +40,8 @@ pub(super) struct Cache {
     bound: Bound,
     /// Of the keys that lie there, if they are of this boot.
     written: Option<[u8; 32]>,
-    /// The times that lie there, of this boot, and when they must be kept anew, local time.
+    /// The times that lie there, of this boot.
     times: Times,
-    times_due: u64,
     /// Keys of an earlier boot, and from when on they may be used.
     waiting: Option<(Saved, Times, u64)>,
     trouble: Option<String>,
@@ -57,7 +56,6 @@ impl Cache {
             bound,
             written: None,
             times: Times::default(),
-            times_due: 0,
             waiting: None,
             trouble: None,
         };
@@ -120,7 +118,7 @@ impl Cache {
 
     /// Keeps the times anew when that is due. To be called every second or so.
     pub(super) fn keep_times(&mut self, gateway: &Gateway, now: u64) {
-        if self.written.is_some() && now >= self.times_due {
+        if self.written.is_some() && self.are_times_due(gateway, now) {
             let kept = self.write_times(gateway, LEASE, now);
             self.settle(&kept);
         }
@@ -147,8 +145,7 @@ impl Cache {
         let plain = encode(&keys);
         let digest: [u8; 32] = Sha256::digest(plain.as_slice()).into();
         let lies_there = self.written == Some(digest);
-        // The key server, or others, may have told that it is much later than it was taken to be.
-        if lies_there && self.times.cover(&gateway.times(0, now)) {
+        if lies_there && !self.are_times_due(gateway, now) {
             return Ok(());
         }
         prepare_folder(&self.folder)?;
@@ -161,12 +158,17 @@ impl Cache {
         Ok(())
     }
 
+    /// The lease ends soon, as time goes by or because the key server, or others, told that it is later than it was
+    /// taken to be.
+    fn are_times_due(&self, gateway: &Gateway, now: u64) -> bool {
+        !self.times.cover(&gateway.times(MARGIN, now))
+    }
+
     fn write_times(&mut self, gateway: &Gateway, lease: u64, now: u64) -> Result<()> {
         let times = gateway.times(lease, now);
         let text = serde_json::to_vec(&times)?;
         write_secret_file(&self.folder.join("times"), &text, Replace::Allow)?;
         self.times = times;
-        self.times_due = now + LEASE - MARGIN;
         Ok(())
     }
 

@@ -1,38 +1,41 @@
 //! The control thread: key server, rules, status.
 
+mod bypass;
 mod commands;
 #[cfg(test)]
 mod tests;
 
 use super::cache::Cache;
 use super::data::Data;
+use super::doors::Doors;
 use super::links::Links;
+use super::methods::{Fault, Finished, Run};
 use super::offloads::Offloads;
 use super::policy::{self, Policies};
 use super::servers::Servers;
 use super::status::Overview;
-use super::status_socket::StatusSocket;
 use super::unreadable::Unreadable;
 use super::wake::Wake;
 use super::{memory, status};
 use crate::boottime;
-use crate::cli;
 use crate::config::Config;
 use crate::enrolment;
 use crate::folders::Folders;
 use crate::identity::Identity;
 use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
-use crate::ports;
 use crate::rules::Plan;
 use crate::server::{Link, Received};
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
+use bypass::Bypass;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
+use tsg_control::group::Fail;
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Rule};
 
@@ -88,6 +91,7 @@ pub(super) struct Control {
     servers: Servers,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
+    pub(super) bypass: Bypass,
     lease_trouble: Option<String>,
     stale_view: bool,
     view_at: u64,
@@ -98,8 +102,18 @@ pub(super) struct Control {
     links: Links,
     signals: SignalFd,
     wake: Wake,
-    socket: StatusSocket,
+    pub(super) doors: Doors,
+    /// What was last told on ubus.
+    told: Option<Value>,
     running: bool,
+    /// The configuration to begin anew with.
+    again: Option<Config>,
+}
+
+/// What the next one begins with.
+pub(super) struct Again {
+    pub(super) config: Config,
+    pub(super) doors: Doors,
 }
 
 impl Control {
@@ -108,10 +122,12 @@ impl Control {
         folders: Folders,
         identity: Identity,
         signals: &SigSet,
+        mut doors: Doors,
     ) -> Result<Self> {
         let now = boottime::now();
         let data = Data::new(&config);
         let leases = Leases::open(&folders.run)?;
+        doors.open()?;
         let saved = memory::resume(&folders, &leases)?;
         let wake = Wake::new()?;
         let shared = Arc::new(Shared::new(data.workers(), leases, wake.bell()));
@@ -135,7 +151,6 @@ impl Control {
         Ok(Self {
             servers: Servers::find(if active { &config.servers } else { &[] })?,
             policies: Policies::recall(&folders),
-            socket: StatusSocket::open(&folders.socket())?,
             signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             gateway,
             link,
@@ -148,6 +163,7 @@ impl Control {
             judging: Vec::new(),
             machines: BTreeMap::new(),
             unreached: BTreeMap::new(),
+            bypass: Bypass::default(),
             lease_trouble: None,
             stale_view: true,
             view_at: now,
@@ -156,15 +172,19 @@ impl Control {
             offloads: Offloads::new(&config, &folders),
             links: Links::watch(),
             wake,
+            doors,
+            told: None,
             running: true,
+            again: None,
             config,
             folders,
             identity,
         })
     }
 
-    pub(super) fn run(mut self) -> Result<()> {
-        while self.running {
+    /// Until it is told to stop, or to begin anew.
+    pub(super) fn run(mut self) -> Result<Option<Again>> {
+        while self.running && self.again.is_none() {
             self.wait()?;
             let now = boottime::now();
             self.take_signals();
@@ -176,14 +196,20 @@ impl Control {
             }
             self.take_up_cache(now);
             self.take_events(now);
+            self.look_after_bypass(now);
             self.renew(now);
             self.look_after(now);
             self.answer(now);
             self.send();
             tsg_sodium::wipe_stack();
         }
+        // Who is told to stop does not begin anew.
+        let again = self.again.take().filter(|_| self.running);
+        if let Some(new) = &again {
+            self.forget_other_server(new);
+        }
         self.stop();
-        Ok(())
+        Ok(again.map(|config| Again { config, doors: self.doors }))
     }
 
     /// A key server is set, and the gateway is switched on.
@@ -194,17 +220,26 @@ impl Control {
     fn wait(&self) -> Result<()> {
         let now = boottime::now();
         let asked = self.gateway.poll_timeout().filter(|_| self.is_active());
-        let next = [Some(self.next_look()), asked, self.wake.pause(now)];
-        let next = next.into_iter().flatten().min().filter(|_| !self.socket.is_asked());
+        let next = [
+            Some(self.next_look()),
+            asked,
+            self.wake.pause(now),
+            self.doors.due(),
+            self.bypass.until(),
+        ];
+        let next = next.into_iter().flatten().min().filter(|_| !self.doors.is_asked());
         let next = next.unwrap_or(now);
         let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
         let descriptors = [self.signals.as_raw_fd()]
             .into_iter()
             .chain(self.wake.descriptor(now))
             .chain(self.links.descriptor())
-            .chain(self.socket.descriptors(now));
-        let mut items: Vec<zmq::PollItem<'_>> =
-            descriptors.map(|fd| zmq::PollItem::from_fd(fd, zmq::POLLIN)).collect();
+            .map(|fd| (fd, false))
+            .chain(self.doors.descriptors(now));
+        let item = |(fd, writes)| {
+            zmq::PollItem::from_fd(fd, if writes { zmq::POLLOUT } else { zmq::POLLIN })
+        };
+        let mut items: Vec<zmq::PollItem<'_>> = descriptors.map(item).collect();
         if let Some(link) = &self.link {
             items.extend(link.poll_items());
         }
@@ -217,7 +252,7 @@ impl Control {
     fn take_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             match Signal::try_from(info.ssi_signo as i32) {
-                Ok(Signal::SIGHUP) => self.reload(),
+                Ok(Signal::SIGHUP) => self.reload_or_say(),
                 _ => self.running = false,
             }
         }
@@ -369,13 +404,13 @@ impl Control {
             // Keys do not wait for the rules, but a policy does: what it newly lets go would meet the gate
             // of the one before. The first has none before it.
             if self.judging.is_empty() {
-                self.judging = self.live_policies();
+                self.judging = self.judged_policies();
             }
             self.publish(now);
             self.data.install(&plan, &self.shared);
             self.plan = Some(plan);
         }
-        self.judging = self.live_policies();
+        self.judging = self.judged_policies();
         self.publish(now);
     }
 
@@ -395,14 +430,20 @@ impl Control {
             has_map: self.gateway.map().revision > 0,
             path_mtu: self.config.path_mtu.unwrap_or_else(|| self.data.path_mtu()),
             oversize: self.config.oversize,
-            fail: self.config.fail,
+            fail: if self.bypass.is_on() { Fail::Open } else { self.config.fail },
         }
     }
 
     fn new_plan(&self) -> Plan {
         let keys = self.gateway.keys(boottime::now());
         let carriages = keys.into_iter().map(|key| key.carriage).collect();
-        policy::plan(&self.live_policies(), carriages, self.servers.addresses(), &self.config)
+        policy::plan(
+            &self.live_policies(),
+            carriages,
+            self.servers.addresses(),
+            &self.config,
+            self.bypass.is_on(),
+        )
     }
 
     /// The policies that hold, with the local bypass rules in front if the group allows these.
@@ -411,6 +452,10 @@ impl Control {
         let bypass = |rule: &&Rule| allowed && rule.action == Action::Bypass;
         let bypass: Vec<Rule> = self.config.rules.iter().filter(bypass).cloned().collect();
         self.policies.live(self.gateway.policies(), &bypass)
+    }
+
+    fn judged_policies(&self) -> Vec<PolicyVersion> {
+        self.bypass.relax(self.live_policies())
     }
 
     fn next_look(&self) -> u64 {
@@ -423,9 +468,11 @@ impl Control {
         }
         self.links.settle();
         self.looked_at = now;
-        self.offloads.verify();
+        self.offloads.verify(now);
         if !self.is_active() {
-            return self.data.idle();
+            self.data.idle();
+            let overview = self.overview(now);
+            return self.tell(&overview, now);
         }
         if let Some(plan) = &self.plan {
             self.stale_view |= plan.servers != self.servers.addresses();
@@ -446,6 +493,7 @@ impl Control {
             .retain(|address, at| now < *at + NAME_UNREACHED && !others.contains(address));
         self.gateway.handle_machines(self.machines.keys().copied().collect(), now);
         let overview = self.overview(now);
+        self.tell(&overview, now);
         self.gateway.handle_counters(overview.counters, overview.alarms);
         self.turn_to_next_server(now);
     }
@@ -482,22 +530,59 @@ impl Control {
     }
 
     fn overview(&self, now: u64) -> Overview {
-        let unreached = self.unreached.keys().copied().collect();
+        let unreached = self.unreached().copied().collect();
         status::overview(self, unreached, self.lease_trouble.is_some(), now)
     }
 
+    pub(super) fn described(&self, now: u64) -> Value {
+        self.overview(now).json
+    }
+
+    /// Machines that no gateway reports.
+    pub(super) fn unreached(&self) -> impl Iterator<Item = &IpAddr> {
+        self.unreached.keys()
+    }
+
+    /// The key server's policies or, without its word, the last one.
+    pub(super) fn known_policies(&self) -> Vec<PolicyVersion> {
+        self.policies.live(self.gateway.policies(), &[])
+    }
+
     fn answer(&mut self, now: u64) {
-        for question in self.socket.questions(now) {
-            let answer = question.method().and_then(|method| match method {
-                "status" => Ok(self.overview(now).json),
-                "counters" => Ok(serde_json::to_value(self.overview(now).counters)?),
-                "preflight" => cli::preflight(&self.folders, &self.overview(now).json),
-                "ports" => Ok(ports::list(&self.folders)),
-                _ => bail!(
-                    "there is no method {method:?}; there are status, counters, preflight and ports"
-                ),
-            });
-            self.socket.answer(question, answer);
+        for (asker, question) in self.doors.questions(now) {
+            match question {
+                Ok((method, arguments)) => match method.run {
+                    Run::Now(run) => {
+                        let answer = run(self, &arguments, now).map_err(Fault::Failed);
+                        self.doors.answer(asker, answer, now);
+                    }
+                    Run::Aside(work, then) => {
+                        let work = Box::new(move |folders: &_| work(folders, &arguments));
+                        self.doors.put_aside(asker, work, then, now);
+                    }
+                    Run::AsideOf(work) => {
+                        let status = self.described(now);
+                        let work = Box::new(move |folders: &_| work(folders, &status));
+                        self.doors.put_aside(asker, work, None, now);
+                    }
+                },
+                Err(fault) => self.doors.answer(asker, Err(fault), now),
+            }
+        }
+        for Finished { asker, answer, then } in self.doors.finished() {
+            let then = then.filter(|_| answer.is_ok());
+            self.doors.answer(asker, answer.map_err(Fault::Failed), now);
+            if let Some(then) = then {
+                then(self);
+            }
+        }
+    }
+
+    /// Tells on ubus what has changed, once it has.
+    fn tell(&mut self, overview: &Overview, now: u64) {
+        let state = overview.summary();
+        if self.told.as_ref() != Some(&state) && self.doors.notify("state", &overview.news(), now) {
+            self.told = Some(state);
         }
     }
 
@@ -510,15 +595,21 @@ impl Control {
     }
 
     fn stop(&mut self) {
+        self.end_bypass("the gateway stops");
+        self.renew(boottime::now());
         let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
         self.data.leave(fail);
-        self.offloads.leave(&self.config);
+        // What begins anew changes only what it wants otherwise: for some cards a change is a new link.
+        if !self.running {
+            self.offloads.leave(&self.config);
+        }
         let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
         report(kept, "the keys do not survive a restart of the daemon");
         if let Some(cache) = &mut self.cache {
             cache.close(&self.gateway, boottime::now());
         }
-        log::info!("stopped; `fail` is {fail:?} for what the rules match");
+        let done = if self.running { "beginning anew" } else { "stopped" };
+        log::info!("{done}; `fail` is {fail:?} for what the rules match");
     }
 }
 
@@ -528,9 +619,8 @@ fn about(
     data: &Data,
 ) -> Result<tsg_control::gateway::Identity> {
     let kept = if config.cache_keys { POWER_CUTS * data.workers() } else { 0 };
-    let host = || nix::unistd::gethostname().ok()?.into_string().ok();
     Ok(tsg_control::gateway::Identity {
-        name: config.name.clone().or_else(host).unwrap_or_default(),
+        name: config.gateway_name(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         aes: tsg_sodium::aes_available(),
         senders: u8::try_from(data.workers() + SPARES).unwrap_or(u8::MAX),

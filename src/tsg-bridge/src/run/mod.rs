@@ -7,8 +7,10 @@ mod cache;
 mod control;
 mod data;
 mod diagnostics;
+mod doors;
 mod links;
 mod memory;
+mod methods;
 mod offloads;
 mod policy;
 mod servers;
@@ -28,15 +30,18 @@ use crate::identity::{Identity, prepare_folder};
 use crate::setup::apply;
 use anyhow::{Context as _, Result, anyhow};
 use control::Control;
+use doors::Doors;
 use nix::sys::signal::{SigSet, Signal};
 
-/// What a line on the status socket asks for: a door for the fuzzers (tests/fuzz).
+/// What a line on the status socket asks for, or the answer that it gets: a door for the fuzzers (tests/fuzz).
 ///
 /// # Errors
 /// It is no question.
 #[cfg(fuzzing)]
-pub fn question(line: &[u8]) -> Result<String> {
-    status_socket::method(line)
+pub fn question(line: &[u8]) -> Result<&'static str, String> {
+    let question = status_socket::question(line);
+    let found = question.and_then(|(method, given)| methods::find(&method, given));
+    found.map(|(method, _)| method.name).map_err(|fault| fault.answer().to_string())
 }
 
 /// Runs the gateway until SIGTERM or SIGINT.
@@ -51,7 +56,7 @@ pub fn run(options: &Options) -> Result<()> {
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(config, _)| config.log_level);
     tsg_log::start("tsg", options.log, level)?;
     say_undone(undone);
-    let started = loaded.and_then(|(config, warnings)| start(config, &warnings, folders));
+    let started = loaded.and_then(|(config, warnings)| start(config, &warnings, options));
     if let Err(error) = &started {
         log::error!(target: tsg_log::SAID, "{error:#}");
     }
@@ -72,7 +77,8 @@ fn say_undone(undone: Result<bool>) {
     }
 }
 
-fn start(config: Config, warnings: &[Problem], folders: &Folders) -> Result<()> {
+fn start(config: Config, warnings: &[Problem], options: &Options) -> Result<()> {
+    let folders = &options.folders;
     for warning in warnings {
         log::warn!("{warning}");
     }
@@ -90,5 +96,23 @@ fn start(config: Config, warnings: &[Problem], folders: &Folders) -> Result<()> 
         log::info!("made this gateway's key, in {}", folders.state.display());
     }
     log::info!("tsg {}: {}", env!("CARGO_PKG_VERSION"), identity.public().fingerprint());
-    Control::new(config, folders.clone(), identity, &signals)?.run()
+    let doors = Doors::new(folders, &options.ubus)?;
+    serve(config, folders, identity, &signals, doors)
+}
+
+/// Until it is told to stop. What cannot change while it runs is taken over by beginning anew, as another process
+/// would: with the keys of before, and `fail` in between.
+fn serve(
+    mut config: Config,
+    folders: &Folders,
+    mut identity: Identity,
+    signals: &SigSet,
+    mut doors: Doors,
+) -> Result<()> {
+    loop {
+        let control = Control::new(config, folders.clone(), identity, signals, doors)?;
+        let Some(again) = control.run()? else { return Ok(()) };
+        (config, doors) = (again.config, again.doors);
+        (identity, _) = Identity::load_or_create(&folders.state)?;
+    }
 }

@@ -1,14 +1,20 @@
-//! Keeps the offloads of the gateway's ports as they are wanted, also on a port that comes back.
+//! Keeps the offloads of the gateway's ports as they are wanted, also on a port that comes back or that somebody has
+//! changed.
 
 use crate::config::Config;
 use crate::folders::Folders;
 use crate::offloads::{self, Wanted};
+
+/// Nothing tells of features that somebody changes, so the ports are asked so often, in milliseconds.
+const ASK: u64 = 5_000;
 
 pub(super) struct Offloads {
     folders: Folders,
     wanted: Wanted,
     /// The ports, and the numbers of those that were there when they were set; none before the first time.
     set: Option<Vec<(String, Option<u32>)>>,
+    /// When, local time.
+    set_at: u64,
     troubles: Vec<String>,
 }
 
@@ -18,6 +24,7 @@ impl Offloads {
             folders: folders.clone(),
             wanted: Wanted::of(config),
             set: None,
+            set_at: 0,
             troubles: Vec::new(),
         }
     }
@@ -28,15 +35,16 @@ impl Offloads {
         self.set = None;
     }
 
-    /// Sets them if a port has come since the last time. Says what cannot be done once.
-    pub(super) fn verify(&mut self) {
+    /// Sets them if a port has come since the last time, or if that was long ago. Says what cannot be done once.
+    pub(super) fn verify(&mut self, now: u64) {
         let ports = self.wanted.ports();
-        let now: Vec<_> =
+        let ports: Vec<_> =
             ports.into_iter().map(|(port, number)| (port.to_owned(), number)).collect();
-        if self.set.as_ref() == Some(&now) {
+        if self.set.as_ref() == Some(&ports) && now < self.set_at + ASK {
             return;
         }
-        self.set = Some(now);
+        self.set = Some(ports);
+        self.set_at = now;
         self.bring_about();
     }
 

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::folders::Folders;
 use crate::rules::Plan;
 use std::net::SocketAddr;
-use tsg_control::group::Carriage;
+use tsg_control::group::{Carriage, Fail};
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Policy, Rule};
 use tsg_control::timeline::Stage;
@@ -60,8 +60,11 @@ pub(super) fn plan(
     carriages: Vec<Carriage>,
     servers: Vec<SocketAddr>,
     config: &Config,
+    bypassed: bool,
 ) -> Plan {
-    let unknown = Plan { servers, local: stricter_rules(config), ..Plan::unknown(config.fail) };
+    let fail = if bypassed { Fail::Open } else { config.fail };
+    let local = stricter_rules(config);
+    let unknown = Plan { servers, local, bypassed, ..Plan::unknown(fail) };
     // What is only prepared may be judged by already, but weakens nothing.
     let (prepared, told): (Vec<&PolicyVersion>, Vec<&PolicyVersion>) =
         policies.iter().partition(|version| version.stage == Stage::Prepared);
@@ -97,7 +100,7 @@ fn distinct<T: PartialEq>(values: Vec<T>) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tsg_control::group::{Fail, Mode, NonIp};
+    use tsg_control::group::{Mode, NonIp};
 
     fn version(version: u64, stage: Stage, rules: &[&str]) -> PolicyVersion {
         let rules = rules.iter().map(|rule| rule.parse::<Rule>().unwrap()).collect();
@@ -142,7 +145,7 @@ mod tests {
             ..version(number, stage, &["encrypt"])
         };
         let shown = |policies: &[PolicyVersion]| {
-            let plan = plan(policies, Vec::new(), Vec::new(), &config);
+            let plan = plan(policies, Vec::new(), Vec::new(), &config, false);
             assert_eq!(plan.policies.len() + plan.prepared.len(), policies.len());
             (plan.mode, plan.fail, plan.non_ip)
         };
@@ -156,7 +159,7 @@ mod tests {
         assert_eq!(shown(&[lax(1, Stage::Prepared)]), unknown);
         // The daemon must see what it matches; but for who dies now, it opens nothing.
         let changing = [strict(1, Stage::Active), lax(2, Stage::Prepared)];
-        let plan = plan(&changing, Vec::new(), Vec::new(), &config);
+        let plan = plan(&changing, Vec::new(), Vec::new(), &config, false);
         assert_eq!(plan.effective().len(), 2);
         let versions = plan.versions();
         assert_eq!(

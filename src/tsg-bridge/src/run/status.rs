@@ -13,11 +13,43 @@ use tsg_control::message::PolicyVersion;
 /// More machines than this are counted, not named.
 const MOST_NAMED: usize = 20;
 
+/// The text is the same as long as it lasts: the key server is told of each new one.
+const BYPASSED: &str =
+    "timed bypass: what the rules seal goes IN CLEAR until it ends; `tsg bypass off` ends it";
+
 /// The state of one moment.
 pub(super) struct Overview {
     pub(super) json: Value,
     pub(super) counters: BTreeMap<String, u64>,
     pub(super) alarms: Vec<String>,
+}
+
+impl Overview {
+    /// What a notification carries.
+    pub(super) fn news(&self) -> Value {
+        let field = |name: &str| self.json.get(name).cloned().unwrap_or_default();
+        json!({ "state": field("state"), "connected": field("connected"), "alarms": self.alarms })
+    }
+
+    /// What makes a notification due: an alarm in which only seconds pass is the same.
+    pub(super) fn summary(&self) -> Value {
+        let mut news = self.news();
+        news["alarms"] = self.alarms.iter().map(|alarm| timeless(alarm)).collect();
+        news
+    }
+}
+
+/// A text without its numbers of seconds and milliseconds.
+fn timeless(text: &str) -> String {
+    let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+    let is_unit = |word: &str| matches!(word.trim_end_matches([',', ';', '.', ':']), "s" | "ms");
+    let words: Vec<&str> = text.split(' ').collect();
+    let next = words.iter().skip(1).map(Some).chain([None]);
+    let counts = |(word, next): &(&&str, Option<&&str>)| {
+        is_number(word) && next.is_some_and(|next| is_unit(next))
+    };
+    let kept = words.iter().zip(next).filter(|pair| !counts(pair)).map(|(word, _)| *word);
+    kept.collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn overview(
@@ -29,9 +61,7 @@ pub(super) fn overview(
     let gateway = &control.gateway;
     let keys = gateway.keys(now);
     let policy = gateway.active_policy();
-    let mut counters = control.shared.counters().by_name();
-    counters.extend(control.data.counters());
-    counters.insert("senders_known".to_owned(), control.shared.senders_known() as u64);
+    let counters = counted(control);
     let mut alarms = Vec::new();
     if control.is_active() {
         alarms.extend(standing_alarm(gateway.standing(), now));
@@ -47,6 +77,9 @@ pub(super) fn overview(
         alarms.push("sequence numbers cannot be stored: nothing is sealed".to_owned());
     }
     alarms.extend(open_alarm(&keys).map(str::to_owned));
+    if control.bypass.is_on() {
+        alarms.push(BYPASSED.to_owned());
+    }
     if let Some(why) = control.cache.as_ref().and_then(Cache::trouble) {
         alarms.push(format!("option cache_keys: a power cut would leave no keys: {why}"));
     }
@@ -73,6 +106,7 @@ pub(super) fn overview(
     let json = json!({
         "state": if control.is_active() { state(gateway.standing(), sealing) } else { "idle" },
         "connected": matches!(gateway.standing(), Standing::Member),
+        "enabled": control.config.enabled,
         "name": names.map(|(_, name)| name),
         "group": names.map(|(group, _)| group),
         "fingerprint": control.identity.public().fingerprint().to_string(),
@@ -88,6 +122,11 @@ pub(super) fn overview(
         "mode": policy.map(|version| version.mode),
         "fail": policy.map_or(control.config.fail, |version| version.fail),
         "time_error_ms": clock.filter(|clock| !clock.is_open()).map(|clock| clock.error(now)),
+        "bypass": control.bypass.left(now).map(|left| json!({ "ends_in_s": left })),
+        "since_server_s": gateway.last_answer().map(|at| now.saturating_sub(at) / 1000),
+        "next_rekey_s": gateway.rekey_due().map(|at| at.saturating_sub(now) / 1000),
+        "uptime_s": now.saturating_sub(control.doors.started()) / 1000,
+        "attach_wanted": control.config.attach.name(),
         "bridges": bridges,
         "machines": gateway.machines().iter().collect::<Vec<_>>(),
         "machines_of_others": gateway.map().others.len(),
@@ -95,6 +134,14 @@ pub(super) fn overview(
         "alarms": alarms,
     });
     Overview { json, counters, alarms }
+}
+
+/// What is counted, by name.
+pub(super) fn counted(control: &Control) -> BTreeMap<String, u64> {
+    let mut counters = control.shared.counters().by_name();
+    counters.extend(control.data.counters());
+    counters.insert("senders_known".to_owned(), control.shared.senders_known() as u64);
+    counters
 }
 
 fn state(standing: &Standing, sealing: Option<&KeyView>) -> &'static str {
@@ -209,6 +256,18 @@ mod tests {
             floor: 0,
             ends: None,
         }
+    }
+
+    #[test]
+    fn seconds_that_pass_are_no_news() {
+        let island = |s: u64| standing_alarm(&Standing::Island(0), s * 1000).unwrap();
+        assert_ne!(island(12), island(345));
+        assert_eq!(timeless(&island(12)), timeless(&island(345)));
+        let off = |ms| time_alarm(&[key(false, Some(0))], Some(ms)).unwrap();
+        assert_eq!(timeless(&off(501)), timeless(&off(64_000)));
+        assert_ne!(timeless("in front of 192.0.2.1"), timeless("in front of 192.0.2.2"));
+        assert_ne!(timeless("policy 3 is not followed"), timeless("policy 4 is not followed"));
+        assert_eq!(timeless(""), "");
     }
 
     #[test]

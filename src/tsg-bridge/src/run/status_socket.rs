@@ -1,19 +1,26 @@
 //! `tsg.sock`: one JSON object a line each way, for `tsg status` and whoever has no ubus.
 //!
-//! Served by the control thread without waiting for anybody: a client that does not take its
-//! answer is dropped, and one that asks much gets one answer at a time.
+//! Served by the control thread without waiting for anybody: a client is asked for its next question when it has taken
+//! its answer, and one that asks much gets one answer at a time.
 
-use anyhow::{Context as _, Result, anyhow};
+use super::methods::Fault;
+use crate::arguments::Unchecked;
+use anyhow::{Context as _, Result};
 use nix::sys::stat::{Mode, umask};
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::Value;
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use zeroize::{Zeroize as _, Zeroizing};
 
-/// A longer question is none.
-const LONGEST_LINE: usize = 4 * 1024;
+/// A longer question is none: the longest is a token to enrol with.
+const LONGEST_LINE: usize = 16 * 1024;
+
+/// Read at once.
+const CHUNK: usize = 1024;
 
 /// More clients than this are not kept: the one that has asked nothing for longest goes.
 const MOST_CLIENTS: usize = 16;
@@ -30,15 +37,24 @@ pub(super) struct StatusSocket {
     clients: Vec<Client>,
 }
 
-/// What a client wants to know.
-pub(super) struct Question {
-    client: Client,
-    method: Result<String>,
+/// Somebody who is connected.
+pub(super) struct Client {
+    stream: UnixStream,
+    /// May hold a secret, so it does not grow.
+    line: Zeroizing<Vec<u8>>,
+    /// What is left of an answer.
+    answer: Vec<u8>,
 }
 
-struct Client {
-    stream: UnixStream,
-    line: Vec<u8>,
+/// A method's name and its arguments, or why it is no question.
+pub(super) type Asked = Result<(String, Unchecked), Fault>;
+
+/// What a line asks for.
+#[derive(Deserialize)]
+struct Line {
+    method: String,
+    #[serde(default)]
+    args: Unchecked,
 }
 
 impl StatusSocket {
@@ -59,40 +75,47 @@ impl StatusSocket {
         Ok(Self { path: path.to_owned(), listener, deaf_until: 0, clients: Vec::new() })
     }
 
-    /// The descriptors to wait for.
-    pub(super) fn descriptors(&self, now: u64) -> impl Iterator<Item = RawFd> {
-        let listener = (now >= self.deaf_until).then(|| self.listener.as_raw_fd());
-        listener.into_iter().chain(self.clients.iter().map(|client| client.stream.as_raw_fd()))
+    /// The descriptors to wait for, and whether there is to be room to write rather than something to read.
+    pub(super) fn descriptors(&self, now: u64) -> impl Iterator<Item = (RawFd, bool)> {
+        let listener = (now >= self.deaf_until).then(|| (self.listener.as_raw_fd(), false));
+        let client = |client: &Client| (client.stream.as_raw_fd(), !client.answer.is_empty());
+        listener.into_iter().chain(self.clients.iter().map(client))
     }
 
     /// A question was read already and waits for its turn.
     pub(super) fn is_asked(&self) -> bool {
-        self.clients.iter().any(|client| client.line.contains(&b'\n'))
+        let asks = |client: &Client| client.answer.is_empty() && client.line.contains(&b'\n');
+        self.clients.iter().any(asks)
     }
 
-    /// Takes new clients, and what is asked now: one question from each. [`Self::answer`] lets them
-    /// ask again.
-    pub(super) fn questions(&mut self, now: u64) -> Vec<Question> {
+    /// Takes new clients, and what is asked now: one question from each, by method and arguments. [`Self::answer`]
+    /// lets them ask again.
+    pub(super) fn questions(&mut self, now: u64) -> Vec<(Client, Asked)> {
         self.accept(now);
         let mut questions = Vec::new();
         for mut client in core::mem::take(&mut self.clients) {
             match client.ask() {
                 Ok(None) => self.clients.push(client),
-                Ok(Some(line)) => questions.push(Question { method: method(&line), client }),
+                Ok(Some(line)) => questions.push((client, question(&line))),
                 Err(Gone) => {}
             }
         }
         questions
     }
 
-    /// Answers `question` with what `answer` has for its method.
-    pub(super) fn answer(&mut self, mut question: Question, answer: Result<Value>) {
-        let answer = answer.unwrap_or_else(|error| json!({ "error": format!("{error:#}") }));
-        let text = format!("{answer}\n");
-        // What does not fit into the socket's own buffer is not waited for.
-        if question.client.stream.write_all(text.as_bytes()).is_ok() {
-            self.clients.push(question.client);
+    /// Answers, and lets the client ask again.
+    pub(super) fn answer(&mut self, mut client: Client, answer: &Value) {
+        client.answer = format!("{answer}\n").into_bytes();
+        if client.flush().is_ok() {
+            self.keep(client);
         }
+    }
+
+    fn keep(&mut self, client: Client) {
+        if self.clients.len() >= MOST_CLIENTS {
+            self.clients.remove(0);
+        }
+        self.clients.push(client);
     }
 
     fn accept(&mut self, now: u64) {
@@ -102,10 +125,7 @@ impl StatusSocket {
         for _ in 0..MOST_CLIENTS {
             match self.listener.accept() {
                 Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => {
-                    if self.clients.len() >= MOST_CLIENTS {
-                        self.clients.remove(0);
-                    }
-                    self.clients.push(Client { stream, line: Vec::new() });
+                    self.keep(Client::new(stream));
                 }
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
@@ -119,25 +139,30 @@ impl StatusSocket {
     }
 }
 
-impl Question {
-    /// What is asked for.
-    ///
-    /// # Errors
-    /// It is no question: the answer to that.
-    pub(super) fn method(&self) -> Result<&str> {
-        self.method.as_deref().map_err(|error| anyhow!("{error:#}"))
-    }
-}
-
 /// The client has closed, or said what is no question.
 struct Gone;
 
+impl From<io::Error> for Gone {
+    fn from(_: io::Error) -> Self {
+        Self
+    }
+}
+
 impl Client {
-    /// The next line, if there is a whole one.
-    fn ask(&mut self) -> Result<Option<Vec<u8>>, Gone> {
+    fn new(stream: UnixStream) -> Self {
+        let line = Zeroizing::new(Vec::with_capacity(LONGEST_LINE + CHUNK));
+        Self { stream, line, answer: Vec::new() }
+    }
+
+    /// The next line, if there is a whole one, and the answer before has been taken.
+    fn ask(&mut self) -> Result<Option<Zeroizing<Vec<u8>>>, Gone> {
+        self.flush()?;
+        if !self.answer.is_empty() {
+            return Ok(None);
+        }
         if !self.line.contains(&b'\n') {
-            let mut chunk = [0; 1024];
-            match self.stream.read(&mut chunk) {
+            let mut chunk = Zeroizing::new([0; CHUNK]);
+            match self.stream.read(chunk.as_mut_slice()) {
                 Ok(0) => return Err(Gone),
                 Ok(length) => self.line.extend_from_slice(&chunk[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -148,15 +173,40 @@ impl Client {
         let Some(end) = self.line.iter().position(|&byte| byte == b'\n') else {
             return if self.line.len() > LONGEST_LINE { Err(Gone) } else { Ok(None) };
         };
-        Ok(Some(self.line.drain(..=end).collect()))
+        let line = Zeroizing::new(self.line[..=end].to_vec());
+        let left = self.line.len() - line.len();
+        self.line.copy_within(end + 1.., 0);
+        self.line[left..].zeroize();
+        self.line.truncate(left);
+        Ok(Some(line))
+    }
+
+    /// Sends as much of the answer as the client takes now.
+    fn flush(&mut self) -> io::Result<()> {
+        while !self.answer.is_empty() {
+            match self.stream.write(&self.answer) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(length) if length == self.answer.len() => self.answer = Vec::new(),
+                Ok(length) => drop(self.answer.drain(..length)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
-/// What a client's line asks for.
-pub(super) fn method(line: &[u8]) -> Result<String> {
-    let question: Value = serde_json::from_slice(line).context("not JSON")?;
-    let method = question.get("method").and_then(Value::as_str);
-    Ok(method.context("a question is {\"method\":\"status\"}")?.to_owned())
+/// What a client's line asks for. What is wrong with it is said without repeating it.
+pub(super) fn question(line: &[u8]) -> Asked {
+    match serde_json::from_slice::<Line>(line) {
+        Ok(Line { method, args }) => Ok((method, args)),
+        Err(error) if error.is_data() => Err(Fault::Nonsense(
+            "a question is {\"method\":\"status\"}, with \"args\":{…} where there are some"
+                .to_owned(),
+        )),
+        Err(_) => Err(Fault::Nonsense("not JSON".to_owned())),
+    }
 }
 
 impl Drop for StatusSocket {
@@ -168,6 +218,7 @@ impl Drop for StatusSocket {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::io::{BufRead as _, BufReader};
     use std::os::fd::OwnedFd;
 
@@ -185,9 +236,9 @@ mod tests {
     fn serve(socket: &mut StatusSocket) -> usize {
         let questions = socket.questions(1_000);
         let count = questions.len();
-        for question in questions {
-            let answer = question.method().map(|method| json!(method));
-            socket.answer(question, answer);
+        for (client, question) in questions {
+            let answer = question.map_or_else(|fault| fault.answer(), |(method, _)| json!(method));
+            socket.answer(client, &answer);
         }
         count
     }
@@ -250,9 +301,57 @@ mod tests {
         let (stream, _other) = UnixStream::pair().unwrap();
         socket.listener = OwnedFd::from(stream).into();
         let listener = socket.listener.as_raw_fd();
-        assert!(socket.descriptors(5_000).any(|fd| fd == listener));
+        assert!(socket.descriptors(5_000).any(|(fd, _)| fd == listener));
         assert!(socket.questions(5_000).is_empty());
-        assert!(socket.descriptors(5_999).all(|fd| fd != listener));
-        assert!(socket.descriptors(6_000).any(|fd| fd == listener));
+        assert!(socket.descriptors(5_999).all(|(fd, _)| fd != listener));
+        assert!(socket.descriptors(6_000).any(|(fd, _)| fd == listener));
+    }
+
+    #[test]
+    fn a_long_answer_is_taken_bit_by_bit_and_nothing_else_is_asked_meanwhile() {
+        let (_run, mut socket) = open();
+        let mut slow = client(&socket);
+        slow.write_all(b"{\"method\":\"one\"}\n{\"method\":\"two\"}\n").unwrap();
+        let long = json!("x".repeat(1 << 20));
+        for (client, _) in socket.questions(1_000) {
+            socket.answer(client, &long);
+        }
+        let writes = |socket: &StatusSocket| socket.descriptors(1_000).any(|(_, writes)| writes);
+        assert!(writes(&socket) && !socket.is_asked());
+        assert_eq!(serve(&mut socket), 0);
+        let mut answer = Vec::new();
+        let mut chunk = [0; 64 * 1024];
+        while answer.len() < (1 << 20) + 3 {
+            let length = slow.read(&mut chunk).unwrap();
+            answer.extend_from_slice(&chunk[..length]);
+            let asked = serve(&mut socket);
+            assert_eq!(asked > 0, !writes(&socket) && asked > 0);
+        }
+        assert_eq!(answer[..(1 << 20) + 3], *format!("{long}\n").as_bytes());
+        let mut rest = String::from_utf8(answer.split_off((1 << 20) + 3)).unwrap();
+        if rest.is_empty() {
+            serve(&mut socket);
+            rest = read(&slow);
+        }
+        assert_eq!(rest, "\"two\"\n");
+    }
+
+    #[test]
+    fn what_is_no_question_is_not_repeated() {
+        let cases = [
+            "SECRET",
+            "\"SECRET\"",
+            "[\"SECRET\"]",
+            "{\"method\":[\"SECRET\"]}",
+            "{\"method\":\"enrol\",\"args\":\"SECRET\"}",
+            "{\"args\":{\"token\":\"SECRET\"}}",
+        ];
+        for line in cases {
+            let fault = question(line.as_bytes()).unwrap_err().to_string();
+            assert!(!fault.contains("SECRET"), "{line}: {fault}");
+        }
+        let (method, args) = question(b"{\"method\":\"x\",\"args\":{\"a\":1},\"b\":2}").unwrap();
+        assert_eq!((method.as_str(), args.0.len()), ("x", 1));
+        assert!(question(b"{\"method\":\"x\",\"args\":null}").unwrap().1.0.is_empty());
     }
 }

@@ -70,14 +70,13 @@ pub(crate) struct Plan {
     pub(crate) notes: Vec<String>,
 }
 
-/// For the method `setup`: the changes, or why there are none. Takes a few milliseconds.
-pub(crate) fn answer(folders: &Folders, arguments: &Value) -> Value {
-    let plan = Request::from_json(arguments)
-        .and_then(|request| plan(&Files::read(folders)?, &Machine::new(Path::new("/")), &request));
-    match plan {
-        Ok(plan) => json!({ "ok": true, "changes": plan.draft.changes(), "notes": plan.notes }),
-        Err(error) => json!({ "ok": false, "error": format!("{error:#}") }),
-    }
+/// For the method `setup`: the changes. Takes a few milliseconds.
+///
+/// # Errors
+/// As [`plan`]; a file cannot be read.
+pub(crate) fn answer(folders: &Folders, request: &Request) -> Result<Value> {
+    let plan = plan(&Files::read(folders)?, &Machine::new(Path::new("/")), request)?;
+    Ok(json!({ "ok": true, "changes": plan.draft.changes(), "notes": plan.notes }))
 }
 
 /// Makes the plan.

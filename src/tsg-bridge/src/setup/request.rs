@@ -1,7 +1,7 @@
 //! What somebody wants: the ports' roles and the box's address, checked as far as that goes without a machine.
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use serde_json::Value;
+use crate::arguments::{Arguments, Kind, Parameter};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use std::net::IpAddr;
 
 /// The box's address.
@@ -35,41 +35,28 @@ impl Request {
         self.lan.iter().chain([&self.wan]).map(String::as_str)
     }
 
-    /// The arguments of the method `setup`; what is not known is ignored.
+    /// What the method `setup` takes.
+    pub(crate) const PARAMETERS: [Parameter; 5] = [
+        Parameter::required("lan", Kind::Texts),
+        Parameter::required("wan", Kind::Text),
+        Parameter::optional("address", Kind::Text),
+        Parameter::optional("vlan", Kind::Number),
+        Parameter::optional("standalone", Kind::Flag),
+    ];
+
+    /// Its arguments.
     ///
     /// # Errors
-    /// Names the argument that is missing or wrong.
-    pub(crate) fn from_json(arguments: &Value) -> Result<Self> {
-        let text = |value: &Value, name: &str| {
-            value.as_str().map(str::to_owned).with_context(|| format!("{name}: not a text"))
-        };
-        let lan = match arguments.get("lan") {
-            Some(Value::Array(ports)) => {
-                ports.iter().map(|port| text(port, "lan")).collect::<Result<Vec<_>>>()?
-            }
-            Some(port @ Value::String(_)) => vec![text(port, "lan")?],
-            Some(_) => bail!("lan: not a list of ports"),
-            None => bail!("lan: missing; name the port to the protected machines"),
-        };
-        let wan =
-            arguments.get("wan").context("wan: missing; name the port to the plant network")?;
-        let address = arguments.get("address").filter(|address| !address.is_null());
-        let address = address.map(|address| text(address, "address")).transpose()?;
-        let vlan = match arguments.get("vlan").filter(|vlan| !vlan.is_null()) {
-            Some(vlan) => Some(
-                vlan.as_u64()
-                    .and_then(|vlan| u16::try_from(vlan).ok())
-                    .context("vlan: not a number")?,
-            ),
-            None => None,
-        };
-        let standalone = arguments.get("standalone").and_then(Value::as_bool) == Some(true);
+    /// Names what is wrong.
+    pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Self> {
+        let owned = |name: &str| arguments.text(name).map(str::to_owned);
+        let vlan = arguments.number("vlan").map(u16::try_from).transpose();
         Self {
-            lan,
-            wan: text(wan, "wan")?,
-            address: address.as_deref().unwrap_or("keep").parse()?,
-            vlan,
-            standalone,
+            lan: arguments.texts("lan").into_iter().map(str::to_owned).collect(),
+            wan: owned("wan").unwrap_or_default(),
+            address: owned("address").as_deref().unwrap_or("keep").parse()?,
+            vlan: vlan.context("VLANs are 1 to 4094")?,
+            standalone: arguments.flag("standalone") == Some(true),
         }
         .checked()
     }

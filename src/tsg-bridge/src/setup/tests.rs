@@ -1,6 +1,7 @@
 //! Set-ups on files as OpenWrt makes them.
 
 use super::*;
+use crate::arguments::Unchecked;
 use crate::uci::{Document, Value as Uci};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -140,7 +141,7 @@ impl Sample {
     }
 
     fn plan_for(&self, arguments: &Json) -> Result<Plan> {
-        plan(&self.files, &Machine::new(self.folder.path()), &Request::from_json(arguments)?)
+        plan(&self.files, &Machine::new(self.folder.path()), &asked(arguments)?)
     }
 
     fn refuses(&self, lan: &[&str], wan: &str, why: &str) {
@@ -150,6 +151,12 @@ impl Sample {
 }
 
 type Json = serde_json::Value;
+
+/// As it comes through a door of the daemon.
+fn asked(arguments: &Json) -> Result<Request> {
+    let given: Unchecked = serde_json::from_value(arguments.clone())?;
+    Request::from_arguments(&given.check(&Request::PARAMETERS)?)
+}
 
 fn parse(text: &str) -> Package {
     Package::parse(text.as_bytes()).unwrap()
@@ -416,12 +423,12 @@ fn what_else_is_set_up_can_stand_in_the_way() {
 #[test]
 fn arguments_that_are_none_are_refused() {
     let cases = [
-        (json!({ "wan": "wan" }), "lan: missing"),
-        (json!({ "lan": ["lan1"] }), "wan: missing"),
-        (json!({ "lan": [1], "wan": "wan" }), "lan: not a text"),
-        (json!({ "lan": {}, "wan": "wan" }), "lan: not a list"),
-        (json!({ "lan": ["lan1"], "wan": ["wan"] }), "wan: not a text"),
-        (json!({ "lan": ["lan1"], "wan": "wan", "address": 4 }), "address: not a text"),
+        (json!({ "wan": "wan" }), "argument lan is missing"),
+        (json!({ "lan": ["lan1"] }), "argument wan is missing"),
+        (json!({ "lan": [1], "wan": "wan" }), "lan must be a list of texts"),
+        (json!({ "lan": {}, "wan": "wan" }), "lan must be a list of texts"),
+        (json!({ "lan": ["lan1"], "wan": ["wan"] }), "wan must be a text"),
+        (json!({ "lan": ["lan1"], "wan": "wan", "address": 4 }), "address must be a text"),
         (
             json!({ "lan": ["lan1"], "wan": "wan", "address": "192.0.2.1" }),
             "allowed are keep, dhcp",
@@ -430,7 +437,11 @@ fn arguments_that_are_none_are_refused() {
         (json!({ "lan": ["lan1"], "wan": "wan", "address": "192.0.2.255/24" }), "allowed are"),
         (json!({ "lan": ["lan1"], "wan": "wan", "address": "192.0.2.1/33" }), "allowed are"),
         (json!({ "lan": ["lan1"], "wan": "wan", "address": "127.0.0.1/8" }), "allowed are"),
+        (json!({ "lan": [], "wan": "wan" }), "no LAN port is named"),
         (json!({ "lan": ["lan1"], "wan": "wan", "vlan": 4095 }), "there are 1 to 4094"),
+        (json!({ "lan": ["lan1"], "wan": "wan", "vlan": -1 }), "VLANs are 1 to 4094"),
+        (json!({ "lan": ["lan1"], "wan": "wan", "vlan": "5" }), "vlan must be a whole number"),
+        (json!({ "lan": ["lan1"], "wan": "wan", "standalone": 1 }), "must be true or false"),
         (
             json!({ "lan": ["lan1"], "wan": "wan", "vlan": 5, "address": "none" }),
             "should have none",
@@ -438,11 +449,11 @@ fn arguments_that_are_none_are_refused() {
         (json!({ "lan": vec!["x"; 17], "wan": "wan" }), "more than 16"),
     ];
     for (arguments, why) in cases {
-        let error = format!("{:#}", Request::from_json(&arguments).unwrap_err());
+        let error = format!("{:#}", asked(&arguments).unwrap_err());
         assert!(error.contains(why), "{arguments}: {error}");
     }
-    let known = json!({ "lan": "lan1", "wan": "wan", "ubus_rpc_session": "0000" });
-    assert_eq!(Request::from_json(&known).unwrap().address, Address::Keep);
+    let known = json!({ "lan": ["lan1"], "wan": "wan", "ubus_rpc_session": "0000" });
+    assert_eq!(asked(&known).unwrap().address, Address::Keep);
 }
 
 /// Files on disk.

@@ -125,16 +125,17 @@ impl Key {
 
     /// Local time at which it ends, when the key server's clock is known.
     fn ends(&self, clocks: &[Estimate], island: u32) -> Option<u64> {
-        let natural = match clocks.iter().find(|known| known.clock == self.keys.clock) {
-            Some(clock) if island != FOREVER => {
-                let server = i64::try_from(self.keys.ends).unwrap_or(i64::MAX);
-                let local = server.saturating_sub(clock.offset(self.since));
-                let local = local.saturating_add(i64::from(island) * 1000);
-                Some(u64::try_from(local).unwrap_or(0))
-            }
-            Some(_) | None => None,
-        };
+        let natural = if island == FOREVER { None } else { self.lifetime_ends(clocks, island) };
         natural.into_iter().chain(self.closes).min()
+    }
+
+    /// Local time at which its lifetime and so many seconds more are over, when the key server's clock is known.
+    fn lifetime_ends(&self, clocks: &[Estimate], more: u32) -> Option<u64> {
+        let clock = clocks.iter().find(|known| known.clock == self.keys.clock)?;
+        let server = i64::try_from(self.keys.ends).unwrap_or(i64::MAX);
+        let local = server.saturating_sub(clock.offset(self.since));
+        let local = local.saturating_add(i64::from(more) * 1000);
+        Some(u64::try_from(local).unwrap_or(0))
     }
 }
 
@@ -283,6 +284,12 @@ impl Keyring {
             key.stage != Stage::Prepared && key.senders().next().is_some() && key.has_time(clocks)
         });
         usable.next().map(|key| key.id)
+    }
+
+    /// Local time at which the lifetime of the epoch that is sealed with is over.
+    pub(super) fn lifetime_ends(&self, clocks: &[Estimate]) -> Option<u64> {
+        let sealing = self.sealing(clocks)?;
+        self.keys.iter().find(|key| key.id == sealing)?.lifetime_ends(clocks, 0)
     }
 
     /// The highest sender number that it was given in an epoch, used up or not.

@@ -12,6 +12,7 @@ use tsg_control::message::{
     TekField, ToGateway, ToServer, Unknown, decode, encode,
 };
 use tsg_control::timeline::Stage;
+use tsg_control::token::TokenSecret;
 use tsg_esp::DropReason;
 use tsg_esp::crypto::{Suite, Tek};
 use tsg_esp::freshness::Freshness;
@@ -70,6 +71,7 @@ impl Box {
                 replay_window: 4,
                 island_time: self.island,
                 local_bypass: false,
+                timed_bypass: true,
             },
         }
     }
@@ -573,4 +575,46 @@ fn a_quiet_hour_is_quiet() {
     }
     assert!(steps <= 1_000 && said <= 500, "{steps} steps, {said} messages");
     assert!(this.keys()[0].error <= 110, "{}", this.keys()[0].error);
+}
+
+#[test]
+fn a_new_name_and_a_token_are_told_at_once_and_the_keys_stay() {
+    let mut this = Box::member(5_000);
+    this.wait(1_000);
+    this.said();
+    let token = TokenSecret::make(|secret| *secret = [7; 16]);
+    this.gateway.introduce("mill".to_owned(), Some(token.clone()), this.now);
+    this.wait(0);
+    let said = this.said();
+    let [ToServer::Register(register)] = said.as_slice() else { panic!("{said:?}") };
+    assert_eq!((register.name.as_str(), register.token.as_ref()), ("mill", Some(&token)));
+    assert_eq!((register.holds.len(), this.sealing()), (1, Some(1)));
+    while this.gateway.poll_event().is_some() {}
+    let request = register.request;
+    this.hear(ToGateway::State(this.state(request, 2, vec![epoch(1, Stage::Active)]).into()));
+    let mut events = std::iter::from_fn(|| this.gateway.poll_event());
+    assert!(events.any(|event| event == Event::TokenSpent));
+    assert_eq!(this.sealing(), Some(1));
+}
+
+#[test]
+fn it_knows_when_the_server_answered_and_when_the_next_key_is_due() {
+    let mut this = Box::new(5_000);
+    assert_eq!((this.gateway.last_answer(), this.gateway.rekey_due()), (None, None));
+    this.wait(0);
+    let request = this.last_request();
+    this.hear(ToGateway::Pending(Pending { request, retry: 1 }));
+    assert_eq!((this.gateway.last_answer(), this.gateway.rekey_due()), (Some(5_000), None));
+    this.wait(100);
+    this.gateway.handle_connected(this.now);
+    this.wait(0);
+    let request = this.last_request();
+    // Of two that are in force the newer one seals; island time does not count.
+    let epochs = vec![ending(1, this.now + 100), ending(2, this.now + 60_000)];
+    let due = this.now + 60_000;
+    this.hear(ToGateway::State(this.state(request, 1, epochs).into()));
+    assert_eq!(this.gateway.last_answer(), Some(this.now));
+    assert_eq!((this.sealing(), this.gateway.rekey_due()), (Some(2), Some(due)));
+    this.wait(120_000);
+    assert_eq!((this.sealing(), this.gateway.rekey_due()), (Some(2), Some(due)));
 }

@@ -123,7 +123,12 @@ pub(crate) fn state() -> State {
                 Mode::Enforce,
             ),
         ],
-        settings: GroupSettings { replay_window: 4, island_time: u32::MAX, local_bypass: true },
+        settings: GroupSettings {
+            replay_window: 4,
+            island_time: u32::MAX,
+            local_bypass: true,
+            timed_bypass: true,
+        },
     }
 }
 

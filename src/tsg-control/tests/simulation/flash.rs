@@ -19,7 +19,6 @@ pub(crate) struct Flash {
     times: Times,
     /// The keys that lie there are of this boot.
     is_own: bool,
-    times_due: u64,
     /// Keys of an earlier boot, and from when on they may be used.
     waiting: Option<(Saved, Times, u64)>,
 }
@@ -56,7 +55,7 @@ impl Flash {
 
     /// Keeps the times anew when that is due.
     pub(crate) fn keep_times(&mut self, gateway: &Gateway, now: u64) {
-        if self.is_own && now >= self.times_due {
+        if self.is_own && self.are_times_due(gateway, now) {
             self.write_times(gateway, now);
         }
     }
@@ -64,15 +63,18 @@ impl Flash {
     fn keep(&mut self, gateway: &Gateway, now: u64) {
         let keys = gateway.save_for_next_boot();
         let lies_there = self.is_own && keys == self.keys;
-        if !lies_there || !self.times.cover(&gateway.times(0, now)) {
+        if !lies_there || self.are_times_due(gateway, now) {
             self.write_times(gateway, now);
         }
         self.is_own = keys.is_some();
         self.keys = keys;
     }
 
+    fn are_times_due(&self, gateway: &Gateway, now: u64) -> bool {
+        !self.times.cover(&gateway.times(MARGIN, now))
+    }
+
     fn write_times(&mut self, gateway: &Gateway, now: u64) {
         self.times = gateway.times(LEASE, now);
-        self.times_due = now + LEASE - MARGIN;
     }
 }

@@ -13,12 +13,12 @@ mod report;
 mod room;
 mod running;
 
-use std::{io::Write, os::unix::net::UnixStream, path::Path};
+use std::{io::Write, path::Path};
 
 use anyhow::Result;
 use serde_json::Value;
 
-use super::{Verdict, status};
+use super::{Verdict, ask};
 use crate::{
     attach::Kind,
     config::{Attach, Config},
@@ -58,11 +58,10 @@ impl<'a> Daemon<'a> {
 }
 
 pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<Verdict> {
-    let socket = folders.socket();
-    let status = status::ask(&socket, "status");
+    let status = ask::ask(folders, "status", Value::Null);
     let daemon = match &status {
         Ok(status) => Daemon::Says(status),
-        Err(_) if UnixStream::connect(&socket).is_ok() => Daemon::Silent,
+        Err(_) if ask::is_running(folders) => Daemon::Silent,
         Err(_) => Daemon::Absent,
     };
     let sources = here(daemon);

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 use tsg_control::gateway::Identity as Member;
+use tsg_control::gateway::pseudo_time;
 use tsg_control::group::Carriage;
 use tsg_control::message::{
     Epoch, EpochKeys, GroupSettings, Pending, Reading, Refused, State, TekField, ToGateway,
@@ -105,7 +106,12 @@ impl Boot {
             name: "press".to_owned(),
             epochs: vec![epoch],
             policies: Vec::new(),
-            settings: GroupSettings { replay_window: 4, island_time: 86_400, local_bypass: false },
+            settings: GroupSettings {
+                replay_window: 4,
+                island_time: 86_400,
+                local_bypass: false,
+                timed_bypass: true,
+            },
         };
         self.gateway.handle_message(ToGateway::State(state.into()), self.now);
         self.turn();
@@ -204,6 +210,28 @@ fn what_was_opened_after_others_told_the_time_is_not_opened_after_the_next_power
     next.wait(11);
     let [view] = &next.gateway.keys(next.now)[..] else { panic!("no epoch") };
     assert!(view.open && view.floor.wrapping_sub(hour) as i32 > 0, "{} {hour}", view.floor);
+}
+
+#[test]
+fn a_lease_that_others_shorten_is_kept_anew_in_time() {
+    let this = Box::new();
+    drop(this.boot().let_in(1..7));
+    let mut boot = this.boot();
+    boot.wait(11);
+    let least = boot.gateway.times(0, boot.now);
+    // They are further on, by less than what the lease is good for.
+    let [view] = &boot.gateway.keys(boot.now)[..] else { panic!("no epoch") };
+    let later = pseudo_time(boot.now + 50_000, view.origin.unwrap());
+    boot.gateway.handle_later(1, later, boot.now);
+    boot.turn();
+    assert_ne!(least, boot.gateway.times(0, boot.now), "the time was raised");
+    // Nothing happens but that time goes by.
+    for second in 0..120 {
+        boot.now += 1_000;
+        boot.cache.keep_times(&boot.gateway, boot.now);
+        let (_, times) = boot.cache.read().unwrap().unwrap();
+        assert!(times.cover(&boot.gateway.times(0, boot.now)), "not after {second} s");
+    }
 }
 
 #[test]
