@@ -31,6 +31,8 @@ def test_the_instance(router):
     assert instance["command"] == ["/usr/sbin/tsg", "run", "--log", "syslog"]
     assert instance["respawn"] == ["3600", "1", "0"], "0: procd never gives up"
     assert instance["stderr"] is True
+    # ujail hands on no other environment, and the daemon runs nft.
+    assert "/usr/sbin" in instance["env"]["PATH"].split(":")
     assert "file" not in instance, "procd would start it anew for every change"
     assert "reload_signal" not in instance, "procd would never start it anew"
     assert KEY not in json.dumps(message), "who may ask procd would know"
