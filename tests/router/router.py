@@ -23,6 +23,8 @@ mount -t overlay overlay -o "lowerdir=$2,upperdir=$1/upper,workdir=$1/work" "$1/
 mount --rbind /proc "$1/root/proc"
 mkdir -p "$1/root/dev"
 mount --rbind /dev "$1/root/dev"
+mkdir -p "$1/root/sys"
+mount -t sysfs sysfs "$1/root/sys"
 shift 3
 root=$1
 shift
@@ -32,40 +34,43 @@ exec cat
 """
 
 
-class Router:
-    """Its files, and what its scripts do."""
+# What the scripts call and these tests look at.
+STAND_INS = {name: HERE / "standin" / name for name in ("ubus", "tsg", "logger")}
 
-    def __init__(self, tools):
+
+class Router:
+    """Its files, and what its scripts do. `programs` are put into /usr/sbin; `enter` is a command that runs another one where
+    the router's interfaces are."""
+
+    def __init__(self, tools, programs=STAND_INS, enter=()):
         self.folder = Path(tempfile.mkdtemp(prefix="tsg-router-"))
         layer = self.folder / "layer"
-        self._lay(layer, tools)
+        self._lay(layer, tools, programs)
         (self.folder / "mount").mkdir()
         lower = OPENWRT or "/"
         # A tree that was built without libraries takes this machine's.
         wanted = [path for path in LIBRARIES if OPENWRT and (Path(OPENWRT + path)).is_dir()
                   and not any(Path(OPENWRT + path).iterdir())]
         self._keeper = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-ec", MOUNTS, "sh",
+            [*enter, "unshare", "--mount", "--propagation", "private", "sh", "-ec", MOUNTS, "sh",
              self.folder / "mount", lower, layer, self.folder / "mount/root", *wanted],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._keeper.stdout.readline() == b"ready\n", "the file system could not be mounted"
 
-    def _lay(self, layer, tools):
+    def _lay(self, layer, tools, programs):
         shutil.copytree(FILES, layer)
         for folder in ("usr/sbin", "router", "tmp/.uci", "tmp/run", "tmp/lock", "etc/tsg"):
             (layer / folder).mkdir(parents=True, exist_ok=True)
-        if OPENWRT:
-            programs = ("ubus", "tsg", "logger")
-        else:
-            programs = ("ubus", "tsg", "logger", "jsonfilter")
+        if not OPENWRT:
             if Path("/lib").is_symlink():
                 (layer / "lib").rename(layer / "usr/lib")
             shutil.copy(HERE / "standin/rc.common", layer / "etc")
+            shutil.copy(HERE / "standin/jsonfilter", layer / "usr/sbin")
             shutil.copy(tools / "uci", layer / "usr/sbin")
             (layer / "usr/bin").mkdir()
             (layer / "usr/bin/sh").symlink_to(shutil.which("busybox"))
-        for program in programs:
-            shutil.copy(HERE / "standin" / program, layer / "usr/sbin")
+        for name, program in programs.items():
+            shutil.copy(program, layer / "usr/sbin" / name)
         for path in layer.rglob("*"):
             os.chown(path, 0, 0, follow_symlinks=False)
 
@@ -77,11 +82,14 @@ class Router:
         """A file of the router from outside; no part of its path may be a symbolic link."""
         return Path(f"/proc/{self._keeper.pid}/root{self.folder}/mount/root{path}")
 
+    def argv(self, *argv):
+        """A command line that runs a command in these files."""
+        return ["nsenter", f"--mount=/proc/{self._keeper.pid}/ns/mnt", "chroot", self.folder / "mount/root", *argv]
+
     def run(self, *argv, check=True, **env):
         """Runs a command on the router."""
         done = subprocess.run(
-            ["nsenter", f"--mount=/proc/{self._keeper.pid}/ns/mnt", "chroot",
-             self.folder / "mount/root", *argv],
+            self.argv(*argv),
             env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **env}, capture_output=True, text=True,
             stdin=subprocess.DEVNULL, timeout=60)
         assert not check or not done.returncode, f"{argv}: {done.stdout}{done.stderr}"
