@@ -147,6 +147,14 @@ def test_switched_off(router):
     assert calls.index("tsg gate") > next(at for at, call in enumerate(calls) if is_call(call, "set"))
 
 
+def test_a_led_has_an_instance_of_its_own(router):
+    router.uci(*SERVER, "set tsg.main.led=green:status")
+    router.init("start")
+    led = router.message()["instances"]["led"]
+    assert led["command"] == ["/usr/libexec/tsg/led", "green:status"]
+    assert "jail" not in led
+
+
 def test_ports_that_leave_the_configuration_are_ports_as_any_other(router):
     router.uci(*SERVER, "add_list tsg.bridge.lan=lan2")
     router.settled()

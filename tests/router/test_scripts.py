@@ -52,3 +52,35 @@ def test_an_upgrade_keeps_the_identity_and_no_keys(router):
     kept = router.run("sh", "-c", "find $(sed -ne '/^[[:space:]]*$/d; /^#/d; p' /lib/upgrade/keep.d/tsg) -type f"
                       ).stdout.split()
     assert sorted(kept) == ["/etc/tsg/key", "/etc/tsg/policy.json"]
+
+
+@pytest.mark.parametrize("status, shown", [
+    ('{"state":"sealing","alarms":[]}', {"trigger": "none", "brightness": "255"}),
+    ('{"state":"sealing","alarms":["br0: no"]}', {"trigger": "timer", "delay_on": "1000", "delay_off": "1000"}),
+    ('{"state":"pending","alarms":["an operator"]}', {"trigger": "timer", "delay_on": "100", "delay_off": "100"}),
+    ('{"state":"idle","alarms":[]}', {"trigger": "none", "brightness": "0"}),
+    ("", {"trigger": "none", "brightness": "0"})])
+def test_the_led_shows_how_the_gateway_is(router, status, shown):
+    leds = router.path("/router/leds/green:status")
+    leds.mkdir(parents=True)
+    (leds / "max_brightness").write_text("255")
+    # The bus: the answer, and a subscription that tells what the LED shows while it lasts.
+    router.path("/router/bus").write_text(f"""#!/bin/sh
+case $* in
+"call tsg status") echo '{status}' ;;
+"subscribe tsg") mkdir /router/seen; cp /router/leds/*/* /router/seen ;;
+esac
+""")
+    router.run("cp", "/router/bus", "/usr/sbin/ubus")
+    router.run("chmod", "755", "/usr/sbin/ubus")
+    router.run("/usr/libexec/tsg/led", "green:status", LEDS="/router/leds")
+    seen = {path.name: path.read_text().strip() for path in router.path("/router/seen").iterdir()}
+    assert {name: seen.get(name) for name in shown} == shown
+    assert (leds / "brightness").read_text() == "0\n", "off without a daemon"
+
+
+def test_a_led_that_is_not_there_is_said(router):
+    router.path("/router/leds/blue:wan").mkdir(parents=True)
+    done = router.run("/usr/libexec/tsg/led", "green:status", check=False, LEDS="/router/leds")
+    assert done.returncode == 1
+    assert '"green:status"' in done.stderr and "blue:wan" in done.stderr
