@@ -13,7 +13,8 @@ mod bundled {
     /// CURVE takes the same libsodium that `tsg-sodium` has.
     pub fn build() {
         let [lib, include] = ["DEP_SODIUM_LIB", "DEP_SODIUM_INCLUDE"].map(|name| {
-            env::var(name).unwrap_or_else(|_| panic!("{name} is not set: is libsodium built from source?"))
+            env::var(name)
+                .unwrap_or_else(|_| panic!("{name} is not set: is libsodium built from source?"))
         });
         let sodium = zeromq_src::LibLocation::new(lib, include);
         zeromq_src::Build::new().with_libsodium(Some(sodium)).build();

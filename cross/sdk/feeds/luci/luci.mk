@@ -30,6 +30,7 @@ define Package/$(PKG_NAME)/install
 	mkdir -p $(1)/www
 	[ ! -d htdocs ] || cp -R htdocs/. $(1)/www/
 	[ ! -d root ] || cp -R root/. $(1)/
+	chmod -R u=rwX,go=rX $(1)
 endef
 
 # A router that runs has the old menu and the old rights in memory.

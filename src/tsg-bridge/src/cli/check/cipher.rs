@@ -21,5 +21,27 @@ fn ciphers(aes: bool) -> String {
     } else {
         "only: this processor has no instructions for AES-256-GCM"
     };
-    format!("known answers are right; ChaCha20-Poly1305 {others}; libsodium {}", tsg_sodium::version())
+    format!(
+        "known answers are right; ChaCha20-Poly1305 {others}; libsodium {}",
+        tsg_sodium::version()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn aes_is_named_where_the_processor_has_it() {
+        let mut out = Vec::new();
+        check(&mut Report::new(&mut out)).unwrap();
+        let line = String::from_utf8(out).unwrap();
+        assert!(line.starts_with("ok       cipher: known answers are right"), "{line}");
+        assert_eq!(
+            line.contains("in hardware, AES-256-GCM"),
+            tsg_sodium::aes_available(),
+            "{line}"
+        );
+        assert!(ciphers(false).contains("ChaCha20-Poly1305 only"));
+    }
 }
