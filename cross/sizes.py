@@ -8,17 +8,13 @@ from elf import NO_BITS, ALLOCATED, Elf
 
 Row = namedtuple("Row", "architecture package program symbols")
 
-# The crate or library that a name belongs to. Rust's names hold their path, libsodium's and libzmq's a prefix; what is left
-# of C and C++ is what they are written with.
-OURS = "tsg_bridge tsg_control tsg_esp tsg_sodium tsg_zmq tsg_log tsg_bundle tsg"
-STANDARD = "std core alloc panic_abort compiler_builtins hashbrown memchr miniz_oxide gimli addr2line rustc_demangle"
-PARTS = [
-    ("libsodium", re.compile(r"^_?(crypto_|sodium_|_sodium|randombytes|_crypto_|fe25519|ge25519|sc25519|ristretto|argon2|blake2b|chacha20|poly1305|aegis|stream_|aesni|armcrypto)")),
-    ("libzmq", re.compile(r"^(_ZT?[VISN]*K?N?K?3zmq|_ZNK?3zmq|zmq_|_Z[A-Z0-9]*.*3zmq)")),
-    ("C++ library", re.compile(r"^(_Z(N|NK|TI|TS|TV|T)?.*(St|NSt|__cxxabiv|__gnu_cxx)|__cxa|__gxx|_Unwind|unw_|_Z(nwj|nwm|dlPv|naj|nam|daPv)|.*libunwind)")),
-]
-RUST = re.compile(r"^(?:_ZN|_R)")
-LEGACY_CRATE = re.compile(r"^_ZN(?:\d+_\$LT\$)?(?:.*?\$u20\$as\$u20\$)?(?:\d+)?([a-z_][a-z0-9_]*)")
+# Whose function a name is. Rust's end with a hash or begin with `_R`, and hold the path; C++'s hold it, too; in C it is a prefix.
+RUST = re.compile(r"^_R|17h[0-9a-f]{16}E(\.|$)")
+OURS = "tsg tsg_bridge tsg_bundle tsg_control tsg_esp tsg_log tsg_sodium tsg_zmq".split()
+STANDARD = "std core alloc compiler_builtins hashbrown panic_abort".split()
+ZMQ = re.compile(r"^(zmq_|_Z.*3zmq)")
+SODIUM = re.compile(r"^_?_?(crypto_|sodium_|randombytes|fe25519|ge25519|sc25519|ristretto|argon2|blake2b|chacha|salsa|poly1305"
+                    r"|aegis|stream_|aes|gcm|softaes|keccak|sha(256|512)_|SHA(256|512))")
 
 
 def table(rows):
@@ -68,28 +64,26 @@ def without_name(section):
 
 
 def part_of(name):
-    for part, pattern in PARTS:
-        if pattern.search(name):
-            return part
-    if RUST.match(name):
+    if RUST.search(name):
         crate = crate_of(name)
-        if crate in OURS.split():
-            return "TSG"
-        return "Rust's std" if crate in STANDARD.split() else "crates"
-    return "C library"
+        return "TSG" if crate in OURS else "Rust's std" if crate in STANDARD else "crates"
+    if ZMQ.search(name):
+        return "libzmq"
+    if SODIUM.search(name):
+        return "libsodium"
+    return "C++ library" if name.startswith(("_Z", "__cxa", "__gxx", "_Unwind", "unw_")) else "C library"
 
 
 def crate_of(name):
     """The crate that a Rust function was written in."""
     if name.startswith("_R"):
-        # v0: `C` + disambiguator + length + name.
+        # The first crate in it: `C`, a disambiguator, a length and the name.
         found = re.search(r"C(?:s[0-9A-Za-z]*_)?(\d+)_?([a-z_][a-z0-9_]*)", name)
         return found[2][:int(found[1])] if found else ""
-    rest = name[3:]
-    found = re.match(r"(\d+)", rest)
-    if not found:
+    length = re.match(r"_ZN(\d+)", name)
+    if not length:
         return ""
-    word = rest[len(found[1]):len(found[1]) + int(found[1])]
-    # `<impl Trait for Type>`: the type's crate, else the trait's.
-    inner = re.search(r"(?:\$LT\$)*(?:\$RF\$|mut |dyn |\$BP\$)*([a-z_][a-z0-9_]*)(?:\.\.|$|\$)", word.lstrip("_"))
-    return inner[1] if inner else word
+    word = name[length.end():length.end() + int(length[1])]
+    # `<impl Trait for Type>` has paths in it; the first one counts.
+    inner = re.search(r"([a-z_][a-z0-9_]*)\.\.", word)
+    return inner[1] if inner else "core" if "$" in word else word

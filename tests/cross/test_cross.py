@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from kinds import KINDS, kind
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "cross"))
@@ -26,15 +27,7 @@ SERVER = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/ts
 # Emulation on a busy machine.
 PATIENCE = 120
 
-# What a program for each processor has to be: machine, width, byte order, how floating point numbers are passed.
-KINDS = {
-    "aarch64": ("aarch64", 64, "little", "hard"),
-    "armv7": ("arm", 32, "little", "hard"),
-    "mipsel": ("mips", 32, "little", "soft"),
-    "mips": ("mips", 32, "big", "soft"),
-    "x86_64": ("x86_64", 64, "little", "hard"),
-}
-# Emulator, processor, whether it has instructions for AES that libsodium uses. Without them AES-256-GCM must not be offered.
+# Name, processor, whether that has instructions for AES that libsodium uses. Without them AES-256-GCM must not be offered.
 AES = [(name, TARGETS[name][3], name == "aarch64") for name in NAMES]
 AES += [("x86_64", "max", True)] if "x86_64" in NAMES else []
 
@@ -109,7 +102,7 @@ def server(tmp_path_factory):
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_one_file_for_that_processor(name):
     elf = Elf((ROOT / "target/cross" / name / "tsg").read_bytes())
-    assert (elf.machine, elf.bits, elf.order, elf.float_abi()) == KINDS[name]
+    assert kind(elf) == KINDS[name]
     assert elf.needed() == []
     assert elf.interpreter() is None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "cross"))
+sys.path[:0] = [str(ROOT / "cross"), str(ROOT / "tests/cross")]
 
 PACKAGES = ROOT / "target/packages"
 TARGETS = {line.split()[0]: line.split()[1:] for line in (ROOT / "cross/targets").read_text().splitlines()
