@@ -1,4 +1,5 @@
 //! Builds libzmq, if the feature `bundled` asks for it.
+#![allow(clippy::print_stdout, reason = "so a build script speaks to cargo")]
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
@@ -11,7 +12,7 @@ mod bundled {
     use std::env;
 
     /// CURVE takes the same libsodium that `tsg-sodium` has.
-    pub fn build() {
+    pub(super) fn build() {
         let [lib, include] = ["DEP_SODIUM_LIB", "DEP_SODIUM_INCLUDE"].map(|name| {
             env::var(name)
                 .unwrap_or_else(|_| panic!("{name} is not set: is libsodium built from source?"))
