@@ -3,6 +3,7 @@
 //! Leaves everything as it was and needs no key server. Each line says what was looked at and what to do.
 
 mod attaches;
+mod cipher;
 mod kernel;
 mod machine;
 mod offload;
@@ -36,6 +37,7 @@ fn check(
 ) -> Result<Verdict> {
     let config = configuration(folders, report)?;
     identity(folders, report)?;
+    cipher::check(report)?;
     if let Some(config) = &config {
         ports::check(config, machine, report)?;
     }
