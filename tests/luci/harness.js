@@ -59,12 +59,11 @@ async function answer(request, response) {
 
 			return;
 		}
-		let [ content, type ] = pathname == '/host/words.js'
+		const [ found, type ] = pathname == '/host/words.js'
 			? [ `window.WORDS = ${JSON.stringify(box?.words ?? {})};`, TYPES['.js'] ] : await file(pathname);
-		if (type == TYPES['.html'])
-			content = String(content).replace('<html ', `<html data-environment='${JSON.stringify({ readonly: box.readonly, apply_rollback: 90 })}' data-darkmode="${box.dark}" `);
+		const environment = JSON.stringify({ readonly: box?.readonly, apply_rollback: 90 });
 		response.setHeader('Content-Type', type);
-		response.end(content);
+		response.end(type == TYPES['.html'] ? String(found).replace('<html ', `<html data-environment='${environment}' `) : found);
 	}
 	catch (error) {
 		response.statusCode = 404;
@@ -76,11 +75,9 @@ before(async () => {
 	browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 	if (REAL) {
 		context = await browser.newContext({ viewport: { width: 1200, height: 900 } });
-		const page = await context.newPage();
-		await page.goto(`${REAL}/cgi-bin/luci/`);
-		await page.fill('input[name=luci_password]', process.env.LUCI_PASSWORD ?? '');
-		await Promise.all([ page.waitForURL(/admin/), page.press('input[name=luci_password]', 'Enter') ]);
-		await page.close();
+		const form = { luci_username: 'root', luci_password: process.env.LUCI_PASSWORD ?? '' };
+		const answer = await context.request.post(`${REAL}/cgi-bin/luci/`, { form: form, maxRedirects: 0 });
+		assert.equal(answer.status(), 302, `cannot log in at ${REAL}; LUCI_PASSWORD is root's password`);
 
 		return;
 	}
@@ -110,12 +107,11 @@ async function between(route, box) {
 	await route.fulfill({ contentType: 'application/json', body: JSON.stringify(Array.isArray(asked) ? answers : answers[0]) });
 }
 
-/* `live`: the configuration is the real box's. */
+/* `live`: the configuration is the real box's. `error`: one that may happen in the page. */
 export async function open(test, view, name, options = {}) {
 	const box = new Box({ ...scenarios[name], ...options.box });
 	assert.ok(scenarios[name], `no scenario ${name}`);
 	box.readonly = options.readonly ?? false;
-	box.dark = options.dark ?? false;
 	box.words = options.language ? await messages(options.language) : {};
 	if (options.live)
 		box.uci = {};
@@ -123,12 +119,11 @@ export async function open(test, view, name, options = {}) {
 	const own = context ?? await browser.newContext({ viewport: { width: 1200, height: 900 } });
 	const page = await own.newPage();
 	const errors = [];
-	page.on('pageerror', error => errors.push(error.stack));
+	page.on('pageerror', error => options.error?.test(error.message) || errors.push(error.stack));
 	page.on('console', message => message.type() == 'error' && !/favicon/.test(message.text()) && errors.push(`${message.text()} (${message.location().url})`));
 	if (REAL) {
+		await page.emulateMedia({ colorScheme: 'light' });
 		await page.route(/\/(ubus|admin\/ubus)\/?(\?|$|\/)/, route => between(route, box));
-		if (options.dark)
-			await page.emulateMedia({ colorScheme: 'dark' });
 	}
 	else {
 		const id = String(boxes.size + 1);

@@ -56,6 +56,9 @@ const AbstractValue = baseclass.extend({
 
 	parse(section) {
 		const config = this.section.map.config;
+		/* Just made, and not shown yet. */
+		if (!this.frame(section))
+			return;
 		const given = this.formvalue(section);
 		const wrong = this.check(section);
 		if (wrong != null)

@@ -1,14 +1,18 @@
 /*
  * A box as LuCI's pages see it over ubus: the daemon's object `tsg`, the log, the init script, and the configuration.
- * What stands in it comes from a scenario; what pages do is kept in `calls`.
+ * What stands in it comes from a scenario; what pages do, beside reading, is kept in `calls`.
  */
 
 export const OK = 0, METHOD_NOT_FOUND = 3, NOT_FOUND = 4, TIMEOUT = 7;
+
+/* What pages ask by themselves again and again. */
+const READS = [ 'tsg.status', 'tsg.counters', 'tsg.peers', 'tsg.policy', 'log.read', 'uci.get', 'uci.changes' ];
 
 export class Box {
 	constructor(scenario) {
 		Object.assign(this, structuredClone({ gone: false, missing: [], denied: [], answers: {}, log: [], uci: {}, ...scenario }));
 		this.calls = [];
+		this.polls = 0;
 		this.changes = {};
 		this.applied = null;
 		this.confirmed = 0;
@@ -29,7 +33,7 @@ export class Box {
 	}
 
 	call(object, method, args) {
-		if (!(object == 'tsg' && [ 'status', 'counters', 'peers', 'policy' ].includes(method) || object == 'log'))
+		if (!READS.includes(`${object}.${method}`))
 			this.calls.push([ object, method, args ]);
 		if (this.denied.includes(`${object}.${method}`))
 			return { code: -32002, message: 'Access denied' };
@@ -57,6 +61,9 @@ export class Box {
 		const answer = this.answers[method];
 		if (answer === undefined || this.missing.includes(method))
 			return [ METHOD_NOT_FOUND ];
+		if (method == 'counters' && this.grow)
+			for (const [ name, steps ] of Object.entries(this.grow))
+				answer[name] += steps[this.polls++ % steps.length];
 		if (method == 'bypass' && answer.ok)
 			this.answers.status.bypass = args.seconds > 0 ? { ends_in_s: args.seconds } : null;
 		if (method == 'enrol' && answer.ok) {

@@ -4,6 +4,9 @@
 
 /* What each counter of the gateway means, for who has never heard of it. docs/operations.md says more. */
 
+/* Among the counters, and no packets: the page has it elsewhere. */
+const ELSEWHERE = [ 'senders_known' ];
+
 const DROPPED = {
 	drop_in_clear: [ _('Arrived unprotected'), _('Somebody on the plant side sends unprotected what the policy wants sealed: a machine without a gateway, or an attacker.') ],
 	drop_unknown_epoch: [ _('Sealed with unknown keys'), _('The other gateway has other keys: is it online? Or it is an old recording.') ],
@@ -46,7 +49,6 @@ const PASSED = {
 	clamped: [ _('Connections made to fit'), _('TCP connections whose packets were made smaller so that they fit once sealed.') ],
 	time_told: [ _('Time told'), _('Said the time to gateways that came back from a power cut without the key server.') ],
 	time_heard: [ _('Time heard'), _('Heard the time from other gateways after a power cut without the key server.') ],
-	senders_known: [ _('Other gateways heard'), _('Sender numbers of other gateways from which something came.') ],
 	attach_frames: [ _('Looked at'), _('Packets that came to the gateway to be looked at.') ],
 	attach_extra: [ _('Sent by itself'), _('Pieces and messages that the gateway sent by itself.') ],
 	attach_queue_full: [ _('Lost: box too slow'), _('This box has more to do than it can.') ],
@@ -67,13 +69,13 @@ return baseclass.extend({
 		const order = Object.keys(PASSED);
 		const place = row => order.includes(row.name) ? order.indexOf(row.name) : order.length;
 
-		return this.rows(counters, name => !name.startsWith('drop_'), PASSED)
+		return this.rows(counters, name => !name.startsWith('drop_') && !ELSEWHERE.includes(name), PASSED)
 			.sort((one, other) => place(one) - place(other));
 	},
 
 	rows(counters, wanted, words) {
 		return Object.keys(shape.object(counters)).filter(wanted).map(name => {
-			const known = Object.prototype.hasOwnProperty.call(words, name) ? words[name] : [ shape.text(name, 60), '' ];
+			const known = shape.among(words, name) || [ shape.text(name, 60), '' ];
 
 			return { name: name, title: known[0], text: known[1], value: shape.number(counters[name]) || 0 };
 		});

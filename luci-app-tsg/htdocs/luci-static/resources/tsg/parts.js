@@ -77,11 +77,15 @@ return baseclass.extend({
 		return L.hasViewPermission() === false;
 	},
 
-	/* Says above the page how an action went. */
+	/* Says above the page how an action went. What went well disappears by itself. */
 	tell(text, kind) {
-		ui.addTimeLimitedNotification
-			? ui.addTimeLimitedNotification(null, E('p', {}, [ text ]), kind == 'danger' ? 0 : 8000, kind)
-			: ui.addNotification(null, E('p', {}, [ text ]), kind);
+		const children = E('p', { 'class': 'tsg-foreign', 'role': 'status' }, [ text ]);
+
+		/* Older LuCI has none that disappear. */
+		if (ui.addTimeLimitedNotification)
+			ui.addTimeLimitedNotification(null, children, kind == 'danger' ? 0 : 8000, kind);
+		else
+			ui.addNotification(null, children, kind);
 	},
 
 	/* After an action: true if it happened, else it was said why not. */
@@ -121,8 +125,8 @@ return baseclass.extend({
 	fingerprint(value) {
 		const groups = shape.text(value, 60).split('-');
 
-		return E('div', { 'class': 'tsg-fingerprint', 'dir': 'ltr', 'id': 'tsg-fingerprint' }, groups.map(group =>
-			E('span', {}, [ group, E('span', { 'class': 'tsg-dash' }, [ '-' ]) ])));
+		return E('div', { 'class': 'tsg-fingerprint', 'dir': 'ltr', 'id': 'tsg-fingerprint' }, groups.map((group, at) =>
+			E('span', {}, [ group, at + 1 < groups.length ? E('span', { 'class': 'tsg-dash' }, [ '-' ]) : '' ])));
 	},
 
 	/* Puts new children into a node, unless it shows the same already: so nothing flickers or loses the focus. */

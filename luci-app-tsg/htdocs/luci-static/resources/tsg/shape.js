@@ -47,6 +47,11 @@ return baseclass.extend({
 		return value != null && typeof(value) == 'object' && !Array.isArray(value) ? value : {};
 	},
 
+	/* What stands in a table under that name, if anything does. */
+	among(table, name) {
+		return typeof(name) == 'string' && Object.prototype.hasOwnProperty.call(table, name) ? table[name] : null;
+	},
+
 	/* null where there is no number. */
 	number(value) {
 		const number = typeof(value) == 'string' && value !== '' ? Number(value) : value;

@@ -12,6 +12,7 @@
 /* Which port leads where, what the network cards do by themselves, and whether this box can do its work. */
 
 const GRADES = { problem: _('Problem'), warning: _('Warning'), ok: _('Good') };
+const SIGNS = { problem: '\u2717', warning: '!', ok: '\u2713' };
 const ADDRESS = /^[0-9A-Fa-f:.]+\/\d{1,3}$/;
 
 return view.extend({
@@ -52,7 +53,7 @@ return view.extend({
 				}, Object.keys(names).map(role => E('option', {
 					'value': role, 'selected': role == port.role || role == 'none' && !(port.role in names) ? true : null
 				}, [ names[role] ]))),
-				shape.count(port.mtu), parts.foreign(port.mac || '\u2013', 40), parts.foreign(port.bridge || '\u2013', 40),
+				parts.foreign(port.mtu == null ? '\u2013' : port.mtu, 12), parts.foreign(port.mac || '\u2013', 40), parts.foreign(port.bridge || '\u2013', 40),
 				port.switch == null ? '\u2013' : parts.foreign(port.switch, 40)
 			]), _('This box has no network ports that could be used.'));
 	},
@@ -147,7 +148,7 @@ return view.extend({
 	},
 
 	notes(notes) {
-		return notes.length ? [ E('ul', {}, notes.slice(0, 20).map(note => E('li', {}, [ parts.foreign(note) ]))) ] : [];
+		return notes.length ? [ E('ul', { 'class': 'tsg-notes' }, notes.slice(0, 20).map(note => E('li', {}, [ parts.foreign(note) ]))) ] : [];
 	},
 
 	/* The rest of `config tsg` that has to do with the wire. */
@@ -170,13 +171,13 @@ return view.extend({
 		const count = grade => checks.filter(check => check.grade == grade).length;
 
 		parts.show(this.checks, [ parts.section('tsg-preflight', _('Can this box do its work?'), null, answer.fault ? [ parts.missing(answer) ] : [
-			E('p', { 'class': 'alert-message ' + (count('problem') ? 'danger' : count('warning') ? 'warning' : 'success') }, [
-				_('%d problems, %d warnings').format(count('problem'), count('warning'))
+			E('p', { 'class': 'alert-message ' + (count('problem') ? 'danger' : count('ok') < checks.length ? 'warning' : 'success') }, [
+				_('Problems: %d, warnings: %d').format(count('problem'), count('warning'))
 			]),
 			parts.table([ _('How it looks'), _('What was looked at'), _('What was found, and what to do') ],
 				checks.slice().sort((one, other) => place(one) - place(other)).map(check => [
 					E('span', { 'class': 'tsg-grade', 'data-grade': shape.text(check.grade, 20) }, [
-						{ problem: '\u2717 ', warning: '! ', ok: '\u2713 ' }[check.grade] || '? ', GRADES[check.grade] || shape.text(check.grade, 20)
+						shape.among(SIGNS, check.grade) || '?', ' ', shape.among(GRADES, check.grade) || parts.foreign(check.grade, 20)
 					]), parts.foreign(check.what, 60), parts.foreign(check.text, 1000)
 				]), _('Nothing was looked at.')),
 			parts.button(_('Look again'), 'neutral', () => gateway.preflight().then(fresh => this.checked(fresh)))

@@ -19,7 +19,7 @@ const MODES = {
 const STAGES = { active: _('in force'), prepared: _('prepared'), retiring: _('being replaced') };
 
 function known(table, value) {
-	return typeof(value) == 'string' && Object.prototype.hasOwnProperty.call(table, value) ? table[value] : parts.foreign(value, 40);
+	return shape.among(table, value) || parts.foreign(value, 40);
 }
 
 /* One value, a list, or nothing, which means any. */

@@ -80,7 +80,7 @@ return view.extend({
 
 	form() {
 		const map = new form.Map('tsg', null, null);
-		this.main(map.section(form.NamedSection, 'main', 'tsg', _('Key server')), map);
+		this.main(map.section(form.NamedSection, 'main', 'tsg', _('This gateway')));
 		this.rules(map.section(form.TableSection, 'rule', _('Local rules'),
 			_('They count beside the rules of the key server and can only be stricter, unless the group allows \u201cunprotected\u201d here. Empty fields mean: any.')));
 

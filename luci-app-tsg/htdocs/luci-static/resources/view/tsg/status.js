@@ -54,7 +54,7 @@ return view.extend({
 
 		return E('div', { 'id': 'tsg-status' }, [
 			E('h2', {}, [ _('Secure Gateway') ]),
-			this.nodes.banner, this.nodes.alarms, this.nodes.facts, this.nodes.bypass, this.charts, this.nodes.counters
+			this.nodes.banner, this.nodes.alarms, this.charts, this.nodes.facts, this.nodes.bypass, this.nodes.counters
 		]);
 	},
 
