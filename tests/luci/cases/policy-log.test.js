@@ -18,7 +18,7 @@ test('what enforce would stop is looked up on demand', async t => {
 	const { page, box } = await open(t, 'policy', 'migrate');
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.locator('#tsg-flows table').waitFor();
-	assert.match(await text(page, '#tsg-flows'), /192\.0\.2\.50 192\.0\.2\.77 tcp 502 4 211 modbus would be dropped/);
+	assert.match(await text(page, '#tsg-flows'), /192\.0\.2\.50 192\.0\.2\.77 tcp 502 4 211 modbus would be dropped 192\.0\.2\.50 192\.0\.2\.78 udp any 9 – would be sealed, and nobody there can open it/);
 	box.answers.flows = { flows: [] };
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.getByText(/Nothing: nobody was heard/).waitFor();

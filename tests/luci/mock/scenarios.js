@@ -9,7 +9,7 @@ const port = (name, role, more = {}) => ({
 	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true) }, ...more
 });
 
-const rule = (name, action, more = {}) => ({ name: name, action: action, proto: null, src: null, dest: null, src_port: null, dest_port: null, ...more });
+const rule = (name, action, more = {}) => ({ name: name, action: action, proto: [], src: [], dest: [], src_port: [], dest_port: [], ...more });
 
 const status = {
 	state: 'sealing', connected: true, enabled: true, name: 'press7', group: 'line1', fingerprint: FINGERPRINT, version: '0.5.0',
@@ -29,13 +29,13 @@ const base = {
 	answers: {
 		status: status,
 		counters: counters,
-		peers: { mine: [ '192.0.2.50' ], others: [ '192.0.2.60', '192.0.2.61' ], unreached: [], senders_known: 3 },
+		peers: { mine: [ '192.0.2.50' ], others: [ '192.0.2.60', '192.0.2.61' ], others_more: 0, unreached: [], senders_known: 3 },
 		policy: {
 			versions: [ {
-				version: 5, stage: 'active', mode: 'enforce', fail: 'closed', default_action: 'bypass', rules: [
-					rule('modbus', 'encrypt', { proto: 'tcp', dest_port: '502' }),
-					rule('s7', 'encrypt', { proto: [ 'tcp' ], dest: [ '192.0.2.0/24', '2001:db8::/64' ], dest_port: [ 102 ] }),
-					rule('no telnet', 'drop', { proto: 'tcp', dest_port: '23' })
+				version: 5, stage: 'active', mode: 'enforce', fail: 'closed', non_ip: 'pass', default_action: 'bypass', rules: [
+					rule('modbus', 'encrypt', { proto: [ 'tcp' ], dest_port: [ '502' ] }),
+					rule('s7', 'encrypt', { proto: [ 'tcp' ], dest: [ '192.0.2.0/24', '2001:db8::/64' ], dest_port: [ '102' ] }),
+					rule('no telnet', 'drop', { proto: [ 'tcp' ], dest_port: [ '23' ] })
 				]
 			} ],
 			local: []
@@ -125,14 +125,15 @@ export const scenarios = {
 	revoked: but({ status: { state: 'revoked', connected: false, alarms: [ 'thrown out of the group: stolen' ] } }),
 	migrate: but({
 		status: { mode: 'migrate' },
-		flows: { flows: [ { src: '192.0.2.50', dest: '192.0.2.77', proto: 'tcp', dest_port: 502, packets: 4211, rule: 'modbus', would: 'drop' } ] }
+		flows: { flows: [ { src: '192.0.2.50', dest: '192.0.2.77', proto: 'tcp', dest_port: 502, packets: 4211, last_s: 3, rule: 'modbus', would: 'drop' },
+			{ src: '192.0.2.50', dest: '192.0.2.78', proto: 'udp', dest_port: null, packets: 9, last_s: 60, rule: null, would: 'seal' } ] }
 	}),
 	alarms: but({
 		status: { alarms: [ 'no gateway is known in front of 192.0.2.77: what is sealed for a machine without a gateway does not reach it', 'br-lan: a port is missing', 'something quite new' ] },
 		peers: { unreached: [ '192.0.2.77' ] }
 	}),
 	detached: but({ status: { bridges: [ { device: 'br-lan', lan: [ 'lan1' ], wan: 'wan', attach: null, why: 'no kernel module' } ] } }),
-	bypass: but({ status: { bypass: { ends_in_s: 754 }, alarms: [ 'bypass: everything crosses in clear for 754 s' ] } }),
+	bypass: but({ status: { bypass: { ends_in_s: 754 }, alarms: [ 'timed bypass: what the rules seal goes IN CLEAR until it ends; `tsg bypass off` ends it' ] } }),
 	preflight: but({
 		preflight: {
 			problems: 1, warnings: 1, checks: [

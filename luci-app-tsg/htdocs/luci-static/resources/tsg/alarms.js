@@ -24,7 +24,7 @@ const ADVICE = [
 	[ 'sequence numbers cannot be stored', _('The folder /var/run/tsg is full or cannot be written: make room. It goes on by itself.') ],
 	[ 'keys of before the power cut serve', _('Bring the key server back. After four more power cuts this gateway could only receive.') ],
 	[ 'option cache_keys: a power cut would leave no keys', _('Make room on the flash, or see why it cannot be written. It goes on by itself.') ],
-	[ 'bypass', _('Protection is switched off for a while. It ends by itself, or at once with the button below.') ],
+	[ 'timed bypass', _('Protection is switched off for a while. It ends by itself, or at once with the button below.') ],
 	[ ': the gate does not stand', _('Rules on that bridge do not stand. They come back by themselves once they can; the page Bridge says what is in the way.') ],
 	[ ': a port is missing', _('Is the port there, is its name right on the page Bridge?') ]
 ];

@@ -94,7 +94,7 @@ return baseclass.extend({
 		const bypass = shape.object(status.bypass);
 		if (status.bypass != null)
 			return this.made([ 'bad', _('NOT SEALED: BYPASS'),
-				_('Somebody has switched protection off for a while: %s to go. Everything crosses UNPROTECTED.')
+				_('Somebody has switched protection off for a while: %s to go. What should be sealed crosses UNPROTECTED.')
 					.format(shape.clock(bypass.ends_in_s)),
 				_('It ends by itself. To protect again at once, end the bypass below.') ]);
 

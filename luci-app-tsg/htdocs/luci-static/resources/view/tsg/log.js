@@ -24,7 +24,7 @@ return view.extend({
 		this.level = E('select', { 'id': 'tsg-level', 'class': 'cbi-input-select', 'change': () => this.draw() }, [
 			[ 7, _('everything') ], [ 6, _('information and worse') ], [ 4, _('warnings and errors') ], [ 3, _('errors only') ]
 		].map(([ value, label ]) => E('option', { 'value': value }, [ label ])));
-		this.words = E('input', { 'id': 'tsg-words', 'type': 'search', 'class': 'cbi-input-text', 'input': () => this.draw() });
+		this.words = E('input', { 'id': 'tsg-words', 'type': 'text', 'class': 'cbi-input-text', 'input': () => this.draw() });
 		this.lines = E('div', { 'class': 'tsg-log', 'id': 'tsg-log', 'role': 'log', 'tabindex': 0, 'aria-label': _('Lines of the log, the newest last') });
 
 		this.answer = answer;

@@ -16,6 +16,8 @@ const MODES = {
 	'migrate': _('migrate: sealed between machines with a gateway, unprotected to the others'),
 	'enforce': _('enforce: sealed, and let in only sealed')
 };
+const WOULD = { drop: _('would be dropped'), seal: _('would be sealed, and nobody there can open it') };
+const NON_IP = { pass: _('passes'), drop: _('is dropped') };
 const STAGES = { active: _('in force'), prepared: _('prepared'), retiring: _('being replaced') };
 
 function known(table, value) {
@@ -87,6 +89,7 @@ return view.extend({
 					[ _('Stage'), [ known(STAGES, version.stage) ] ],
 					[ _('Mode'), [ known(MODES, version.mode) ] ],
 					[ _('Without a key'), [ version.fail == 'open' ? _('passes UNPROTECTED (fail open)') : _('is stopped (fail closed)') ] ],
+					[ _('What is not IP'), [ version.non_ip == null ? '\u2013' : shape.among(NON_IP, version.non_ip) || several(version.non_ip) ] ],
 					[ _('What no rule fits'), [ version.default_action == null ? '\u2013' : known(ACTIONS, version.default_action) ] ]
 				]),
 				parts.table(HEADS, rows(version.rules), _('There is no rule: nothing is sealed.'))
@@ -104,14 +107,16 @@ return view.extend({
 
 	heard(peers) {
 		const value = shape.object(peers.value);
-		const group = (title, list, none) => [ title, [ E('div', {}, [
-			list.length ? several(list.slice(0, MOST)) : none, list.length > 20 ? ' ' + _('(%s together)').format(shape.count(list.length)) : ''
-		]) ] ];
+		const group = (title, list, none, more) => {
+			const all = list.length + (shape.number(more) || 0);
+
+			return [ title, [ list.length ? several(list) : none, all > 20 ? ' ' + _('(%s together)').format(shape.count(all)) : '' ] ];
+		};
 
 		return parts.section('tsg-heard', _('Machines'), _('What the gateway learned from what crosses it, and from the key server.'), peers.fault ? [ parts.missing(peers) ] : [
 			parts.facts([
 				group(_('Behind this gateway'), shape.list(value.mine), _('none heard yet')),
-				group(_('Behind other gateways'), shape.list(value.others), _('none known')),
+				group(_('Behind other gateways'), shape.list(value.others), _('none known'), value.others_more),
 				group(_('Behind no known gateway'), shape.list(value.unreached), _('none')),
 				[ _('Other gateways heard'), [ shape.count(value.senders_known) ] ]
 			])
@@ -126,7 +131,7 @@ return view.extend({
 				flows.slice(0, MOST).map(flow => [
 					parts.foreign(flow.src, 80), parts.foreign(flow.dest, 80), several(flow.proto), several(flow.dest_port),
 					E('span', { 'class': 'tsg-number' }, [ shape.count(flow.packets) ]), parts.foreign(flow.rule || '\u2013', 120),
-					E('strong', {}, [ flow.would == 'drop' ? _('would be dropped') : flow.would == 'pass' ? _('would still pass') : parts.foreign(flow.would, 60) ])
+					E('strong', {}, [ known(WOULD, flow.would) ])
 				]), _('Nothing: nobody was heard talking unprotected that a rule wants sealed. Wait until every machine has done all that it ever does before you rely on it.')),
 			flows.length > MOST ? E('p', {}, [ _('and %s more').format(shape.count(flows.length - MOST)) ]) : ''
 		]);

@@ -125,7 +125,7 @@ return view.extend({
 			peers.fault ? null : [ _('Other gateways heard'), [ shape.count(heard.senders_known) ], 'senders' ],
 			peers.fault ? null : [ _('Machines'), [
 				_('%d here, %d behind other gateways, %d behind none').format(
-					shape.list(heard.mine).length, shape.list(heard.others).length, shape.list(heard.unreached).length)
+					shape.list(heard.mine).length, shape.list(heard.others).length + (shape.number(heard.others_more) || 0), shape.list(heard.unreached).length)
 			], 'machines' ],
 			[ _('Ports'), bridges.length ? bridges.map(bridge => E('div', {}, [
 				_('machines:'), ' ', ...listed(shape.list(bridge.lan)), ' \u2194 ', _('plant network:'), ' ', parts.foreign(bridge.wan, 40),
@@ -159,7 +159,7 @@ return view.extend({
 		const minutes = E('select', { 'id': 'tsg-minutes', 'class': 'cbi-input-select', 'disabled': parts.readonly() ? true : null },
 			[ 5, 15, 30, 60, 240 ].map(count => E('option', { 'value': count, 'selected': count == 15 ? true : null }, [ _('%d minutes').format(count) ])));
 		parts.show(node, [ parts.section('tsg-bypass-panel', _('Bypass'),
-			_('For emergencies: lets everything cross unprotected for a while, for example to find out whether the gateway is in the way of something. It ends by itself.'), [
+			_('For emergencies: lets what should be sealed cross unprotected for a while, for example to find out whether the gateway is in the way of something. It has to be done on the gateways at both ends, and ends by itself.'), [
 				E('div', { 'class': 'tsg-row' }, [
 					E('label', { 'for': 'tsg-minutes' }, [ _('Switch protection off for') ]), minutes,
 					parts.button(_('Bypass now'), 'negative', () => this.confirm(+minutes.value))
@@ -174,7 +174,7 @@ return view.extend({
 			return this.switch(minutes * 60);
 		});
 		ui.showModal(_('Switch protection off?'), [
-			E('p', {}, [ _('For %d minutes everything crosses this gateway UNPROTECTED. Whoever listens on the plant network can read it and change it. The key server is told.').format(minutes) ]),
+			E('p', {}, [ _('For %d minutes what should be sealed crosses this gateway UNPROTECTED. Whoever listens on the plant network can read it and change it. The key server is told.').format(minutes) ]),
 			E('div', { 'class': 'right' }, [
 				E('button', { 'class': 'btn cbi-button', 'type': 'button', 'click': ui.hideModal }, [ _('Cancel') ]), ' ', sure
 			])
