@@ -20,6 +20,8 @@ const { chromium } = createRequire(import.meta.url)('playwright-core');
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const APP = join(HERE, '../../luci-app-tsg');
 export const REAL = process.env.LUCI_URL?.replace(/\/+$/, '');
+/* A user there who has only the reading half of the access list, and the same password. */
+export const VIEWER = process.env.LUCI_VIEWER;
 export const PICTURES = process.env.LUCI_PICTURES;
 
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html; charset=utf-8' };
@@ -71,13 +73,19 @@ async function answer(request, response) {
 	}
 }
 
+async function logIn(user) {
+	const made = await browser.newContext({ viewport: { width: 1200, height: 900 } });
+	const form = { luci_username: user, luci_password: process.env.LUCI_PASSWORD ?? '' };
+	const said = await made.request.post(`${REAL}/cgi-bin/luci/`, { form: form, maxRedirects: 0 });
+	assert.equal(said.status(), 302, `${user} cannot log in at ${REAL} with LUCI_PASSWORD`);
+
+	return made;
+}
+
 before(async () => {
 	browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS });
 	if (REAL) {
-		context = await browser.newContext({ viewport: { width: 1200, height: 900 } });
-		const form = { luci_username: 'root', luci_password: process.env.LUCI_PASSWORD ?? '' };
-		const answer = await context.request.post(`${REAL}/cgi-bin/luci/`, { form: form, maxRedirects: 0 });
-		assert.equal(answer.status(), 302, `cannot log in at ${REAL}; LUCI_PASSWORD is root's password`);
+		context = await logIn('root');
 
 		return;
 	}
@@ -116,7 +124,7 @@ export async function open(test, view, name, options = {}) {
 	if (options.live)
 		box.uci = {};
 
-	const own = context ?? await browser.newContext({ viewport: { width: 1200, height: 900 } });
+	const own = REAL && options.readonly ? await logIn(VIEWER) : context ?? await browser.newContext({ viewport: { width: 1200, height: 900 } });
 	const page = await own.newPage();
 	const errors = [];
 	page.on('pageerror', error => options.error?.test(error.message) || errors.push(error.stack));
@@ -132,7 +140,7 @@ export async function open(test, view, name, options = {}) {
 	}
 	test.after(async () => {
 		await page.close();
-		if (!REAL)
+		if (own != context)
 			await own.close();
 		assert.deepEqual(errors, [], 'errors in the page');
 	});
