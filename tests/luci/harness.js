@@ -126,6 +126,7 @@ export async function open(test, view, name, options = {}) {
 
 	const own = REAL && options.readonly ? await logIn(VIEWER) : context ?? await browser.newContext({ viewport: { width: 1200, height: 900 } });
 	const page = await own.newPage();
+	page.setDefaultTimeout(60000);
 	const errors = [];
 	page.on('pageerror', error => options.error?.test(error.message) || errors.push(error.stack));
 	page.on('console', message => message.type() == 'error' && !/favicon/.test(message.text()) && errors.push(`${message.text()} (${message.location().url})`));
@@ -162,7 +163,7 @@ export async function text(page, selector) {
 
 /* Until `what` holds: what the page shows follows the box by polling. */
 export async function eventually(what, said) {
-	const end = Date.now() + 15000;
+	const end = Date.now() + 30000;
 	for (;;) {
 		if (await what())
 			return;

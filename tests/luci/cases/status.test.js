@@ -57,6 +57,13 @@ test('a gateway that is not running is started from the page, which follows', as
 	assert.deepEqual(box.calls, [ [ 'file', 'exec', { command: '/etc/init.d/tsg', params: [ 'start' ] } ] ]);
 });
 
+test('a gateway that hangs is restarted', async t => {
+	const { page, box } = await open(t, 'status', 'hangs');
+	await page.getByRole('button', { name: 'Restart the gateway' }).click();
+	await eventually(async () => await text(page, '.tsg-word') == 'SEALED', 'sealed after the restart');
+	assert.deepEqual(box.calls, [ [ 'file', 'exec', { command: '/etc/init.d/tsg', params: [ 'restart' ] } ] ]);
+});
+
 test('a start that fails says why', async t => {
 	const { page } = await open(t, 'status', 'gone', { box: { starts: 127 } });
 	await page.getByRole('button', { name: 'Start the gateway' }).click();

@@ -43,7 +43,7 @@ export class Box {
 		case 'log':
 			return [ OK, { log: this.log } ];
 		case 'file':
-			this.gone = false;
+			this.gone = this.hangs = false;
 
 			return [ OK, { code: this.starts ?? 0, stdout: '', stderr: this.starts ? 'no such file' : '' } ];
 		case 'uci':

@@ -105,9 +105,12 @@ return baseclass.extend({
 		]);
 	},
 
-	starter() {
+	/* `restart` for one that runs and does not answer. */
+	starter(restart) {
+		const action = restart ? 'restart' : 'start';
+
 		return E('p', {}, [
-			this.button(_('Start the gateway'), 'positive', () => gateway.service('start').then(answer => {
+			this.button(restart ? _('Restart the gateway') : _('Start the gateway'), 'positive', () => gateway.service(action).then(answer => {
 				if (!answer.fault)
 					this.tell(_('The gateway is starting; that takes a few seconds.'), 'info');
 				else if (answer.fault == 'failed')

@@ -10,7 +10,7 @@
 
 const LONGEST_TOKEN = 4096;
 const ADDRESS = /^(tcp:\/\/)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?$/;
-const KEY = /^([A-Za-z0-9+/]{43}=|[0-9A-Za-z.:+=^!/*?&<>()[\]{}@%$#-]{40})$/;
+const KEY = /^([A-Za-z0-9+\x2f]{43}=|[0-9A-Za-z.:+=^!*?&<>()[\]{}@%$#\x2f-]{40})$/;
 
 function words(option, pairs) {
 	for (const [ value, label ] of pairs)

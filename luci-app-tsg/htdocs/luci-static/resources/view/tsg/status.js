@@ -79,7 +79,7 @@ return view.extend({
 			E('div', { 'class': 'tsg-word', 'data-sign': SIGNS[said.level] }, [ said.word ]),
 			E('p', { 'class': 'tsg-why' }, [ said.why ]),
 			said.todo ? E('p', { 'class': 'tsg-todo' }, [ E('strong', {}, [ _('What to do:') ]), ' ', said.todo ]) : '',
-			fault == 'gone' ? parts.starter() : ''
+			fault == 'gone' || fault == 'silent' ? parts.starter(fault == 'silent') : ''
 		]);
 	},
 
