@@ -109,7 +109,7 @@ return view.extend({
 		words(option, [ [ 'closed', _('stop what should be sealed (fail closed)') ], [ 'open', _('let it pass UNPROTECTED (fail open)') ] ]);
 		option.default = 'closed';
 
-		option = section.option(form.ListValue, 'attach', _('How it gets at the packets'), _('Automatic takes the best that this box can do; the page Bridge says which. Choose another one only if support asks for it.'));
+		option = section.option(form.ListValue, 'attach', _('How it gets at the packets'), _('Automatic takes the best that this box can do; the page Status says which. Choose another one only if support asks for it.'));
 		words(option, [ [ 'auto', _('automatic') ], [ 'nfqueue', _('queue of the firewall, automatic (nfqueue)') ], [ 'nfqueue-nft', _('queue, by nftables (nfqueue-nft)') ],
 			[ 'nfqueue-iptables', _('queue, by iptables (nfqueue-iptables)') ], [ 'ingress', _('at the ports, fastest (ingress)') ] ]);
 		option.default = 'auto';
