@@ -5,7 +5,7 @@
 /* A chart of rates that runs along: one line for each series, its scale fits them. No canvas, no library. */
 
 const SVG = 'http://www.w3.org/2000/svg';
-const WIDTH = 600, HEIGHT = 160, SAMPLES = 100;
+const WIDTH = 600, HEIGHT = 160, SAMPLES = 100, SHORTEST = 1;
 
 function svg(name, attributes, children = []) {
 	const node = document.createElementNS(SVG, name);
@@ -53,8 +53,12 @@ const Chart = baseclass.extend({
 	/* Totals, one for each series, and the time in seconds at which they were read. */
 	add(totals, time) {
 		const before = this.before;
+		/* A rate over less time would be chance. */
+		if (before && time - before.time < SHORTEST)
+			return;
+
 		this.before = { totals: totals, time: time };
-		if (!before || time <= before.time)
+		if (!before)
 			return;
 
 		this.series.forEach((one, at) => {
