@@ -62,7 +62,7 @@ return view.extend({
 		poll.add(() => this.ask().then(fresh => this.update(fresh)), INTERVAL);
 
 		return E('div', { 'id': 'tsg-policy' }, [
-			E('h2', {}, [ _('Policy') ]),
+			E('h2', {}, [ _('Policy and machines') ]),
 			E('div', { 'class': 'cbi-map-descr' }, [ _('The key server says what is sealed; this page shows what is in force here. The first rule that fits counts, for a packet and for its answer; if two differ, the stricter one.') ]),
 			this.rules, this.machines,
 			parts.section('tsg-would', _('What would \u201cenforce\u201d stop?'),
@@ -117,7 +117,7 @@ return view.extend({
 			parts.facts([
 				group(_('Behind this gateway'), shape.list(value.mine), _('none heard yet')),
 				group(_('Behind other gateways'), shape.list(value.others), _('none known'), value.others_more),
-				group(_('Behind no known gateway'), shape.list(value.unreached), _('none')),
+				group(_('Behind no known gateway'), shape.list(value.unreached), _('none known')),
 				[ _('Other gateways heard'), [ shape.count(value.senders_known) ] ]
 			])
 		]);

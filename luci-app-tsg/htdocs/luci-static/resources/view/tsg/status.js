@@ -113,11 +113,11 @@ return view.extend({
 						parts.tell(_('The gateway connects to the key server anew.'), 'info');
 				}))
 			], 'answered' ],
-			[ _('Key in use'), [ epoch ? _('number %s').format(shape.count(epoch)) : _('none') ], 'epoch' ],
+			[ _('Key in use'), [ epoch ? _('number %s').format(shape.count(epoch)) : _('none yet') ], 'epoch' ],
 			[ _('Next change of keys'), [
 				shape.number(state.next_rekey_s) == null ? _('not known') : _('in %s').format(shape.duration(state.next_rekey_s))
 			], 'rekey' ],
-			[ _('Policy'), [
+			[ _('Policy in force'), [
 				shape.number(state.policy) ? _('version %s').format(shape.count(state.policy)) : _('none yet'),
 				state.mode ? ' (' + shape.text(state.mode, 40) + ')' : ''
 			], 'policy' ],
@@ -130,7 +130,7 @@ return view.extend({
 			[ _('Ports'), bridges.length ? bridges.map(bridge => E('div', {}, [
 				_('machines:'), ' ', ...listed(shape.list(bridge.lan)), ' \u2194 ', _('plant network:'), ' ', parts.foreign(bridge.wan, 40),
 				' (', parts.foreign(bridge.attach || bridge.why || _('not connected'), 120), ')'
-			])) : [ _('none') ], 'ports' ],
+			])) : [ _('none yet') ], 'ports' ],
 			[ _('Running for'), [ shape.duration(state.uptime_s) ], 'uptime' ],
 			[ _('Version'), [ parts.foreign(state.version, 40) ], 'version' ]
 		]) ]);
