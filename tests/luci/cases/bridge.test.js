@@ -37,6 +37,17 @@ test('ports are set up by staged changes that LuCI can take back', async t => {
 	await page.locator('[data-indicator=uci-changes]').waitFor();
 });
 
+test('a list is replaced in a section without a name', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	box.answers.setup = { ok: true, notes: [], changes: [
+		[ 'delete', 'network', '@device[0]', 'ports' ], [ 'add_list', 'network', '@device[0]', 'ports', 'lan1' ], [ 'add_list', 'network', '@device[0]', 'ports', 'wan' ]
+	] };
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.getByRole('button', { name: 'Take over these changes' }).click();
+	await page.getByText('The changes are noted').waitFor();
+	assert.deepEqual(box.uci.network.cfg030f15.ports, [ 'lan1', 'wan' ]);
+});
+
 test('a choice that cannot be is not asked for', async t => {
 	const { page, box } = await open(t, 'bridge', 'sealing');
 	const press = () => page.getByRole('button', { name: 'Set up these ports' }).click();

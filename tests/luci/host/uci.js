@@ -33,12 +33,18 @@ return baseclass.extend({
 			delete this.configs[config];
 	},
 
+	/* The name of `@type[number]`, too. */
+	named(config, section) {
+		const place = /^@([^[]+)\[(-?\d+)\]$/.exec(section);
+
+		return place ? this.sections(config, place[1]).at(+place[2])?.['.name'] : section;
+	},
+
 	get(config, section, option) {
 		const all = this.configs[config];
 		if (!all)
 			return null;
-		const place = /^@([^[]+)\[(-?\d+)\]$/.exec(section);
-		const name = place ? this.sections(config, place[1]).at(+place[2])?.['.name'] : section;
+		const name = this.named(config, section);
 		const found = all.created[name] ?? (all.removed.has(name) ? null : all.values[name]);
 		if (!found)
 			return null;
@@ -71,8 +77,9 @@ return baseclass.extend({
 		}
 	},
 
-	set(config, section, option, value) {
+	set(config, place, option, value) {
 		const all = this.configs[config];
+		const section = this.named(config, place);
 		const given = value === '' ? null : value;
 		if (all.created[section]) {
 			if (given == null)

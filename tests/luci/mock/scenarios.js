@@ -76,7 +76,8 @@ const base = {
 		},
 		network: {
 			lan: { '.type': 'interface', '.name': 'lan', '.anonymous': false, '.index': 0, device: 'br-lan', proto: 'static' },
-			wan: { '.type': 'interface', '.name': 'wan', '.anonymous': false, '.index': 1, device: 'wan', proto: 'dhcp' }
+			wan: { '.type': 'interface', '.name': 'wan', '.anonymous': false, '.index': 1, device: 'wan', proto: 'dhcp' },
+			cfg030f15: { '.type': 'device', '.name': 'cfg030f15', '.anonymous': true, '.index': 2, name: 'br-lan', type: 'bridge', ports: [ 'lan1', 'lan2' ] }
 		}
 	}
 };
