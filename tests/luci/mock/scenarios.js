@@ -150,5 +150,7 @@ export const scenarios = {
 	huge: but({ counters: { sealed: 2 ** 64, opened: 9.9e15, bypassed: 1e13, drop_in_clear: 123456789012 }, status: { epoch: 4294967295, uptime_s: 1e9, next_rekey_s: 1e12 } }),
 	hostile: hostile
 };
+delete scenarios.fresh.uci.tsg.main.server;
+delete scenarios.fresh.uci.tsg.main.server_key;
 delete scenarios.older.answers.status.bypass;
 scenarios.older.answers.status.counters = counters;
