@@ -1,6 +1,6 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test test-all fuzz bench lint clean
+.PHONY: demo test test-all fuzz bench lint cross cross-test package clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
@@ -21,6 +21,18 @@ fuzz:
 # TSG beside a plain bridge and its peers. Takes 20 minutes.
 bench:
 	@tests/bench/run
+
+# `tsg` for routers, one static program for each processor, in target/cross/. CPUS="mips armv7": only those.
+cross:
+	@cross/build $(CPUS)
+
+# Those programs under qemu-user, with a real key server.
+cross-test:
+	@tests/cross/run $(CPUS)
+
+# Packages for OpenWrt, in target/packages/, unpacked and looked at.
+package:
+	@tests/package/run $(CPUS)
 
 lint:
 	@tests/lint

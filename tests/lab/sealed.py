@@ -29,11 +29,12 @@ class SealedPlant:
 
 
 @contextmanager
-def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, options=None, **settings):
+def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, options=None, kind=Box,
+                 **settings):
     """`layout` says which hosts are behind which gateway: {"gwa": ["plc"], "gwb": ["hmi"]}.
 
     A gateway named "gwb/gwc" is behind gwb, in series. Hosts under "" are on the switch. `options`
-    are for /etc/config/tsg, `settings` for the group.
+    are for /etc/config/tsg, `settings` for the group; `kind` says how a gateway is installed.
     """
     with Lab(name) as lab:
         switch = lab.switch()
@@ -50,7 +51,7 @@ def sealed_plant(layout, name="", attach="auto", policy=MODBUS_AND_UDP, options=
         try:
             server.start()
             server.group(GROUP, policy, **settings)
-            plant.boxes = {name: Box(gateway, server, attach, **(options or {}))
+            plant.boxes = {name: kind(gateway, server, attach, **(options or {}))
                            for name, gateway in gateways.items()}
             bring_up(server, plant.boxes.values())
             yield plant

@@ -140,9 +140,11 @@ fn help_and_version_are_there() {
 
 #[test]
 fn wrong_arguments_end_with_two() {
-    let cases: [(&[&str], &str); 20] = [
+    let cases: [(&[&str], &str); 22] = [
         (&[], "say what to do"),
         (&["dance"], "\"dance\" is not a command"),
+        (&["gate", "--isolate", "--clear"], "--clear"),
+        (&["gate", "lan1"], "lan1"),
         (&["help", "dance"], "no help on \"dance\""),
         (&["--colour", "status"], "--colour"),
         (&["status", "--force"], "\"--force\" does not go with"),

@@ -34,6 +34,27 @@ fn the_self_test_passes() {
     self_test().unwrap();
 }
 
+/// In software it would tell its key by how long it takes.
+#[test]
+fn aes_is_for_processors_that_have_instructions_for_it() {
+    init().unwrap();
+    let about = std::fs::read_to_string("/proc/cpuinfo").unwrap();
+    let words = |name: &str| -> Vec<&str> {
+        let line = about
+            .lines()
+            .find(|line| line.split(':').next().is_some_and(|word| word.trim() == name));
+        line.map(|line| line.split_whitespace().collect()).unwrap_or_default()
+    };
+    let has = match std::env::consts::ARCH {
+        "x86_64" => ["aes", "pclmulqdq", "avx"].iter().all(|word| words("flags").contains(word)),
+        "aarch64" => ["aes", "pmull"].iter().all(|word| words("Features").contains(word)),
+        _ => false,
+    };
+    assert_eq!(aes_available(), has);
+    let made = AnyCipher::blank(Suite::Aes256Gcm);
+    assert_eq!(made.err(), if has { None } else { Some(tsg_sodium::NoAes) });
+}
+
 /// RFC 7748 section 6.1.
 #[test]
 fn a_published_pair() {

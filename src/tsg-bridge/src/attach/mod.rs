@@ -38,7 +38,7 @@ pub use listener::Machine;
 pub use outbox::{Full, Outbox};
 pub use ports::Ports;
 pub use probe::{Finding, Probe, probe};
-pub use running::{Handlers, Running, Status, Wire, clear, connect, start};
+pub use running::{Handlers, Running, Status, Wire, clear, connect, remove, start};
 pub use sys::{MARK, MARK_MASK};
 
 /// A way to get at packets.

@@ -60,6 +60,15 @@ impl Ports {
         }
     }
 
+    /// One port by itself, to take away what is on it.
+    ///
+    /// # Errors
+    /// It is not the name of an interface.
+    pub fn alone(port: &str) -> Result<Self> {
+        name("wan", port)?;
+        Ok(Self { bridge: port.to_owned(), wan: port.to_owned(), ..Self::default() })
+    }
+
     /// All ports, LAN first.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         self.lan.iter().chain([&self.wan]).map(String::as_str)

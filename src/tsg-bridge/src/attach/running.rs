@@ -188,12 +188,21 @@ pub fn start(kind: Kind, ports: &Ports, handlers: Handlers) -> Result<Running> {
 /// # Errors
 /// The kernel refuses; the rest is gone.
 pub fn clear(ports: &Ports) -> Result<()> {
+    let removed = remove(ports);
+    let connected = if ports.standalone { Wire::new(ports).verify() } else { Ok(()) };
+    removed.and(connected)
+}
+
+/// Takes away everything, also what connects standalone ports.
+///
+/// # Errors
+/// The kernel refuses; the rest is gone.
+pub fn remove(ports: &Ports) -> Result<()> {
     for kind in Kind::ALL {
         keeper::clear_leftovers(kind, ports);
     }
     let gate = Gate::new(ports).remove();
-    let connected = if ports.standalone { Wire::new(ports).verify() } else { Ok(()) };
-    gate.and(gate::unlock(ports)).and(connected)
+    gate.and(gate::unlock(ports))
 }
 
 /// Without a daemon: connects standalone ports as far as `plan` says, unless rules of a daemon stand. Ports in a

@@ -79,11 +79,8 @@ pub enum Command {
         /// Where to; none is a file in /tmp, `-` standard output.
         file: Option<PathBuf>,
     },
-    /// Hold `closed` before the daemon runs.
-    Gate {
-        /// Before the policy can be read: let nothing cross.
-        isolate: bool,
-    },
+    /// Hold `closed` before the daemon runs, or what else is to stand on the ports without it.
+    Gate(Gate),
     /// Take over the predecessor's configuration.
     Import {
         /// Its `cb.conf`.
@@ -98,6 +95,20 @@ pub enum Command {
     },
     /// Show the version.
     Version,
+}
+
+/// What `tsg gate` leaves on the ports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// What the configuration and the last policy say.
+    Hold,
+    /// Before the policy can be read: nothing crosses.
+    Isolate,
+    /// Nothing of ours, whatever the configuration says.
+    Clear {
+        /// On these ports; none are those of the configuration.
+        ports: Vec<String>,
+    },
 }
 
 /// What is wrong with the arguments, for people.
@@ -145,6 +156,7 @@ impl Options {
                     let name = name.to_owned();
                     found.values.push((name, text(parser.value()?)?));
                 }
+                Long("clear") => found.flag("clear"),
                 Long("file") => found.file = Some(parser.value()?.into()),
                 Short('h') | Long("help") => found.help = true,
                 Short('V') | Long("version") => found.words.insert(0, "version".into()),
@@ -209,7 +221,7 @@ impl Found {
             "offloads" => Command::Offloads { restore: restore(words.next())? },
             "setup" => Command::Setup(self.setup()?),
             "bundle" => Command::Bundle { file: words.next().map(PathBuf::from) },
-            "gate" => Command::Gate { isolate: self.take("isolate") },
+            "gate" => Command::Gate(self.gate(words)),
             "import" => Command::Import {
                 file: words.next().map(PathBuf::from).ok_or_else(|| {
                     UsageError("`tsg import` needs the file, such as /etc/cb.conf".to_owned())
@@ -280,6 +292,16 @@ impl Found {
     fn number(&mut self, name: &str) -> Result<Option<u32>, UsageError> {
         let number = self.value(name).map(|text| text.parse()).transpose();
         number.map_err(|_| UsageError(format!("--{name} is a number")))
+    }
+
+    fn gate(&mut self, words: &mut impl Iterator<Item = OsString>) -> Gate {
+        if self.take("isolate") {
+            return Gate::Isolate;
+        }
+        if !self.take("clear") {
+            return Gate::Hold;
+        }
+        Gate::Clear { ports: words.map(|word| word.to_string_lossy().into_owned()).collect() }
     }
 
     fn take(&mut self, flag: &str) -> bool {

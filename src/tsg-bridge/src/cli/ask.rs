@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::folders::Folders;
 
@@ -22,7 +22,11 @@ pub(super) fn ask(folders: &Folders, method: &str, arguments: Value) -> Result<V
     let stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(&stream, "{}", serde_json::json!({ "method": method, "args": arguments }))?;
+    let mut question = json!({ "method": method });
+    if !arguments.is_null() {
+        question["args"] = arguments;
+    }
+    writeln!(&stream, "{question}")?;
     let mut line = String::new();
     BufReader::new((&stream).take(MAX_ANSWER_BYTES)).read_line(&mut line).with_context(|| {
         format!("the gateway did not answer on {} within {PATIENCE:?}", socket.display())

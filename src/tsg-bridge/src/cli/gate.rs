@@ -1,5 +1,5 @@
 //! `tsg gate`: holds `closed` at boot, before there is a daemon (DESIGN section 12), and takes away what an
-//! earlier run left if the gateway was switched off.
+//! earlier run left if the gateway was switched off or is to go.
 //!
 //! Errors of the configuration do not stop it: the daemon will not start with them, so the ports that are
 //! known are held all the same. No name is looked up: at boot nobody answers.
@@ -18,9 +18,21 @@ use std::path::Path;
 use tsg_control::group::Fail;
 use tsg_control::policy::{Action, Policy};
 
+use super::args::Gate as Wanted;
 use super::{Options, Verdict};
 
-pub(super) fn run(options: &Options, isolate: bool, out: &mut dyn Write) -> Result<Verdict> {
+pub(super) fn run(options: &Options, wanted: &Wanted, out: &mut dyn Write) -> Result<Verdict> {
+    if let Wanted::Clear { ports: named } = wanted
+        && !named.is_empty()
+    {
+        tsg_log::start("tsg", options.log, log::LevelFilter::Info)?;
+        let mut verdict = Verdict::Good;
+        for port in named {
+            let done = Ports::alone(port).and_then(|port| removed(&port));
+            tell(port, done, &mut verdict, out)?;
+        }
+        return Ok(verdict);
+    }
     let folders = &options.folders;
     let (config, mut verdict) = configuration(&folders.config_file())?;
     tsg_log::start("tsg", options.log, config.log_level)?;
@@ -29,23 +41,38 @@ pub(super) fn run(options: &Options, isolate: bool, out: &mut dyn Write) -> Resu
     let plan = plan(&config, folders);
     for bridge in &config.bridges {
         let ports = Ports::of(bridge);
-        let done = match (idle, isolate, plan.fail) {
+        let done = match (idle, wanted, plan.fail) {
+            (_, Wanted::Clear { .. }, _) => removed(&ports),
             (true, _, _) => attach::clear(&ports).map(|()| "no gate: switched off".to_owned()),
-            (false, true, _) => isolated(&ports),
-            (false, false, Fail::Open) => gate::unlock(&ports)
+            (false, Wanted::Isolate, _) => isolated(&ports),
+            (false, Wanted::Hold, Fail::Open) => gate::unlock(&ports)
                 .and_then(|()| attach::connect(&ports, &plan))
                 .map(|()| "no gate: `fail` is open".to_owned()),
-            (false, false, Fail::Closed) => held(&ports, &plan),
+            (false, Wanted::Hold, Fail::Closed) => held(&ports, &plan),
         };
-        match done {
-            Ok(done) => writeln!(out, "{}: {done}", ports.bridge)?,
-            Err(error) => {
-                super::complain(&format!("{}: {error:#}", ports.bridge));
-                verdict = Verdict::Problems;
-            }
-        }
+        tell(&ports.bridge, done, &mut verdict, out)?;
     }
     Ok(verdict)
+}
+
+fn tell(
+    what: &str,
+    done: Result<String>,
+    verdict: &mut Verdict,
+    out: &mut dyn Write,
+) -> Result<()> {
+    match done {
+        Ok(done) => writeln!(out, "{what}: {done}")?,
+        Err(error) => {
+            super::complain(&format!("{what}: {error:#}"));
+            *verdict = Verdict::Problems;
+        }
+    }
+    Ok(())
+}
+
+fn removed(ports: &Ports) -> Result<String> {
+    attach::remove(ports).map(|()| "no gate, no rules".to_owned())
 }
 
 /// As much of the configuration as is right; what is not is said.

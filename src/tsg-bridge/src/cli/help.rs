@@ -121,14 +121,16 @@ const TOPICS: [(&str, &str, &str); 15] = [
     (
         "gate",
         "hold `closed` before the daemon runs",
-        "Usage: tsg gate [--isolate]\n\n\
+        "Usage: tsg gate [--isolate | --clear [PORT...]]\n\n\
          For scripts that run at boot. Puts a filter on every port of /etc/config/tsg that is there, made from\n\
          the last policy of the key server (/etc/tsg/policy.json); without one and with `fail closed` nothing\n\
          crosses but ARP, DHCP and the like. Call it before the ports join the bridge, and again when a port has come;\n\
          `tsg run` takes over from it. With `fail open` it puts up nothing. Switched off or without a server it takes\n\
          away what an earlier run has left, and the ports are a bridge.\n\n\
          --isolate  when the policy cannot be read yet: the ports that are in a bridge stop to talk to each other,\n\
-         \x20          LAN ports too, until `tsg gate` or `tsg run` has put up the filter\n\n\
+         \x20          LAN ports too, until `tsg gate` or `tsg run` has put up the filter\n\
+         --clear    takes away rules and filter, whatever the configuration says: before the package goes, or from PORTs that\n\
+         \x20          are the gateway's no more. Standalone ports are then not connected. Stop the service first\n\n\
          Exit code 1 if a port is not held, or the configuration has errors; what of it is right is used.\n",
     ),
     (

@@ -86,7 +86,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Offloads { restore } => return offloads::run(folders, *restore, out),
         Command::Setup(setup) => setup::run(folders, setup, out)?,
         Command::Bundle { file } => bundle::run(folders, file.as_deref(), out)?,
-        Command::Gate { isolate } => return gate::run(options, *isolate, out),
+        Command::Gate(wanted) => return gate::run(options, wanted, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,
         Command::Help { topic } => help::show(topic.as_deref(), out)?,
         Command::Version => writeln!(out, "tsg {}", env!("CARGO_PKG_VERSION"))?,

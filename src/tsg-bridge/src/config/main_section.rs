@@ -42,7 +42,7 @@ pub enum Oversize {
     Fragment,
 }
 
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "enabled",
     "server",
     "server_key",
@@ -53,6 +53,8 @@ const OPTIONS: [&str; 10] = [
     "cache_keys",
     "log_level",
     "fail",
+    // For the init script, which shows on it how the gateway is.
+    "led",
 ];
 
 const KEY_FORM: &str = "the key server's public key, in base64 (44 characters) or Z85 (40)";

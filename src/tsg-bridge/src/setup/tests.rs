@@ -248,7 +248,7 @@ fn an_address_goes_to_the_interface_that_the_firewall_lets_in() {
     assert_eq!((lan.text("ip6addr"), lan.text("ipaddr")), (Some("2001:db8::5/64"), None));
 
     let plan = two
-        .plan_for(&json!({ "lan": "eth0", "wan": "eth1", "address": "dhcp", "vlan": 10 }))
+        .plan_for(&json!({ "lan": ["eth0"], "wan": "eth1", "address": "dhcp", "vlan": 10 }))
         .unwrap();
     let lan = plan.draft.network.named("interface", "lan").unwrap();
     assert_eq!((lan.text("device"), lan.text("proto")), (Some("br-tsg.10"), Some("dhcp")));
@@ -299,8 +299,8 @@ fn an_older_switch_has_its_sides_as_vlans() {
 #[test]
 fn a_set_up_can_turn_into_the_other() {
     let mut two = Sample::two_nics();
-    let apart = json!({ "lan": "eth0", "wan": "eth1", "standalone": true });
-    let bridged = json!({ "lan": "eth0", "wan": "eth1" });
+    let apart = json!({ "lan": ["eth0"], "wan": "eth1", "standalone": true });
+    let bridged = json!({ "lan": ["eth0"], "wan": "eth1" });
     for (request, device) in [(&apart, "box0"), (&bridged, "br-tsg"), (&apart, "box0")] {
         let plan = two.plan_for(request).unwrap();
         for name in ["lan", "wan"] {

@@ -121,6 +121,14 @@ fn the_gate_command_holds_what_configuration_and_policy_say() {
     router.gate_says(&lab, &[], "switched off");
     assert_eq!(arrives(&lab), [true, true]);
     router.configure(CONFIG);
+    // Whatever the configuration says; of one port alone, the other stands.
+    router.gate_says(&lab, &[], "the gate stands");
+    router.gate_says(&lab, &["--clear", "lan0", "absent"], "lan0: no gate, no rules");
+    assert_eq!(arrives(&lab), [false, true]);
+    let output = router.gate(&lab, &["--clear", "no port"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    router.gate_says(&lab, &["--clear"], "br-tsg: no gate, no rules");
+    assert_eq!(arrives(&lab), [true, true]);
     router.keep_policy("encrypt proto=udp dest_port=502", Fail::Open);
     router.gate_says(&lab, &["--isolate"], "isolated: lan0, wan");
     router.gate_says(&lab, &[], "`fail` is open");

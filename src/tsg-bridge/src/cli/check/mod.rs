@@ -4,6 +4,7 @@
 //! gateway that runs nothing is tried: it says itself what works, and trying takes turns with it in the kernel.
 
 mod attaches;
+mod cipher;
 mod kernel;
 mod modules;
 mod offload;
@@ -107,6 +108,7 @@ fn check(
 ) -> Result<()> {
     let config = configuration(folders, report)?;
     identity(folders, report)?;
+    cipher::check(report)?;
     if let Some(config) = &config {
         ports::check(config, machine, report)?;
     }

@@ -1,0 +1,136 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { eventually, open, text } from '../harness.js';
+
+const save = page => page.locator('.cbi-page-actions .cbi-button-save').click();
+
+test('ports, offloads and the check are shown', async t => {
+	const { page } = await open(t, 'bridge', 'preflight', { picture: 'bridge' });
+	assert.match(await text(page, '#tsg-ports'), /lan1 plugged in/);
+	assert.match(await text(page, '#tsg-ports'), /lan2 nothing at the other end/);
+	assert.deepEqual(await page.locator('#tsg-ports tr select').evaluateAll(all => all.map(one => one.value)), [ 'lan', 'none', 'wan' ]);
+	assert.equal(await page.locator('[data-fixed=lro]').count(), 3);
+	assert.equal(await text(page, '[data-fixed=lro]'), 'fixed: off');
+	assert.match(await text(page, '#tsg-preflight .alert-message'), /Problems: 1, warnings: 1/);
+	assert.deepEqual(await page.locator('[data-grade]').evaluateAll(all => all.map(one => one.dataset.grade)), [ 'problem', 'warning', 'ok' ]);
+	assert.match(await text(page, '#tsg-preflight'), /flow_offloading=0/);
+});
+
+test('ports are set up by staged changes that LuCI can take back', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	await page.selectOption('#tsg-address', 'dhcp');
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.locator('#tsg-changes').waitFor();
+	assert.deepEqual(box.calls.find(([ , method ]) => method == 'setup')[2], { lan: [ 'lan1' ], wan: 'wan', address: 'dhcp' });
+	assert.match(await text(page, '#tsg-changes'), /uci set network\.br_tsg='device' uci set network\.br_tsg\.name='br-tsg'.*uci delete network\.wan uci del_list tsg\.bridge\.lan='lan2'/);
+	assert.match(await text(page, '.modal'), /lan2 leaves the bridge/);
+	assert.deepEqual(box.changes, {}, 'nothing before it is confirmed');
+	if (process.env.LUCI_PICTURES)
+		await page.screenshot({ path: `${process.env.LUCI_PICTURES}/${process.env.LUCI_URL ? 'luci' : 'host'}-bridge-review.png` });
+	await page.getByRole('button', { name: 'Take over these changes' }).click();
+	await page.getByText('The changes are noted').waitFor();
+	const { br_tsg: bridge, lan, wan } = box.uci.network;
+	assert.deepEqual([ bridge['.type'], bridge.name, bridge.type, bridge.ports ], [ 'device', 'br-tsg', 'bridge', [ 'lan1', 'wan' ] ]);
+	assert.deepEqual([ lan.device, wan ], [ 'br-tsg', undefined ]);
+	assert.deepEqual(box.uci.tsg.bridge.lan, [ 'lan1' ]);
+	assert.equal(box.applied, null);
+	await page.locator('[data-indicator=uci-changes]').waitFor();
+});
+
+test('a list is replaced in a section without a name', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	box.answers.setup = { ok: true, notes: [], changes: [
+		[ 'delete', 'network', '@device[0]', 'ports' ], [ 'add_list', 'network', '@device[0]', 'ports', 'lan1' ], [ 'add_list', 'network', '@device[0]', 'ports', 'wan' ]
+	] };
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.getByRole('button', { name: 'Take over these changes' }).click();
+	await page.getByText('The changes are noted').waitFor();
+	assert.deepEqual(box.uci.network.cfg030f15.ports, [ 'lan1', 'wan' ]);
+});
+
+test('a choice that cannot be is not asked for', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	const press = () => page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.selectOption('#tsg-role-0', 'wan');
+	await press();
+	await page.getByText('exactly one for the plant network').first().waitFor();
+	await page.selectOption('#tsg-role-0', 'lan');
+	await page.selectOption('#tsg-address', 'static');
+	await page.fill('#tsg-static', '192.0.2.20');
+	await press();
+	await page.getByText('An address looks like').waitFor();
+	assert.equal(box.calls.some(([ , method ]) => method == 'setup'), false);
+	await page.fill('#tsg-static', '192.0.2.20/24');
+	await press();
+	await page.locator('#tsg-changes').waitFor();
+	assert.equal(box.calls.find(([ , method ]) => method == 'setup')[2].address, '192.0.2.20/24');
+});
+
+const BAD = {
+	'another configuration': [ [ 'set', 'system', 'ntp', 'enabled', '0' ] ],
+	'another verb': [ [ 'rename', 'network', 'lan', 'x' ] ],
+	'no words': 'rm -rf /',
+	'a value with line ends': [ [ 'set', 'network', 'lan', 'device', 'x\ny' ] ],
+	'a section with markup': [ [ 'set', 'network', '<img src=x onerror=window.pwned=5>', 'device' ] ],
+	'a section of another kind': [ [ 'set', 'network', 'lan', 'device' ] ],
+	'too few words': [ [ 'add_list', 'network', 'lan', 'ports' ] ],
+	'a number': [ [ 'set', 'network', 'lan', 'mtu', 5 ] ],
+	'a word of objects': [ [ 'constructor', 'network', 'lan' ] ]
+};
+
+for (const [ name, changes ] of Object.entries(BAD))
+	test(`a proposal with ${name} is refused whole`, async t => {
+		const { page, box } = await open(t, 'bridge', 'sealing');
+		box.answers.setup = { ok: true, changes: Array.isArray(changes) ? [ [ 'set', 'tsg', 'bridge', 'wan', 'wan2' ], ...changes ] : changes, notes: [] };
+		await page.getByRole('button', { name: 'Set up these ports' }).click();
+		await page.getByText(/The gateway proposed/).waitFor();
+		assert.equal(await page.locator('#tsg-changes').count(), 0);
+		assert.deepEqual(box.changes, {});
+	});
+
+test('a proposal that changes nothing says so', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	box.answers.setup = { ok: true, changes: [], notes: [] };
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.getByText('These ports are set up like this already.').waitFor();
+});
+
+test('offloads become `config port`, and go back to as it was', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	const gro = page.locator('select[data-port=wan][data-offload=gro]');
+	await gro.selectOption('0');
+	await page.locator('.cbi-value[data-name=path_mtu] input').fill('1400');
+	await save(page);
+	const ports = () => Object.values(box.uci.tsg).filter(section => section['.type'] == 'port');
+	await eventually(() => ports().length == 1 && box.uci.tsg.main.path_mtu == '1400', 'both are staged');
+	assert.deepEqual([ ports()[0]['.name'], ports()[0].device, ports()[0].gro, ports()[0].lro ], [ 'port_wan', 'wan', '0', undefined ]);
+	await gro.selectOption('');
+	await save(page);
+	await eventually(() => ports()[0].gro === undefined, 'gro is left alone again');
+	assert.equal(ports().length, 1);
+});
+
+test('an MTU that cannot be is refused', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing', { error: /invalid input/ });
+	await page.locator('.cbi-value[data-name=path_mtu] input').fill('20');
+	await save(page);
+	await page.getByText(/Largest packet.*invalid input/).waitFor();
+	assert.equal(box.uci.tsg.main.path_mtu, undefined);
+});
+
+test('the check is done again', async t => {
+	const { page, box } = await open(t, 'bridge', 'preflight');
+	box.answers.preflight = { problems: 0, warnings: 0, checks: [ { grade: 'ok', what: 'bridge', text: 'all well' } ] };
+	await page.getByRole('button', { name: 'Look again' }).click();
+	await page.getByText('Problems: 0, warnings: 0').waitFor();
+	assert.match(await text(page, '#tsg-preflight'), /all well/);
+});
+
+for (const scenario of [ 'gone', 'older' ])
+	test(`without ports and checks: ${scenario}`, async t => {
+		const { page } = await open(t, 'bridge', scenario);
+		const said = scenario == 'gone' ? /not running/ : /older version/;
+		assert.match(await text(page, '#tsg-ports'), said);
+		assert.match(await text(page, '#tsg-preflight'), said);
+		assert.equal(await page.locator('.cbi-value[data-name=path_mtu]').count(), 1);
+	});

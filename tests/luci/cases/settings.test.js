@@ -1,0 +1,113 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { eventually, open, REAL, text } from '../harness.js';
+
+const field = (page, name) => page.locator(`.cbi-value[data-name=${name}]`);
+const save = page => page.locator('.cbi-page-actions .cbi-button-save').click();
+
+test('what stands in the configuration is shown, and what it means', async t => {
+	const { page } = await open(t, 'settings', 'sealing', { picture: 'settings' });
+	assert.equal((await text(page, '#tsg-fingerprint')).replace(/\s/g, ''), '3f07-a1c2-99de-0b54-7e21-c8d0-4412-5a9b');
+	assert.equal(await page.locator('#tsg-fingerprint > span').count(), 8);
+	assert.match(await text(page, '#tsg-member'), /group line1/);
+	assert.equal(await field(page, 'fail').locator('select').inputValue(), 'closed');
+	assert.match(await field(page, 'fail').innerText(), /nobody can read or forge anything, and the plant may stand/);
+	assert.match(await field(page, 'cache_keys').innerText(), /whoever steals the box has them/);
+	assert.equal(await field(page, 'enabled').locator('input[type=checkbox]').isChecked(), true);
+	assert.match(await field(page, 'server').innerText(), /tcp:\/\/192\.0\.2\.10:5555/);
+});
+
+test('changes are staged and nothing is applied', async t => {
+	const { page, box } = await open(t, 'settings', 'sealing');
+	await field(page, 'name').locator('input').fill('press 9');
+	await field(page, 'fail').locator('select').selectOption('open');
+	await field(page, 'server').locator('.add-item input[type=text], .add-item input:not([type])').first().fill('tcp://keys.plant:5555');
+	await page.keyboard.press('Enter');
+	await field(page, 'cache_keys').locator('input[type=checkbox]').check();
+	await save(page);
+	await eventually(() => box.changes.tsg?.length >= 4, 'changes are staged');
+	const main = box.uci.tsg.main;
+	assert.deepEqual([ main.name, main.fail, main.cache_keys ], [ 'press 9', 'open', '1' ]);
+	assert.deepEqual(main.server, [ 'tcp://192.0.2.10:5555', 'tcp://keys.plant:5555' ]);
+	assert.equal(box.applied, null);
+	await page.locator('[data-indicator=uci-changes]').waitFor();
+});
+
+test('what cannot be is refused', async t => {
+	const { page, box } = await open(t, 'settings', 'sealing', { error: /invalid input/ });
+	await field(page, 'server_key').locator('input').fill('short');
+	await save(page);
+	await page.getByText(/Public key of the key server.*invalid input/).waitFor();
+	assert.deepEqual(box.changes, {});
+});
+
+test('a token is handed to the daemon, and the settings are read anew', async t => {
+	const { page, box } = await open(t, 'settings', 'fresh', { picture: 'settings-fresh' });
+	await page.fill('#tsg-token', '  tsg1-abc\n def ');
+	await page.getByRole('button', { name: 'Join with this token' }).click();
+	await page.getByText('The token was taken').waitFor();
+	assert.deepEqual(box.calls.filter(([ object ]) => object == 'tsg'), [ [ 'tsg', 'enrol', { token: 'tsg1-abcdef' } ] ]);
+	await eventually(async () => /192\.0\.2\.99/.test(await field(page, 'server').innerText()), 'the new address');
+	assert.equal(await page.inputValue('#tsg-token'), '');
+});
+
+test('what is no token does not leave the page; one that is refused says why', async t => {
+	const { page, box } = await open(t, 'settings', 'fresh');
+	for (const wrong of [ '', 'hello', 'tsg1-' + 'x'.repeat(5000) ]) {
+		await page.locator('#tsg-token').evaluate((node, value) => { node.value = value; }, wrong);
+		await page.getByRole('button', { name: 'Join with this token' }).click();
+		await page.getByText('This is no token').first().waitFor();
+	}
+	assert.deepEqual(box.calls.filter(([ object ]) => object == 'tsg'), []);
+	box.answers.enrol = { ok: false, error: 'this token was used' };
+	await page.fill('#tsg-token', 'tsg1-abcdef');
+	await page.getByRole('button', { name: 'Join with this token' }).click();
+	await page.getByText('That did not work: this token was used').waitFor();
+	assert.equal(await page.inputValue('#tsg-token'), 'tsg1-abcdef');
+});
+
+test('a local rule is added and removed', async t => {
+	const { page, box } = await open(t, 'settings', 'sealing');
+	const rules = page.locator('#cbi-tsg-rule');
+	const rows = rules.locator('.cbi-section-table-row:not(.placeholder)');
+	await rules.getByRole('button', { name: 'Add a rule' }).click();
+	await rows.first().waitFor();
+	await rows.first().locator('[data-name=name] input').fill('no telnet');
+	await rows.first().locator('[data-name=proto] input').fill('tcp');
+	await rows.first().locator('[data-name=dest_port] input').fill('23');
+	await save(page);
+	const made = () => Object.values(box.uci.tsg).find(section => section['.type'] == 'rule');
+	await eventually(() => made()?.dest_port == '23', 'the rule');
+	assert.deepEqual([ made().name, made().action, made().proto ], [ 'no telnet', 'drop', 'tcp' ]);
+	await rows.first().locator('.cbi-button-remove').click();
+	await eventually(() => made() === undefined, 'the rule is gone');
+});
+
+test('without the daemon the settings can still be changed', async t => {
+	const { page, box } = await open(t, 'settings', 'gone');
+	assert.match(await text(page, '#tsg-enrolment'), /not running.*Start the gateway/);
+	await field(page, 'enabled').locator('input[type=checkbox]').uncheck();
+	await save(page);
+	await eventually(() => box.uci.tsg.main.enabled === '0', 'switched off');
+});
+
+test('Save & Apply asks the box to take it back unless it is confirmed', { skip: REAL && 'the next test does it for real' }, async t => {
+	const { page, box } = await open(t, 'settings', 'sealing');
+	await field(page, 'name').locator('input').fill('press8');
+	await page.locator('.cbi-page-actions .cbi-button-apply').click();
+	await eventually(() => box.confirmed == 1, 'confirmed');
+	assert.deepEqual(box.calls.find(([ , method ]) => method == 'apply')[2], { timeout: 90, rollback: true });
+});
+
+test('on a real box: staged, applied and confirmed by its own uci', { skip: !REAL && 'LUCI_URL is not set' }, async t => {
+	const { page } = await open(t, 'settings', 'sealing', { live: true });
+	const name = `press${process.pid}`;
+	await field(page, 'name').locator('input').fill(name);
+	await page.locator('.cbi-page-actions .cbi-button-apply').click();
+	await page.getByText('Configuration changes applied.').waitFor({ timeout: 60000 });
+	await page.waitForTimeout(5000);
+	await page.reload();
+	await field(page, 'name').locator('input').waitFor();
+	assert.equal(await field(page, 'name').locator('input').inputValue(), name);
+	assert.equal(await page.locator('[data-indicator=uci-changes]').count(), 0);
+});

@@ -1,0 +1,167 @@
+import { test } from 'node:test';
+import assert from 'node:assert/strict';
+import { eventually, open, text } from '../harness.js';
+
+test('sealed is said in one look', async t => {
+	const { page } = await open(t, 'status', 'sealing');
+	assert.equal(await text(page, '.tsg-word'), 'SEALED');
+	assert.equal(await page.getAttribute('.tsg-banner', 'data-level'), 'good');
+	assert.equal(await page.locator('#tsg-alarm-list').count(), 0);
+	for (const [ fact, expected ] of Object.entries({
+		name: 'press7', group: 'line1', servers: 'tcp://192.0.2.10:5555', epoch: 'number 17', rekey: 'in 8 h 40 min', fail: 'is stopped (fail closed)', senders: '3',
+		machines: '1 here, 2 behind other gateways, 0 behind none', uptime: '2 d 2 h'
+	}))
+		assert.equal(await text(page, `[data-fact=${fact}]`), expected);
+	assert.match(await text(page, '[data-fact=answered]'), /^4 s ago/);
+	assert.match(await text(page, '[data-fact=ports]'), /lan1 ↔ plant network: wan \(ingress\)/);
+	assert.deepEqual(await page.locator('#tsg-dropped-list [data-counter]').evaluateAll(all => all.map(one => one.dataset.counter)), [ 'drop_in_clear', 'drop_replayed' ]);
+	assert.match(await text(page, '#tsg-dropped-list'), /14 Somebody on the plant side sends unprotected/);
+});
+
+const SAID = {
+	fresh: [ 'off', 'NOT SET UP', /Paste a token/ ],
+	off: [ 'off', 'SWITCHED OFF', /switch it on/ ],
+	pending: [ 'bad', 'NOT SEALED', /operator has to let this gateway in.*is stopped.*Compare the fingerprint/ ],
+	no_server: [ 'care', 'SEALED', /does not answer.*Do not restart/ ],
+	no_key: [ 'bad', 'NOT SEALED', /no key.*UNPROTECTED/ ],
+	revoked: [ 'bad', 'NOT SEALED', /thrown this gateway out/ ],
+	migrate: [ 'care', 'SEALED', /UNPROTECTED to the others.*Policy/ ],
+	alarms: [ 'care', 'SEALED', /look at the alarms/ ],
+	detached: [ 'bad', 'NOT SEALED', /cannot get at the packets of br-lan/ ],
+	bypass: [ 'bad', 'NOT SEALED: BYPASS', /12:34 to go/ ],
+	gone: [ 'bad', 'NOT RUNNING', /Start it/ ],
+	hangs: [ 'bad', 'UNKNOWN', /does not answer/ ]
+};
+
+for (const [ scenario, [ level, word, why ] ] of Object.entries(SAID))
+	test(`the banner, ${scenario}`, async t => {
+		const { page } = await open(t, 'status', scenario, { picture: [ 'pending', 'bypass', 'gone' ].includes(scenario) ? `status-${scenario}` : null });
+		assert.equal(await page.getAttribute('.tsg-banner', 'data-level'), level);
+		assert.equal(await text(page, '.tsg-word'), word);
+		assert.match(await text(page, '.tsg-banner'), why);
+	});
+
+test('each alarm says what to do, an unknown one where to look', async t => {
+	const { page } = await open(t, 'status', 'alarms', { picture: 'status-alarms' });
+	const alarms = await page.locator('.tsg-alarm').allInnerTexts();
+	assert.equal(alarms.length, 3);
+	assert.match(alarms[0], /192\.0\.2\.77[^]*a rule “bypass”/);
+	assert.match(alarms[1], /a port is missing[^]*Is the port there/);
+	assert.match(alarms[2], /something quite new[^]*operations guide/);
+});
+
+test('a gateway that is not running is started from the page, which follows', async t => {
+	const { page, box } = await open(t, 'status', 'gone');
+	await page.getByRole('button', { name: 'Start the gateway' }).click();
+	await eventually(async () => await text(page, '.tsg-word') == 'SEALED', 'sealed after the start');
+	assert.deepEqual(box.calls, [ [ 'file', 'exec', { command: '/etc/init.d/tsg', params: [ 'start' ] } ] ]);
+});
+
+test('a gateway that hangs is restarted', async t => {
+	const { page, box } = await open(t, 'status', 'hangs');
+	await page.getByRole('button', { name: 'Restart the gateway' }).click();
+	await eventually(async () => await text(page, '.tsg-word') == 'SEALED', 'sealed after the restart');
+	assert.deepEqual(box.calls, [ [ 'file', 'exec', { command: '/etc/init.d/tsg', params: [ 'restart' ] } ] ]);
+});
+
+test('a start that fails says why', async t => {
+	const { page } = await open(t, 'status', 'gone', { box: { starts: 127 } });
+	await page.getByRole('button', { name: 'Start the gateway' }).click();
+	await page.getByText('It did not start: no such file').waitFor();
+});
+
+test('the page follows the box, from sealed to gone and back', async t => {
+	const { page, box } = await open(t, 'status', 'sealing');
+	box.gone = true;
+	await eventually(async () => await text(page, '.tsg-word') == 'NOT RUNNING', 'gone');
+	assert.equal(await page.locator('#tsg-charts').isVisible(), false);
+	box.gone = false;
+	await eventually(async () => await text(page, '.tsg-word') == 'SEALED', 'back');
+	assert.equal(await page.locator('#tsg-charts').isVisible(), true);
+});
+
+test('the charts draw what the counters gain, and a restart is no flood', async t => {
+	const { page, box } = await open(t, 'status', 'sealing', { box: { grow: { sealed: [ 300 ], opened: [ 150 ], drop_replayed: [ 30 ] } } });
+	const rate = key => page.locator(`[data-series=${key}]`).innerText();
+	const number = async key => parseFloat((await rate(key)).replace(/\s/g, ''));
+	await eventually(async () => await number('sealed') > 0, 'a rate');
+	const sealed = await number('sealed');
+	assert.ok(sealed > 40 && sealed < 400, sealed);
+	assert.ok(await number('dropped') > 4);
+	assert.match(await page.locator('#tsg-traffic polyline').first().getAttribute('points'), /^[\d.]+,[\d.]+( [\d.]+,[\d.]+)*$/);
+	box.grow = null;
+	Object.assign(box.answers.counters, { sealed: 0, opened: 0 });
+	await eventually(async () => await number('sealed') == 0, 'no rate after a restart');
+});
+
+test('a bypass is asked for, counts down, and is ended', async t => {
+	const { page, box } = await open(t, 'status', 'sealing');
+	await page.selectOption('#tsg-minutes', { label: '5 minutes' });
+	await page.getByRole('button', { name: 'Bypass now' }).click();
+	assert.deepEqual(box.calls, [], 'nothing before it is confirmed');
+	await page.getByRole('button', { name: 'Switch protection off', exact: true }).click();
+	await eventually(async () => await text(page, '.tsg-word') == 'NOT SEALED: BYPASS', 'the bypass is shown');
+	assert.deepEqual(box.calls, [ [ 'tsg', 'bypass', { seconds: 300 } ] ]);
+	assert.match(await text(page, '#tsg-bypass'), /OFF for another 05:00/);
+	box.answers.status.bypass.ends_in_s = 61;
+	await eventually(async () => /01:01/.test(await text(page, '#tsg-bypass')), 'it counts down');
+	await page.getByRole('button', { name: 'End the bypass now' }).click();
+	await eventually(async () => await text(page, '.tsg-word') == 'SEALED', 'the bypass is over');
+	assert.deepEqual(box.calls[1], [ 'tsg', 'bypass', { seconds: 0 } ]);
+});
+
+test('a bypass that the group forbids says so', async t => {
+	const { page, box } = await open(t, 'status', 'sealing');
+	box.answers.bypass = { ok: false, error: 'the group forbids it' };
+	await page.getByRole('button', { name: 'Bypass now' }).click();
+	await page.getByRole('button', { name: 'Switch protection off', exact: true }).click();
+	await page.getByText('That did not work: the group forbids it').waitFor();
+	assert.equal(await text(page, '.tsg-word'), 'SEALED');
+});
+
+test('connecting anew is asked of the daemon', async t => {
+	const { page, box } = await open(t, 'status', 'no_server');
+	await page.getByRole('button', { name: 'Connect anew' }).click();
+	await page.getByText('The gateway connects to the key server anew.').waitFor();
+	assert.deepEqual(box.calls, [ [ 'tsg', 'reconnect', {} ] ]);
+});
+
+test('an older daemon: what it has is shown', async t => {
+	const { page } = await open(t, 'status', 'older');
+	assert.equal(await text(page, '.tsg-word'), 'SEALED');
+	assert.match(await text(page, '#tsg-counters'), /1 840 233/);
+	assert.equal(await page.locator('#tsg-bypass-panel').count(), 0);
+	await page.getByRole('button', { name: 'Connect anew' }).click();
+	await page.getByText('That did not work: The gateway on this box is an older version').waitFor();
+});
+
+test('huge numbers stay readable', async t => {
+	const { page } = await open(t, 'status', 'huge');
+	const counters = await text(page, '#tsg-counters');
+	assert.match(counters, /1\.84 · 10\^19/);
+	assert.match(counters, /9\.9 P/);
+	assert.match(counters, /10 T/);
+	assert.match(counters, /123 456 789 012/);
+	assert.equal(await text(page, '[data-fact=rekey]'), 'in more than 30 years');
+});
+
+test('a login that may not see anything is told so', async t => {
+	const { page } = await open(t, 'status', 'sealing', { box: { denied: [ 'tsg.status', 'tsg.counters', 'tsg.peers' ] } });
+	assert.match(await text(page, '.tsg-banner'), /UNKNOWN.*not allowed/);
+});
+
+test('what is unfolded stays unfolded', async t => {
+	const { page, box } = await open(t, 'status', 'sealing');
+	await page.locator('summary').click();
+	box.answers.counters.drop_policy = 9;
+	await page.locator('#tsg-dropped-list [data-counter=drop_policy]').waitFor();
+	assert.equal(await page.locator('details[open]').count(), 1);
+});
+
+test('a picture for the guide', async t => {
+	const { page } = await open(t, 'status', 'sealing', {
+		picture: 'status', wait: 40000 * (process.env.LUCI_PICTURES ? 1 : 0),
+		box: { grow: { sealed: [ 290, 310, 300, 330, 280 ], opened: [ 280, 300, 290, 320, 275 ], bypassed: [ 30, 45, 20 ], drop_in_clear: [ 0, 0, 0, 3, 0 ] } }
+	});
+	assert.equal(await text(page, '.tsg-word'), 'SEALED');
+});
