@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::folders::Folders;
 
@@ -22,7 +22,7 @@ pub(super) fn ask(folders: &Folders, method: &str, arguments: Value) -> Result<V
     let stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    writeln!(&stream, "{}", serde_json::json!({ "method": method, "args": arguments }))?;
+    writeln!(&stream, "{}", question(method, arguments))?;
     let mut line = String::new();
     BufReader::new((&stream).take(MAX_ANSWER_BYTES)).read_line(&mut line).with_context(|| {
         format!("the gateway did not answer on {} within {PATIENCE:?}", socket.display())
@@ -34,6 +34,13 @@ pub(super) fn ask(folders: &Folders, method: &str, arguments: Value) -> Result<V
         bail!("the gateway says: {error}");
     }
     Ok(answer)
+}
+
+fn question(method: &str, arguments: Value) -> Value {
+    if arguments.is_null() {
+        return json!({ "method": method });
+    }
+    json!({ "method": method, "args": arguments })
 }
 
 /// Is there somebody to ask?

@@ -199,13 +199,15 @@ impl Client {
 
 /// What a client's line asks for. What is wrong with it is said without repeating it.
 pub(super) fn question(line: &[u8]) -> Asked {
+    // A list of its fields would do for serde.
+    let is_object = line.trim_ascii_start().starts_with(b"{");
     match serde_json::from_slice::<Line>(line) {
-        Ok(Line { method, args }) => Ok((method, args)),
-        Err(error) if error.is_data() => Err(Fault::Nonsense(
+        Ok(Line { method, args }) if is_object => Ok((method, args)),
+        Err(error) if !error.is_data() => Err(Fault::Nonsense("not JSON".to_owned())),
+        Ok(_) | Err(_) => Err(Fault::Nonsense(
             "a question is {\"method\":\"status\"}, with \"args\":{…} where there are some"
                 .to_owned(),
         )),
-        Err(_) => Err(Fault::Nonsense("not JSON".to_owned())),
     }
 }
 
