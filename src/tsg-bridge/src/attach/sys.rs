@@ -109,7 +109,7 @@ impl Sendings {
             // SAFETY: addresses and parts live during the call; the kernel reads the parts and writes
             // lengths into the messages.
             let sent = unsafe {
-                libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT)
+                libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
             };
             match usize::try_from(sent) {
                 Ok(sent @ 1..) => done += sent,

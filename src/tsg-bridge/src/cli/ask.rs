@@ -22,11 +22,7 @@ pub(super) fn ask(folders: &Folders, method: &str, arguments: Value) -> Result<V
     let stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut question = json!({ "method": method });
-    if !arguments.is_null() {
-        question["args"] = arguments;
-    }
-    writeln!(&stream, "{question}")?;
+    writeln!(&stream, "{}", question(method, arguments))?;
     let mut line = String::new();
     BufReader::new((&stream).take(MAX_ANSWER_BYTES)).read_line(&mut line).with_context(|| {
         format!("the gateway did not answer on {} within {PATIENCE:?}", socket.display())
@@ -38,6 +34,13 @@ pub(super) fn ask(folders: &Folders, method: &str, arguments: Value) -> Result<V
         bail!("the gateway says: {error}");
     }
     Ok(answer)
+}
+
+fn question(method: &str, arguments: Value) -> Value {
+    if arguments.is_null() {
+        return json!({ "method": method });
+    }
+    json!({ "method": method, "args": arguments })
 }
 
 /// Is there somebody to ask?

@@ -199,7 +199,7 @@ impl Client {
 
 /// What a client's line asks for. What is wrong with it is said without repeating it.
 pub(super) fn question(line: &[u8]) -> Asked {
-    // Serde takes a list, too, for what has fields.
+    // A list of its fields would do for serde.
     let is_object = line.trim_ascii_start().starts_with(b"{");
     match serde_json::from_slice::<Line>(line) {
         Ok(Line { method, args }) if is_object => Ok((method, args)),

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use std::fs;
 use ubus::UbusError;
 
-const METHODS: [&str; 7] =
-    ["status", "counters", "peers", "policy", "reconnect", "reload", "enrol"];
+const METHODS: [&str; 9] =
+    ["status", "counters", "peers", "policy", "flows", "bypass", "reconnect", "reload", "enrol"];
 
 fn status_of(answer: Result<Value, UbusError>) -> i32 {
     match answer {
@@ -31,8 +31,12 @@ fn it_is_listed_with_its_methods_and_their_types() {
     let names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, METHODS);
     for (name, parameters) in &listed {
-        // 3 is a text.
-        let expected = if name == "enrol" { vec![("token".to_owned(), 3)] } else { vec![] };
+        // Types of blobmsg: 3 is a text, 5 a whole number.
+        let expected = match name.as_str() {
+            "enrol" => vec![("token".to_owned(), 3)],
+            "bypass" => vec![("seconds".to_owned(), 5)],
+            _ => vec![],
+        };
         assert_eq!(*parameters, expected, "{name}");
     }
 }
@@ -45,7 +49,7 @@ fn both_doors_answer_the_same() {
     client.wait_for_object("tsg.run");
     let session = json!({ "ubus_rpc_session": "00000000000000000000000000000000", "more": [1] });
     let mut cases = 0;
-    for method in METHODS.into_iter().filter(|method| *method != "enrol") {
+    for method in METHODS.into_iter().filter(|method| !["enrol", "bypass"].contains(method)) {
         let mut there = client.call("tsg.run", method, &session).unwrap();
         let mut here = gateway.ask(&json!({ "method": method, "args": session }));
         for answer in [&mut there, &mut here] {
