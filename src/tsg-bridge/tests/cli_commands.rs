@@ -399,6 +399,37 @@ fn check_tells_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn a_set_up_of_before_the_boot_is_undone_if_nobody_has_confirmed_it() {
+    let gateway = Gateway::new();
+    let network = gateway.path("config/network");
+    let keep = |boot: &str, at: u64| {
+        fs::write(&network, "# after\n").unwrap();
+        fs::create_dir_all(gateway.path("state")).unwrap();
+        let kept = serde_json::json!({
+            "deadline": { "boot": boot, "at_ms": at },
+            "files": [{ "name": "network", "before": "# before\n", "after": "# after\n" }],
+        });
+        fs::write(gateway.path("state/setup.json"), kept.to_string()).unwrap();
+    };
+    // Whether the network can be reloaded is not the point here.
+    let expire = || {
+        let ran = gateway.tsg(&["setup", "--expire"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        (ran.out, fs::read(&network).unwrap())
+    };
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    keep(boot.trim(), u64::MAX);
+    assert_eq!(expire(), (String::new(), b"# after\n".to_vec()), "there is time left");
+    keep("another", u64::MAX);
+    let (said, file) = expire();
+    assert!(said.contains("nobody has confirmed"), "{said}");
+    assert_eq!(file, b"# before\n");
+    assert_eq!(expire().0, "");
+    keep(boot.trim(), 0);
+    assert_eq!(expire().1, b"# before\n");
+}
+
+#[test]
 fn check_tells_programs_the_same() {
     let gateway = Gateway::new();
     fs::write(gateway.path("config/tsg"), "config tsg 'main'\n\toption fail 'y'\n").unwrap();

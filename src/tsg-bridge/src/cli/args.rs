@@ -151,6 +151,7 @@ impl Options {
                 Long("undo") => found.flag("undo"),
                 Long("confirm") => found.flag("confirm"),
                 Long("expire") => found.flag("expire"),
+                Long("watch") => found.flag("watch"),
                 Long("standalone") => found.flag("standalone"),
                 Long(name @ ("lan" | "wan" | "address" | "vlan" | "rollback")) => {
                     let name = name.to_owned();
@@ -249,21 +250,25 @@ impl Found {
     fn setup(&mut self) -> Result<Setup, UsageError> {
         let wish = self.wish()?;
         let rollback = self.number("rollback")?;
-        let [apply, undo, confirm, expire] =
-            ["apply", "undo", "confirm", "expire"].map(|flag| self.take(flag));
+        let apply = self.take("apply");
+        let others = [
+            ("undo", Setup::Undo),
+            ("confirm", Setup::Confirm),
+            ("expire", Setup::Expire),
+            ("watch", Setup::Watch),
+        ];
+        let mut others = others.into_iter().filter(|(flag, _)| self.take(flag));
+        let (other, another) = (others.next(), others.next());
+        drop(others);
         let needs_apply = rollback.is_some() && !apply;
-        let other = match (undo, confirm, expire) {
-            (false, false, false) => None,
-            (true, false, false) => Some(Setup::Undo),
-            (false, true, false) => Some(Setup::Confirm),
-            (false, false, true) => Some(Setup::Expire),
-            _ => return Err(UsageError("one of --undo and --confirm, not both".to_owned())),
-        };
+        if another.is_some() {
+            return Err(UsageError("one of --undo and --confirm, not both".to_owned()));
+        }
         match other {
             Some(_) if apply || rollback.is_some() || wish != Wish::default() => {
                 Err(UsageError("--undo and --confirm go alone".to_owned()))
             }
-            Some(other) => Ok(other),
+            Some((_, other)) => Ok(other),
             None if needs_apply => Err(UsageError("--rollback goes with --apply".to_owned())),
             None if wish.lan.is_empty() || wish.wan.is_empty() => Err(UsageError(
                 "`tsg setup` needs --lan PORT (for each port to the protected machines) and --wan PORT".to_owned(),

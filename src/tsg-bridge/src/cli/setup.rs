@@ -28,6 +28,8 @@ const STAGED: &str = "/tmp/.uci";
 /// Between a minute for a network that comes up slowly, and an hour for a walk to the box and back.
 const ROLLBACK_S: std::ops::RangeInclusive<u32> = 30..=3_600;
 
+const UNDONE: &str = "nobody has confirmed the set-up: the files are as they were before it";
+
 /// What `tsg setup` is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setup {
@@ -44,8 +46,10 @@ pub enum Setup {
     Undo,
     /// It stays.
     Confirm,
-    /// Wait until the deadline, and undo what is not confirmed.
+    /// Undo what was not confirmed in time, or before the box was switched off.
     Expire,
+    /// Wait until the deadline, and undo what is not confirmed.
+    Watch,
 }
 
 /// The ports and the address, as they were typed.
@@ -84,7 +88,14 @@ pub(super) fn run(folders: &Folders, setup: &Setup, out: &mut dyn Write) -> Resu
             writeln!(out, "the set-up stays; `tsg setup --undo` still takes it back")?;
             Ok(())
         }
-        Setup::Expire => expire(folders, out),
+        Setup::Expire => {
+            if apply::expire(folders, &apply::now())? {
+                writeln!(out, "{UNDONE}")?;
+                reload(&[Service::Network]);
+            }
+            Ok(())
+        }
+        Setup::Watch => watch_over(folders, out),
     }
 }
 
@@ -165,7 +176,7 @@ fn watch(folders: &Folders) -> Result<()> {
     command.arg("-c").arg(&folders.config);
     command.arg("--state").arg(&folders.state);
     command.arg("--run").arg(&folders.run);
-    command.args(["setup", "--expire"]);
+    command.args(["setup", "--watch"]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     // A process group of its own: what ends the shell does not end it.
     command.process_group(0).current_dir("/");
@@ -173,13 +184,13 @@ fn watch(folders: &Folders) -> Result<()> {
     Ok(())
 }
 
-fn expire(folders: &Folders, out: &mut dyn Write) -> Result<()> {
+fn watch_over(folders: &Folders, out: &mut dyn Write) -> Result<()> {
     ignore_hangup()?;
     loop {
         let kept = apply::Kept::load(folders)?;
         let Some(deadline) = kept.and_then(|kept| kept.deadline) else { return Ok(()) };
         if apply::expire(folders, &apply::now())? {
-            writeln!(out, "nobody has confirmed the set-up: the files are as they were before it")?;
+            writeln!(out, "{UNDONE}")?;
             return take_up(out);
         }
         let left = deadline.at_ms.saturating_sub(boottime::now());
@@ -195,11 +206,7 @@ fn ignore_hangup() -> Result<()> {
 }
 
 fn take_up(out: &mut dyn Write) -> Result<()> {
-    let failed = apply::reload(&[Service::Network, Service::Gateway]);
-    for failure in &failed {
-        complain(failure);
-    }
-    match failed.is_empty() {
+    match reload(&[Service::Network, Service::Gateway]) {
         true => writeln!(out, "network and gateway have taken it up")?,
         false => writeln!(
             out,
@@ -207,4 +214,11 @@ fn take_up(out: &mut dyn Write) -> Result<()> {
         )?,
     }
     Ok(())
+}
+
+/// Says what could not be run, and whether all could.
+fn reload(services: &[Service]) -> bool {
+    let failed = apply::reload(services);
+    failed.iter().for_each(|failure| complain(failure));
+    failed.is_empty()
 }

@@ -53,11 +53,7 @@ pub(super) const METHODS: &[Method] = &[
         parameters: &[],
         run: Run::Aside(|folders, _| Ok(ports::list(folders)), None),
     },
-    Method {
-        name: "setup",
-        parameters: &Request::PARAMETERS,
-        run: Run::Aside(set_up, None),
-    },
+    Method { name: "setup", parameters: &Request::PARAMETERS, run: Run::Aside(set_up, None) },
     Method {
         name: "bypass",
         parameters: &[Parameter::required("seconds", Kind::Number)],
