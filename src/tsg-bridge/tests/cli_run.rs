@@ -160,6 +160,10 @@ fn offloads_follow_the_configuration_and_come_back() {
     let list = serde_json::json!({ "on": true, "fixed": false, "wanted": true });
     assert_eq!(lan1.unwrap()["offloads"]["rx_gro_list"], list);
 
+    // Somebody changes it by hand.
+    sh("ethtool -K lan1 rx-gro-list off");
+    becomes("lan1", "rx-gro-list", "on");
+
     // The hotplug script comes at the same time, and what was there first is still known.
     let script = tsg(folder.path(), &["offloads"]).output().unwrap();
     assert!(script.status.success(), "{}", shown(&script));
