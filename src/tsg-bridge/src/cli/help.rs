@@ -86,7 +86,7 @@ const TOPICS: [(&str, &str, &str); 15] = [
         "Usage: tsg offloads [restore]\n\n\
          Sets GRO, LRO, TSO, GSO and fraglist GRO of the ports as `config port` in /etc/config/tsg says, and LRO off\n\
          where the gateway works. The daemon does that by itself, also on a port that comes back; this is for scripts.\n\
-         With `restore` the ports get back what they had. Exit code 1 if something stays as it was.\n",
+         With `restore` the ports get back what they had; stop the daemon first. Exit code 1 if something stays as it was.\n",
     ),
     (
         "bypass",

@@ -55,12 +55,10 @@ impl Offloads {
     }
 
     fn bring_about(&mut self) {
+        // What could not be done at all is tried again when the ports are asked again, and not with each look: somebody
+        // who holds the lock is waited for.
         let done = offloads::apply(&self.folders, &self.wanted);
-        let troubles = done.unwrap_or_else(|error| {
-            // Nothing was done: again with the next look.
-            self.set = None;
-            vec![format!("{error:#}")]
-        });
+        let troubles = done.unwrap_or_else(|error| vec![format!("{error:#}")]);
         for trouble in troubles.iter().filter(|trouble| !self.troubles.contains(trouble)) {
             log::warn!("offloads: {trouble}");
         }
