@@ -41,6 +41,15 @@ def test_the_instance(router):
     assert held < next(at for at, call in enumerate(calls) if is_call(call, "set"))
 
 
+def test_a_set_up_that_nobody_has_confirmed_goes_before_anything_stands_on_its_ports(router):
+    router.uci(*SERVER)
+    assert "tsg setup --expire" not in router.init("boot")
+    router.path("/etc/tsg").mkdir(exist_ok=True)
+    router.path("/etc/tsg/setup.json").write_text("{}")
+    calls = router.init("start")
+    assert calls.index("tsg setup --expire") < calls.index("tsg gate")
+
+
 def test_it_starts_before_the_network(router):
     script = router.path("/etc/init.d/tsg").read_text()
     assert "\nSTART=18\n" in script and "\nSTOP=89\n" in script

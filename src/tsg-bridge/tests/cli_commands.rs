@@ -125,6 +125,8 @@ fn help_and_version_are_there() {
         "check",
         "bundle",
         "import",
+        "offloads",
+        "setup",
     ] {
         assert!(overview.contains(command), "{command}");
         let help = gateway.tsg(&["help", command]).ok();
@@ -138,7 +140,7 @@ fn help_and_version_are_there() {
 
 #[test]
 fn wrong_arguments_end_with_two() {
-    let cases: [(&[&str], &str); 14] = [
+    let cases: [(&[&str], &str); 22] = [
         (&[], "say what to do"),
         (&["dance"], "\"dance\" is not a command"),
         (&["gate", "--isolate", "--clear"], "--clear"),
@@ -152,6 +154,17 @@ fn wrong_arguments_end_with_two() {
         (&["run", "--log", "paper"], "auto, stderr or syslog"),
         (&["--state", "", "keygen"], "empty"),
         (&["keygen", "--force=yes"], "force"),
+        (&["status", "--lan", "lan1"], "\"--lan\" does not go with"),
+        (&["offloads", "back"], "or `tsg offloads restore`"),
+        (&["setup"], "needs --lan PORT"),
+        (&["setup", "--lan", "lan1", "--wan", "wan", "--vlan", "x"], "--vlan is a number"),
+        (
+            &["setup", "--lan", "lan1", "--wan", "wan", "--vlan", "65546"],
+            "--vlan is a number from 1 to",
+        ),
+        (&["setup", "--lan", "lan1", "--wan", "wan", "--rollback", "60"], "goes with --apply"),
+        (&["setup", "--undo", "--confirm"], "not both"),
+        (&["setup", "--undo", "--wan", "wan"], "go alone"),
         (&["--ubus", "", "run"], "--ubus is a socket, or none"),
     ];
     for (arguments, says) in cases {
@@ -383,6 +396,69 @@ fn check_tells_what_is_wrong_and_what_to_do() {
         assert!(ran.out.contains(&format!("section main: option {option}: ")), "{}", ran.out);
     }
     assert_eq!(ran.err, "");
+}
+
+#[test]
+fn a_set_up_of_before_the_boot_is_undone_if_nobody_has_confirmed_it() {
+    let gateway = Gateway::new();
+    let network = gateway.path("config/network");
+    let keep = |boot: &str, at: u64| {
+        fs::write(&network, "# after\n").unwrap();
+        fs::create_dir_all(gateway.path("state")).unwrap();
+        let kept = serde_json::json!({
+            "deadline": { "boot": boot, "at_ms": at },
+            "files": [{ "name": "network", "before": "# before\n", "after": "# after\n" }],
+        });
+        fs::write(gateway.path("state/setup.json"), kept.to_string()).unwrap();
+    };
+    // Whether the network can be reloaded is not the point here.
+    let expire = || {
+        let ran = gateway.tsg(&["setup", "--expire"]);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        (ran.out, fs::read(&network).unwrap())
+    };
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    keep(boot.trim(), u64::MAX);
+    assert_eq!(expire(), (String::new(), b"# after\n".to_vec()), "there is time left");
+    keep("another", u64::MAX);
+    let (said, file) = expire();
+    assert!(said.contains("nobody has confirmed"), "{said}");
+    assert_eq!(file, b"# before\n");
+    assert_eq!(expire().0, "");
+    keep(boot.trim(), 0);
+    assert_eq!(expire().1, b"# before\n");
+}
+
+#[test]
+fn check_tells_programs_the_same() {
+    let gateway = Gateway::new();
+    fs::write(gateway.path("config/tsg"), "config tsg 'main'\n\toption fail 'y'\n").unwrap();
+    let (text, json) = (gateway.tsg(&["check"]), gateway.tsg(&["check", "--json"]));
+    assert_eq!((text.code, json.code), (1, 1));
+    let json: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let checks = json["checks"].as_array().unwrap();
+    assert_eq!(text.out.lines().count(), checks.len() + 1);
+    let problems = checks.iter().filter(|check| check["grade"] == "problem").count();
+    assert_eq!(json["problems"], problems);
+    let fail = checks.iter().find(|check| check["text"].as_str().unwrap().contains("option fail"));
+    assert_eq!(fail.unwrap()["what"], "configuration");
+}
+
+#[test]
+fn a_set_up_is_only_shown_unless_it_is_to_be_applied() {
+    let gateway = Gateway::new();
+    gateway.tsg(&["setup", "--lan", "lan1", "--wan", "wan"]).fails(1, "is this OpenWrt?");
+    fs::write(gateway.path("config/network"), "config interface 'lan'\n\toption device 'br-lan'\n")
+        .unwrap();
+    gateway
+        .tsg(&["setup", "--lan", "none1", "--wan", "none2"])
+        .fails(1, "there is no port none1; there are");
+    gateway.tsg(&["setup", "--lan", "lo", "--wan", "lo"]).fails(1, "lo is named twice");
+    gateway.tsg(&["setup", "--confirm"]).fails(1, "no set-up waits");
+    gateway.tsg(&["setup", "--undo"]).fails(1, "no set-up to undo");
+    assert_eq!(gateway.tsg(&["setup", "--expire"]).ok(), "");
+    let apply = ["setup", "--lan", "a", "--wan", "b", "--apply", "--rollback", "5"];
+    gateway.tsg(&apply).fails(1, "30 to 3600 seconds");
 }
 
 #[test]

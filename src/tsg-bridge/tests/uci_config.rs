@@ -1,11 +1,12 @@
 //! `/etc/config/tsg` as the gateway understands it, and what it says when something in it is wrong.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and print")]
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use log::LevelFilter;
 use tsg_bridge::{
     config::{Attach, Config, Oversize, Problem, Severity},
+    offloads::Feature,
     uci::Package,
 };
 use tsg_control::group::Fail;
@@ -255,4 +256,54 @@ fn a_file_of_nonsense_is_read_in_bounded_room() {
     let text = format!("{text} config rule\n option action nonsense\n");
     let (_, problems) = read(&text);
     assert_eq!(errors(&problems).len(), 1, "warnings must not hide an error");
+}
+
+#[test]
+fn offloads_are_taken_and_what_is_wrong_with_them_is_named() {
+    let port = |options: &str| {
+        format!(
+            "config tsg main\nconfig bridge b\n list lan lan1\n option wan wan\nconfig port 'x'\n{options}"
+        )
+    };
+    let (config, problems) =
+        read(&port(" option device lan1\n option gro 0\n option rx_gro_list off\n option tso 1\n"));
+    assert_eq!(problems, []);
+    let offloads = [(Feature::Gro, false), (Feature::Tso, true), (Feature::RxGroList, false)];
+    assert_eq!(config.ports.len(), 1);
+    assert_eq!((config.ports[0].section.as_str(), config.ports[0].device.as_str()), ("x", "lan1"));
+    assert_eq!(config.ports[0].offloads, BTreeMap::from(offloads));
+
+    let place = "/etc/config/tsg: section x: option";
+    let cases = [
+        (
+            " option device lan1\n option grow 0\n",
+            "grow: this option is not known; known are device, gro",
+        ),
+        (" option gro 0\n", "device: not set"),
+        (" option device 'a b'\n", "device: \"a b\" is not allowed"),
+        (
+            " option device lan1\n option gso maybe\n",
+            "gso: \"maybe\" is not allowed; allowed: 0 or 1",
+        ),
+        (
+            " option device wan\n option lro 1\n",
+            "lro: \"1\" is not allowed; allowed: 0: what LRO has joined",
+        ),
+        (
+            " option device lan1\nconfig port y\n option device lan1\n",
+            "device: \"lan1\" is not allowed; allowed: each port once, and section x has this one",
+        ),
+    ];
+    for (options, expected) in cases {
+        let errors = errors(&read(&port(options)).1);
+        let place = if options.contains("port y") {
+            place.replace("section x", "section y")
+        } else {
+            place.to_owned()
+        };
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].starts_with(&format!("{place} {expected}")), "{options}: {errors:?}");
+    }
+    let (_, problems) = read(&port(" option device eth9\n option lro 1\n"));
+    assert_eq!(problems, [], "a port that is not the gateway's");
 }

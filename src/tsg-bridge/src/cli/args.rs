@@ -1,5 +1,7 @@
 //! Arguments into [`Options`]; nothing is read or done here.
 
+mod setup;
+
 use std::{ffi::OsString, fmt, path::PathBuf};
 
 use lexopt::{
@@ -7,7 +9,7 @@ use lexopt::{
     prelude::{Long, Short, Value},
 };
 
-use super::help;
+use super::{help, setup::Setup};
 use crate::{folders::Folders, ubus::Choice};
 use tsg_control::group::seconds;
 use tsg_log::Target;
@@ -60,7 +62,17 @@ pub enum Command {
         file: Option<PathBuf>,
     },
     /// Look at the configuration and the machine.
-    Check,
+    Check {
+        /// For programs.
+        json: bool,
+    },
+    /// Bring the ports' offloads to what the configuration wants.
+    Offloads {
+        /// To what they were before.
+        restore: bool,
+    },
+    /// Make ports a gateway's.
+    Setup(Setup),
     /// Collect diagnostics for support.
     Bundle {
         /// Where to; none is a file in /tmp, `-` standard output.
@@ -134,6 +146,16 @@ impl Options {
                 Long("json") => found.flag("json"),
                 Long("force") => found.flag("force"),
                 Long("isolate") => found.flag("isolate"),
+                Long("apply") => found.flag("apply"),
+                Long("undo") => found.flag("undo"),
+                Long("confirm") => found.flag("confirm"),
+                Long("expire") => found.flag("expire"),
+                Long("watch") => found.flag("watch"),
+                Long("standalone") => found.flag("standalone"),
+                Long(name @ ("lan" | "wan" | "address" | "vlan" | "rollback")) => {
+                    let name = name.to_owned();
+                    found.values.push((name, text(parser.value()?)?));
+                }
                 Long("clear") => found.flag("clear"),
                 Long("file") => found.file = Some(parser.value()?.into()),
                 Short('h') | Long("help") => found.help = true,
@@ -153,6 +175,8 @@ struct Found {
     ubus: Choice,
     flags: Vec<&'static str>,
     file: Option<PathBuf>,
+    /// Options of `setup`, which take a value.
+    values: Vec<(String, String)>,
     help: bool,
     words: Vec<OsString>,
 }
@@ -193,7 +217,9 @@ impl Found {
             "keygen" => Command::Keygen { force: self.take("force") },
             "fingerprint" => Command::Fingerprint,
             "enrol" | "enroll" => self.enrol(words)?,
-            "check" => Command::Check,
+            "check" => Command::Check { json: self.take("json") },
+            "offloads" => Command::Offloads { restore: restore(words.next())? },
+            "setup" => Command::Setup(self.setup()?),
             "bundle" => Command::Bundle { file: words.next().map(PathBuf::from) },
             "gate" => Command::Gate(self.gate(words)),
             "import" => Command::Import {
@@ -237,7 +263,8 @@ impl Found {
     }
 
     fn nothing_left(&self, word: Option<OsString>) -> Result<(), UsageError> {
-        let left = match (word, self.flags.first(), &self.file) {
+        let value = self.values.first().map(|(name, _)| name.as_str());
+        let left = match (word, self.flags.first().copied().or(value), &self.file) {
             (Some(word), _, _) => word.to_string_lossy().into_owned(),
             (None, Some(flag), _) => format!("--{flag}"),
             (None, None, Some(_)) => "--file".to_owned(),
@@ -254,6 +281,20 @@ fn help(topic: Option<OsString>) -> Result<Command, UsageError> {
         return Ok(Command::Help { topic: Some(topic) });
     }
     Err(UsageError(format!("there is no help on {topic:?}")))
+}
+
+fn restore(word: Option<OsString>) -> Result<bool, UsageError> {
+    match word {
+        None => Ok(false),
+        Some(word) if word == "restore" => Ok(true),
+        Some(word) => {
+            Err(UsageError(format!("`tsg offloads` or `tsg offloads restore`, not {word:?}")))
+        }
+    }
+}
+
+fn text(word: OsString) -> Result<String, UsageError> {
+    word.into_string().map_err(|word| UsageError(format!("{word:?} is not text")))
 }
 
 fn duration(word: &OsString) -> Result<u32, UsageError> {

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 13] = [
+const TOPICS: [(&str, &str, &str); 15] = [
     (
         "run",
         "be the gateway, in the foreground",
@@ -55,10 +55,38 @@ const TOPICS: [(&str, &str, &str); 13] = [
     (
         "check",
         "look at the configuration and at what the machine can do",
-        "Usage: tsg check\n\n\
+        "Usage: tsg check [--json]\n\n\
          One line for each thing looked at, with what to do where something is wrong. As root it also tries\n\
-         the kernel's attaches, and takes away what that needed.\n\
+         the kernel's attaches, and takes away what that needed; not beside a gateway that runs, which says itself\n\
+         how it does. --json is for programs: one object on one line.\n\
          Exit code 0 if there are no problems, 1 if there are.\n",
+    ),
+    (
+        "setup",
+        "make ports a gateway's, with a way back",
+        "Usage: tsg setup --lan PORT [--lan PORT]... --wan PORT [--address keep|dhcp|none|ADDRESS/PREFIX]\n\
+         \x20                [--vlan N] [--standalone] [--json | --apply [--rollback SECONDS]]\n\
+         \x20      tsg setup --confirm | --undo\n\n\
+         Says how /etc/config/network and /etc/config/tsg have to be for these ports, as commands of uci. Ports of one\n\
+         switch chip stay out of every bridge, others share one; what else is set up stays as it is.\n\n\
+         --lan         a port to the protected machines\n\
+         --wan         the port to the plant network\n\
+         --address     the box's own: keep what it has there (the default), dhcp, none, or one like 192.0.2.5/24\n\
+         --vlan        the VLAN that this address is in\n\
+         --standalone  no bridge, whatever the ports are\n\
+         --json        says it for programs, as ubus does\n\
+         --apply       does it, and restarts network and gateway\n\
+         --rollback    undoes it after so many seconds (30 to 3600), or with the next start of the box, unless\n\
+         \x20             `tsg setup --confirm` says that it works\n\
+         --undo        takes the last set-up back\n",
+    ),
+    (
+        "offloads",
+        "bring the ports' offloads to what is wanted, or back",
+        "Usage: tsg offloads [restore]\n\n\
+         Sets GRO, LRO, TSO, GSO and fraglist GRO of the ports as `config port` in /etc/config/tsg says, and LRO off\n\
+         where the gateway works. The daemon does that by itself, also on a port that comes back; this is for scripts.\n\
+         With `restore` the ports get back what they had; stop the daemon first. Exit code 1 if something stays as it was.\n",
     ),
     (
         "bypass",

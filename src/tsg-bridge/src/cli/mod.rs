@@ -15,10 +15,14 @@ mod gate;
 mod help;
 mod import;
 mod key;
+mod offloads;
 mod overview;
+mod setup;
 mod status;
 
 pub use args::{Command, Options, UsageError};
+pub(crate) use check::preflight;
+pub use setup::{Setup, Wish};
 
 use std::{
     ffi::OsString,
@@ -78,7 +82,9 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Enrol { file } => enrol::run(folders, file.as_deref(), out)?,
         Command::Bypass { seconds } => bypass::run(folders, *seconds, out)?,
         Command::Flows { json } => flows::run(folders, *json, out)?,
-        Command::Check => return check::run(folders, out),
+        Command::Check { json } => return check::run(folders, *json, out),
+        Command::Offloads { restore } => return offloads::run(folders, *restore, out),
+        Command::Setup(setup) => setup::run(folders, setup, out)?,
         Command::Bundle { file } => bundle::run(folders, file.as_deref(), out)?,
         Command::Gate(wanted) => return gate::run(options, wanted, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,

@@ -24,6 +24,13 @@ pub struct Bridge {
     pub box_port: Option<String>,
 }
 
+impl Bridge {
+    /// The ports of both sides.
+    pub fn ports(&self) -> impl Iterator<Item = &str> {
+        self.lan.iter().chain([&self.wan]).map(String::as_str)
+    }
+}
+
 const OPTIONS: [&str; 5] = ["lan", "wan", "device", "standalone", "box"];
 
 /// Linux' IFNAMSIZ, without the byte 0.
@@ -97,17 +104,17 @@ pub(super) fn check_ports_once(bridges: &[Bridge], found: &mut Findings<'_>) {
 fn set(opt: &Opt, bridge: &mut Bridge) -> Result<(), Wrong> {
     match opt.name.as_str() {
         "lan" => bridge.lan = lan(opt)?,
-        "wan" => bridge.wan = port(single(opt)?)?,
-        "device" => bridge.device = Some(port(single(opt)?)?),
+        "wan" => bridge.wan = port_name(single(opt)?)?,
+        "device" => bridge.device = Some(port_name(single(opt)?)?),
         "standalone" => bridge.standalone = boolean(opt)?,
-        "box" => bridge.box_port = Some(port(single(opt)?)?),
+        "box" => bridge.box_port = Some(port_name(single(opt)?)?),
         _ => {}
     }
     Ok(())
 }
 
 fn lan(opt: &Opt) -> Result<Vec<String>, Wrong> {
-    let ports = several(opt).map(port).collect::<Result<Vec<_>, _>>()?;
+    let ports = several(opt).map(port_name).collect::<Result<Vec<_>, _>>()?;
     if ports.len() > MAX_LAN_PORTS {
         let allowed = format!("at most {MAX_LAN_PORTS} ports");
         return Err(Wrong::new(&opt.value.texts().join(" "), allowed, "Remove some"));
@@ -116,7 +123,7 @@ fn lan(opt: &Opt) -> Result<Vec<String>, Wrong> {
 }
 
 /// What the kernel takes as the name of a network device, without what could be read as nft or shell text.
-fn port(text: &str) -> Result<String, Wrong> {
+pub(super) fn port_name(text: &str) -> Result<String, Wrong> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
     let first = text.bytes().next();
     let good = first.is_some_and(|byte| byte.is_ascii_alphanumeric())

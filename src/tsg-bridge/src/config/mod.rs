@@ -1,20 +1,22 @@
 //! The gateway's settings, typed: `/etc/config/tsg` parsed once, at the edge.
 //!
-//! For: `config tsg 'main'`, `config bridge` and `config rule` (docs: files/etc/config/tsg). Every wrong
+//! For: `config tsg 'main'`, `config bridge`, `config port` and `config rule` (docs: files/etc/config/tsg). Every wrong
 //! value is reported, not only the first; unknown options are warnings, since the file may come from an
-//! older or newer package. Not for: what the group decides (mode, cipher, lifetimes): the key server sends
+//! older or newer package; those of a port are errors, since a misspelt one would leave an offload on. Not for: what the group decides (mode, cipher, lifetimes): the key server sends
 //! that ([`tsg_control::group`]).
 
 mod bridge;
 mod endpoint;
 mod main_section;
 mod options;
+mod port;
 mod problem;
 mod rule;
 
 pub use bridge::Bridge;
 pub use endpoint::{DEFAULT_PORT, Endpoint};
 pub use main_section::{Attach, Oversize};
+pub use port::Port;
 pub use problem::{Problem, Problems, Severity};
 
 use std::path::Path;
@@ -32,6 +34,9 @@ use options::Findings;
 
 /// More bridges than this are refused; each costs threads and queues.
 const MAX_BRIDGES: usize = 16;
+
+/// More ports than these bridges have are refused.
+const MAX_PORTS: usize = 300;
 
 /// Everything that `/etc/config/tsg` sets.
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +63,8 @@ pub struct Config {
     pub fail: Fail,
     /// The port pairs to work on.
     pub bridges: Vec<Bridge>,
+    /// The offloads that are wanted on ports.
+    pub ports: Vec<Port>,
     /// Local rules, before the server's.
     pub rules: Vec<Rule>,
 }
@@ -76,6 +83,7 @@ impl Default for Config {
             log_level: LevelFilter::Info,
             fail: Fail::Closed,
             bridges: Vec::new(),
+            ports: Vec::new(),
             rules: Vec::new(),
         }
     }
@@ -108,11 +116,12 @@ impl Config {
             match section.kind.as_str() {
                 "tsg" if label == "main" => main_section::read(section, &mut config, &mut found),
                 "bridge" => config.bridges.extend(bridge::read(section, label, &mut found)),
+                "port" => config.ports.extend(port::read(section, label, &mut found)),
                 "rule" => config.rules.extend(rule::read(section, &mut found)),
                 _ => found.whole(
                     Severity::Warning,
                     &format!("`config {}` is not known", section.kind),
-                    "There are `config tsg 'main'`, `config bridge` and `config rule`",
+                    "There are `config tsg 'main'`, `config bridge`, `config port` and `config rule`",
                 ),
             }
         }
@@ -129,7 +138,7 @@ impl Config {
     }
 
     /// Can a gateway with this configuration go over to `new` while it runs? The key server stays the same one, perhaps
-    /// at another address, and so do ports and attach.
+    /// at another address, and so do bridges and attach.
     pub fn goes_over_to(&self, new: &Self) -> bool {
         let before = Self {
             servers: new.servers.clone(),
@@ -138,6 +147,7 @@ impl Config {
             path_mtu: new.path_mtu,
             log_level: new.log_level,
             fail: new.fail,
+            ports: new.ports.clone(),
             rules: new.rules.clone(),
             ..self.clone()
         };
@@ -167,6 +177,10 @@ impl Config {
             let allowed = format!("there are more than {MAX_BRIDGES} bridges");
             found.whole(Severity::Error, &allowed, "Remove some");
         }
+        if self.ports.len() > MAX_PORTS {
+            let allowed = format!("there are more than {MAX_PORTS} sections `config port`");
+            found.whole(Severity::Error, &allowed, "Remove some");
+        }
         if self.rules.len() > MAX_RULES {
             let allowed = format!("there are more than {MAX_RULES} rules");
             let advice = "Join rules that differ in one value; an option takes a list";
@@ -174,5 +188,6 @@ impl Config {
         }
         bridge::check_ports_once(&self.bridges, found);
         bridge::check_standalone(&self.bridges, self.attach, found);
+        port::check(&self.ports, &self.bridges, found);
     }
 }

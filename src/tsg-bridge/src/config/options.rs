@@ -43,6 +43,27 @@ impl<'a> Findings<'a> {
         &mut self,
         section: &Section,
         known: &[&str],
+        read: impl FnMut(&Opt) -> Result<(), Wrong>,
+    ) {
+        let advice = "Check its spelling or remove it; it is not looked at";
+        self.options(section, known, (Severity::Warning, advice), read);
+    }
+
+    /// The same; an option that is not known is an error.
+    pub(super) fn only_options(
+        &mut self,
+        section: &Section,
+        known: &[&str],
+        read: impl FnMut(&Opt) -> Result<(), Wrong>,
+    ) {
+        self.options(section, known, (Severity::Error, "Check its spelling or remove it"), read);
+    }
+
+    fn options(
+        &mut self,
+        section: &Section,
+        known: &[&str],
+        (unknown, advice): (Severity, &str),
         mut read: impl FnMut(&Opt) -> Result<(), Wrong>,
     ) {
         for opt in &section.options {
@@ -52,13 +73,8 @@ impl<'a> Findings<'a> {
                 }
                 continue;
             }
-            self.add(
-                Severity::Warning,
-                Some(&opt.name),
-                None,
-                &format!("this option is not known; known are {}", known.join(", ")),
-                "Check its spelling or remove it; it is not looked at",
-            );
+            let allowed = format!("this option is not known; known are {}", known.join(", "));
+            self.add(unknown, Some(&opt.name), None, &allowed, advice);
         }
     }
 

@@ -10,6 +10,7 @@ use super::data::Data;
 use super::doors::Doors;
 use super::links::Links;
 use super::methods::{Fault, Finished, Run};
+use super::offloads::Offloads;
 use super::policy::{self, Policies};
 use super::servers::Servers;
 use super::status::Overview;
@@ -96,6 +97,7 @@ pub(super) struct Control {
     view_at: u64,
     looked_at: u64,
     turned_at: u64,
+    pub(super) offloads: Offloads,
     /// Tells of ports that come and go.
     links: Links,
     signals: SignalFd,
@@ -167,6 +169,7 @@ impl Control {
             view_at: now,
             looked_at: 0,
             turned_at: now,
+            offloads: Offloads::new(&config, &folders),
             links: Links::watch(),
             wake,
             doors,
@@ -465,6 +468,7 @@ impl Control {
         }
         self.links.settle();
         self.looked_at = now;
+        self.offloads.verify(now);
         if !self.is_active() {
             self.data.idle();
             let overview = self.overview(now);
@@ -516,6 +520,7 @@ impl Control {
             return;
         }
         self.turned_at = now;
+        self.servers.look_again();
         if let Some(link) = &mut self.link
             && link.next_server(&self.identity)
         {
@@ -552,7 +557,13 @@ impl Control {
                         self.doors.answer(asker, answer, now);
                     }
                     Run::Aside(work, then) => {
-                        self.doors.put_aside(asker, work, arguments, then, now);
+                        let work = Box::new(move |folders: &_| work(folders, &arguments));
+                        self.doors.put_aside(asker, work, then, now);
+                    }
+                    Run::AsideOf(work) => {
+                        let status = self.described(now);
+                        let work = Box::new(move |folders: &_| work(folders, &status));
+                        self.doors.put_aside(asker, work, None, now);
                     }
                 },
                 Err(fault) => self.doors.answer(asker, Err(fault), now),
@@ -588,6 +599,10 @@ impl Control {
         self.renew(boottime::now());
         let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
         self.data.leave(fail);
+        // What begins anew changes only what it wants otherwise: for some cards a change is a new link.
+        if !self.running {
+            self.offloads.leave(&self.config);
+        }
         let kept = memory::keep(&self.folders, self.gateway.save().as_ref());
         report(kept, "the keys do not survive a restart of the daemon");
         if let Some(cache) = &mut self.cache {

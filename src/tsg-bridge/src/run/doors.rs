@@ -1,7 +1,7 @@
 //! Where the daemon is asked: the Unix socket and ubus. They stay when the gateway begins anew in place.
 
 use super::control::Control;
-use super::methods::{self, Aside, Fault, Finished, METHODS, Method};
+use super::methods::{self, Aside, Fault, Finished, METHODS, Method, Work};
 use super::status_socket::{Client, StatusSocket};
 use crate::arguments::Arguments;
 use crate::boottime;
@@ -90,12 +90,11 @@ impl Doors {
     pub(super) fn put_aside(
         &mut self,
         asker: Asker,
-        work: fn(&Folders, &Arguments) -> Result<Value>,
-        arguments: Arguments,
+        work: Work,
         then: Option<fn(&mut Control)>,
         now: u64,
     ) {
-        let begun = self.aside.begin(methods::Job { asker, work, arguments, then });
+        let begun = self.aside.begin(methods::Job { asker, work, then });
         if let Err((asker, fault)) = begun {
             self.answer(asker, Err(fault), now);
         }

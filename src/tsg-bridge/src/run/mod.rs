@@ -11,6 +11,7 @@ mod doors;
 mod links;
 mod memory;
 mod methods;
+mod offloads;
 mod policy;
 mod servers;
 mod status;
@@ -26,6 +27,7 @@ use crate::cli::Options;
 use crate::config::{Config, Problem};
 use crate::folders::Folders;
 use crate::identity::{Identity, prepare_folder};
+use crate::setup::apply;
 use anyhow::{Context as _, Result, anyhow};
 use control::Control;
 use doors::Doors;
@@ -48,14 +50,31 @@ pub fn question(line: &[u8]) -> Result<&'static str, String> {
 /// What keeps it from starting: the configuration, the identity, the cipher, another instance.
 pub fn run(options: &Options) -> Result<()> {
     let folders = &options.folders;
+    // Before the configuration is read: it may be the one of a set-up that locked everybody out.
+    let undone = apply::expire(folders, &apply::now());
     let loaded = Config::load(&folders.config_file());
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(config, _)| config.log_level);
     tsg_log::start("tsg", options.log, level)?;
+    say_undone(undone);
     let started = loaded.and_then(|(config, warnings)| start(config, &warnings, options));
     if let Err(error) = &started {
         log::error!(target: tsg_log::SAID, "{error:#}");
     }
     started
+}
+
+/// The box was switched off before anybody confirmed `tsg setup --rollback`.
+fn say_undone(undone: Result<bool>) {
+    match undone {
+        Ok(false) => {}
+        Ok(true) => {
+            log::warn!("nobody has confirmed the set-up of the ports: it is undone");
+            for failure in apply::reload(&[apply::Service::Network]) {
+                log::error!("{failure}");
+            }
+        }
+        Err(error) => log::error!("the set-up that nobody has confirmed stays: {error:#}"),
+    }
 }
 
 fn start(config: Config, warnings: &[Problem], options: &Options) -> Result<()> {

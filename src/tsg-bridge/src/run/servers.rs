@@ -1,5 +1,6 @@
 //! The addresses of the key servers, for the rules: connections to them always pass, those of
-//! gateways behind this one too.
+//! gateways behind this one too. What this gateway itself sends, its questions to a name server among that, is not
+//! looked at by any rule.
 //!
 //! Names are looked up in a thread of their own, since that can take long, and again and again: at
 //! boot there may be no name server yet, and a server can move. Not for: this gateway's own
@@ -9,6 +10,7 @@ use crate::config::Endpoint;
 use anyhow::{Context as _, Result};
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -20,7 +22,11 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(300)
 type Known = Mutex<Vec<Vec<SocketAddr>>>;
 
 /// What is known of the servers of the configuration.
-pub(super) struct Servers(Arc<Known>);
+pub(super) struct Servers {
+    known: Arc<Known>,
+    /// Ends the pause between two looks.
+    hurry: SyncSender<()>,
+}
 
 impl Servers {
     /// Begins to look for them.
@@ -33,7 +39,13 @@ impl Servers {
 
     /// All addresses that are known now.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).concat()
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).concat()
+    }
+
+    /// The server does not answer: it may have another address now, which is not to be known in minutes only.
+    pub(super) fn look_again(&self) {
+        // Nobody looks if no server has a name; and one that is about to look needs to be told once.
+        let _ = self.hurry.try_send(());
     }
 
     fn find_with(
@@ -50,14 +62,15 @@ impl Servers {
             .filter(named)
             .map(|(at, server)| (at, server.clone()))
             .collect();
+        let (hurry, hurried) = sync_channel(1);
         if !names.is_empty() {
             let found = Arc::downgrade(&known);
             let thread = thread::Builder::new().name("names".to_owned());
             thread
-                .spawn(move || keep_looking(&names, &found, pauses, look_up))
+                .spawn(move || keep_looking(&names, &found, pauses, &hurried, look_up))
                 .context("cannot start a thread")?;
         }
-        Ok(Self(known))
+        Ok(Self { known, hurry })
     }
 }
 
@@ -66,6 +79,7 @@ fn keep_looking(
     names: &[(usize, Endpoint)],
     found: &Weak<Known>,
     [retry, again]: [Duration; 2],
+    hurried: &Receiver<()>,
     look_up: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>>,
 ) {
     let mut complained = false;
@@ -90,7 +104,9 @@ fn keep_looking(
                 (Ok(_), _) => pause = retry,
             }
         }
-        thread::sleep(pause);
+        if hurried.recv_timeout(pause) == Err(RecvTimeoutError::Disconnected) {
+            return;
+        }
     }
 }
 
@@ -104,7 +120,6 @@ fn literal(server: &Endpoint) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::sync_channel;
 
     fn endpoints(servers: &[&str]) -> Vec<Endpoint> {
         servers.iter().map(|server| server.parse().unwrap()).collect()
@@ -144,5 +159,41 @@ mod tests {
             assert_eq!(servers.addresses(), expected);
             answers.send(answer).unwrap();
         }
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_is_looked_up_at_once() {
+        let (answers, next) = sync_channel::<&str>(1);
+        let servers = endpoints(&["keys.plant:5555"]);
+        let (asks, asked) = sync_channel(1);
+        let an_hour = [Duration::from_secs(3_600); 2];
+        let servers = Servers::find_with(&servers, an_hour, move |_, _| {
+            asks.send(()).map_err(io::Error::other)?;
+            let address = next.recv().map_err(io::Error::other)?;
+            Ok(vec![address.parse().unwrap()])
+        });
+        let servers = servers.unwrap();
+        let patience = Duration::from_secs(10);
+        asked.recv_timeout(patience).unwrap();
+        answers.send("192.0.2.2:5555").unwrap();
+        servers.look_again();
+        servers.look_again();
+        asked.recv_timeout(patience).expect("looked up again long before the hour is over");
+        assert_eq!(servers.addresses(), ["192.0.2.2:5555".parse().unwrap()]);
+        answers.send("192.0.2.9:5555").unwrap();
+        servers.look_again();
+        asked.recv_timeout(patience).unwrap();
+        assert_eq!(servers.addresses(), ["192.0.2.9:5555".parse().unwrap()]);
+        drop(answers);
+        drop(servers);
+    }
+
+    #[test]
+    fn nobody_looks_for_addresses_and_telling_them_to_is_no_error() {
+        let servers = endpoints(&["192.0.2.1:5555"]);
+        let servers = Servers::find_with(&servers, PAUSES, |_, _| Err(io::ErrorKind::Other.into()));
+        let servers = servers.unwrap();
+        servers.look_again();
+        assert_eq!(servers.addresses().len(), 1);
     }
 }

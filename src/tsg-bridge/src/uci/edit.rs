@@ -41,22 +41,41 @@ impl Document {
     /// A text that cannot be changed in place (several statements on one line, a section in two parts)
     /// is written anew, without its comments.
     pub fn set(&mut self, kind: &str, name: &str, option: &str, value: Value) {
-        let wanted = self.package.with(kind, name, option, value);
-        let edited = self.edited(&wanted, kind, name, option);
+        let sections = &self.package.sections;
+        let known = sections.iter().position(|section| section.name.as_deref() == Some(name));
+        let at = known.unwrap_or(sections.len());
+        self.set_in(at, kind, Some(name), option, Some(value));
+    }
+
+    /// Sets an option of the section that stands at that place among all of them, anonymous ones too; makes the
+    /// section if it is the first after the last. Without a value the option is removed.
+    pub fn set_in(
+        &mut self,
+        at: usize,
+        kind: &str,
+        name: Option<&str>,
+        option: &str,
+        value: Option<Value>,
+    ) {
+        let wanted = self.package.with(at, kind, name, option, value);
+        let edited = self.edited(&wanted, at, option);
         let faithful = Package::parse(edited.as_bytes()).is_ok_and(|read| same(&read, &wanted));
         self.text = if faithful { edited } else { write(&wanted) };
         self.package = wanted;
     }
 
-    fn edited(&self, wanted: &Package, kind: &str, name: &str, option: &str) -> String {
-        let section = wanted.sections.iter().find(|s| s.name.as_deref() == Some(name));
-        let opt = section.and_then(|section| section.option(option));
-        let lines = opt.map(option_lines).unwrap_or_default();
-        let Some(place) = self.place(name, option) else {
+    fn edited(&self, wanted: &Package, at: usize, option: &str) -> String {
+        let Some(section) = wanted.sections.get(at) else { return self.text.clone() };
+        let lines = section.option(option).map(option_lines).unwrap_or_default();
+        let Some(place) = self.place(at, option) else {
             let gap = if self.text.is_empty() || self.text.ends_with("\n\n") { "" } else { "\n" };
             let line_end =
                 if self.text.is_empty() || self.text.ends_with('\n') { "" } else { "\n" };
-            return format!("{}{line_end}{gap}{}{lines}", self.text, config_line(kind, Some(name)));
+            return format!(
+                "{}{line_end}{gap}{}{lines}",
+                self.text,
+                config_line(&section.kind, section.name.as_deref())
+            );
         };
         let mut text = self.text.clone();
         let old = self.lines_of(&place.old);
@@ -71,15 +90,21 @@ impl Document {
         text
     }
 
-    /// Where the option stands in the named section, or where it would go.
-    fn place(&self, name: &str, option: &str) -> Option<Place> {
+    /// Where the option stands in the section of that place, or where it would go.
+    fn place(&self, wanted: usize, option: &str) -> Option<Place> {
         let mut place: Option<Place> = None;
+        let mut names: Vec<Option<String>> = Vec::new();
         let mut inside = false;
         for statement in statements(self.text.as_bytes()).unwrap_or_default() {
             match statement.what {
                 What::Package => {}
                 What::Config { name: found, .. } => {
-                    inside = found.as_deref() == Some(name);
+                    // A section of a name that was there before goes on.
+                    let known = names.iter().position(|name| found.is_some() && *name == found);
+                    inside = known.unwrap_or(names.len()) == wanted;
+                    if known.is_none() {
+                        names.push(found);
+                    }
                     if inside {
                         let old = place.take().map(|place| place.old).unwrap_or_default();
                         place = Some(Place { old, after: statement.span.end });
@@ -124,19 +149,26 @@ struct Place {
 }
 
 impl Package {
-    fn with(&self, kind: &str, name: &str, option: &str, value: Value) -> Self {
+    fn with(
+        &self,
+        at: usize,
+        kind: &str,
+        name: Option<&str>,
+        option: &str,
+        value: Option<Value>,
+    ) -> Self {
         let mut package = self.clone();
-        let known = package.sections.iter().position(|s| s.name.as_deref() == Some(name));
-        let at = known.unwrap_or_else(|| {
-            let name = Some(name.to_owned());
+        let at = at.min(package.sections.len());
+        if at == package.sections.len() {
+            let name = name.map(str::to_owned);
             package.sections.push(Section { kind: kind.to_owned(), name, options: Vec::new() });
-            package.sections.len() - 1
-        });
+        }
         let options = &mut package.sections[at].options;
-        if value.texts().iter().all(String::is_empty) {
+        let value = value.filter(|value| !value.texts().iter().all(String::is_empty));
+        let Some(value) = value else {
             options.retain(|opt| opt.name != option);
             return package;
-        }
+        };
         match options.iter_mut().find(|opt| opt.name == option) {
             Some(opt) => opt.value = value,
             None => options.push(Opt { name: option.to_owned(), value }),

@@ -45,6 +45,21 @@ pub fn store(path: &Path, change: impl FnOnce(&mut Document)) -> Result<()> {
         .with_context(|| format!("cannot replace {}", path.display()))
 }
 
+/// Replaces a whole file under libuci's lock, if its text is still `from`, or `to` already; its mode stays.
+///
+/// # Errors
+/// As [`store`], and if the text is another.
+pub fn replace_text(path: &Path, from: &str, to: &str) -> Result<()> {
+    let locked = lock(path)?;
+    let text = read_limited(path)?;
+    if text == to.as_bytes() {
+        return Ok(());
+    }
+    ensure!(text == from.as_bytes(), "{} was changed meanwhile; look again", path.display());
+    let mode = locked.metadata()?.permissions().mode() & 0o7777;
+    replace(path, to, mode).with_context(|| format!("cannot replace {}", path.display()))
+}
+
 /// Locks the file as libuci does. Who held the lock before may have put a new file in its place, so the
 /// one that is locked must still be the one at that path.
 fn lock(path: &Path) -> Result<Flock<File>> {

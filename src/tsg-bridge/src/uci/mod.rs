@@ -22,6 +22,6 @@ mod write;
 
 pub use edit::Document;
 pub use error::ParseError;
-pub use file::{MAX_FILE_BYTES, read, store};
+pub use file::{MAX_FILE_BYTES, read, replace_text, store};
 pub use package::{Opt, Package, Section, Value};
 pub use write::write;

@@ -3,7 +3,8 @@
 use anyhow::Result;
 use nix::unistd::geteuid;
 
-use super::{machine::Machine, report::Report};
+use super::report::Report;
+use crate::machine::Machine;
 use crate::{
     attach::{Finding, Kind, Ports, probe},
     config::{Attach, Bridge, Config},

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use super::{machine::Machine, report::Report};
+use super::report::Report;
 use crate::config::Attach;
+use crate::machine::Machine;
 
 /// Kernel settings of br_netfilter that the iptables side needs, and what happens without.
 const BR_NETFILTER: [(&str, &str); 3] = [

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{machine::Machine, report::Report};
+use super::report::Report;
+use crate::machine::Machine;
 use crate::uci;
 
 /// Kernel modules that forward established flows by themselves.

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 
-use super::{machine::Machine, report::Report};
+use super::report::Report;
 use crate::config::{Bridge, Config};
+use crate::machine::Machine;
 
 pub(super) fn check(config: &Config, machine: &Machine, report: &mut Report<'_>) -> Result<()> {
     for bridge in &config.bridges {
@@ -40,7 +41,7 @@ fn membership(bridge: &Bridge, machine: &Machine, report: &mut Report<'_>) -> Re
     }
     let wan = of(&bridge.wan);
     let advice = "put all of them, and nothing else, into one `config device` of type bridge in \
-                  /etc/config/network";
+                  /etc/config/network (`tsg setup` does it)";
     if let Some(stray) = bridge.lan.iter().find(|port| of(port) != wan) {
         let place = |name: Option<String>| name.unwrap_or_else(|| "no bridge".to_owned());
         let (here, there) = (place(of(stray)), place(wan));
@@ -114,7 +115,8 @@ fn switch_chip(bridge: &Bridge, machine: &Machine, report: &mut Report<'_>) -> R
     for port in bridge.lan.iter().filter(|port| chip(port).as_ref() == Some(&wan_chip)) {
         let text = format!(
             "{port} and {} belong to one switch chip, which would forward between them past the \
-             gateway; take them out of the bridge in /etc/config/network and set `standalone` to 1",
+             gateway; take them out of the bridge in /etc/config/network and set `standalone` to 1 (`tsg setup` does \
+             both)",
             bridge.wan
         );
         report.problem("switch", &text)?;

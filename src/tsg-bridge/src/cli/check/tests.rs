@@ -3,7 +3,12 @@
 use std::{fs, os::unix::fs::symlink, path::PathBuf};
 
 use super::*;
-use crate::attach::{Finding, Kind, Ports};
+use crate::{
+    attach::{Finding, Ports},
+    offloads::{Feature, Setting, Settings},
+};
+use room::Room;
+use serde_json::json;
 
 const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 
@@ -11,12 +16,25 @@ const KEY: &str = "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7";
 struct Fake {
     folder: tempfile::TempDir,
     findings: Vec<Finding>,
+    /// What every port has.
+    offloads: Settings,
+    room: Option<Room>,
+    status: Option<Value>,
+    silent: bool,
 }
 
 impl Fake {
     fn new() -> Self {
         let findings = Kind::ALL.map(|kind| Finding { kind, refusal: None });
-        let fake = Self { folder: tempfile::tempdir().unwrap(), findings: findings.to_vec() };
+        let off = Setting { on: false, fixed: false };
+        let fake = Self {
+            folder: tempfile::tempdir().unwrap(),
+            findings: findings.to_vec(),
+            offloads: Feature::ALL.map(|feature| (feature, off)).into(),
+            room: Some(Room { bytes: 8 << 20, read_only: false }),
+            status: Some(json!({ "state": "sealing", "connected": true, "since_server_s": 3 })),
+            silent: false,
+        };
         for port in ["lan1", "lan2", "wan"] {
             fake.write(&format!("sys/class/net/{port}/mtu"), "1500\n");
             fake.write(&format!("sys/class/net/{port}/operstate"), "up\n");
@@ -26,6 +44,7 @@ impl Fake {
         fake.write("usr/sbin/nft", "");
         fake.write("dev/net/tun", "");
         fake.write("proc/modules", "nf_tables 1 0 - Live 0x0\n");
+        fake.write("proc/meminfo", "MemTotal: 120000 kB\nMemAvailable: 60000 kB\n");
         fake.configure("");
         Identity::generate()
             .unwrap()
@@ -77,17 +96,31 @@ impl Fake {
     }
 
     fn check(&self) -> (Verdict, String) {
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out);
+        self.report(&mut report);
+        let verdict = report.verdict();
+        (verdict, String::from_utf8(out).unwrap())
+    }
+
+    fn report(&self, report: &mut Report<'_>) {
         let folders = Folders {
             config: self.path("config"),
             state: self.path("state"),
             run: self.path("run"),
         };
-        let mut out = Vec::new();
         let machine = Machine::new(self.folder.path());
-        let prober =
-            |_: &Ports| Some(self.findings.clone()).filter(|findings| !findings.is_empty());
-        let verdict = check(&folders, &machine, &prober, &mut Report::new(&mut out)).unwrap();
-        (verdict, String::from_utf8(out).unwrap())
+        let sources = Sources {
+            prober: &|_: &Ports| Some(self.findings.clone()).filter(|found| !found.is_empty()),
+            offloads: &|_| Ok(self.offloads.clone()),
+            room: &|_| self.room,
+            daemon: match (&self.status, self.silent) {
+                (_, true) => Daemon::Silent,
+                (Some(status), false) => Daemon::Says(status),
+                (None, false) => Daemon::Absent,
+            },
+        };
+        check(&folders, &machine, &sources, report).unwrap();
     }
 
     fn has_problem(&self, expected: &str) {
@@ -230,4 +263,139 @@ fn configuration_and_identity_are_judged() {
     fake.has_problem("cannot read");
     fake.write("config/tsg", "config tsg main\n");
     fake.has_warning("no key server is set");
+}
+
+#[test]
+fn json_says_the_same() {
+    let fake = Fake::new();
+    fake.configure(" option path_mtu 9000\n option colour red");
+    let mut report = Report::silent();
+    fake.report(&mut report);
+    let json = report.json();
+    assert_eq!((json["problems"].as_u64(), json["warnings"].as_u64()), (Some(1), Some(1)));
+    let lines: Vec<String> = json["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|check| {
+            let [grade, what, text] = ["grade", "what", "text"].map(|n| check[n].as_str().unwrap());
+            let grade = if grade == "problem" { "PROBLEM" } else { grade };
+            format!("{grade:<8} {what}: {text}\n")
+        })
+        .collect();
+    assert_eq!(fake.check().1, format!("{}1 problems, 1 warnings\n", lines.concat()));
+}
+
+#[test]
+fn beside_a_running_gateway_nothing_is_tried() {
+    let mut fake = Fake::new();
+    let bridges = |attach: Value| json!([{ "device": "br-lan", "attach": attach }]);
+    fake.findings.clear();
+    fake.status = Some(json!({ "connected": true, "bridges": bridges("ingress".into()) }));
+    let (verdict, out) = fake.check();
+    assert_eq!(verdict, Verdict::Good, "{out}");
+    assert!(out.contains("ok       attach: br-lan: ingress is at work"), "{out}");
+    fake.status = Some(json!({ "connected": true, "bridges": bridges(Value::Null) }));
+    fake.has_problem("attach: br-lan: nothing is sealed there");
+    fake.silent = true;
+    fake.has_problem("server: a gateway runs here and does not answer");
+    assert!(!fake.check().1.contains("attach:"));
+}
+
+#[test]
+fn the_key_servers_silence_is_told() {
+    let mut fake = Fake::new();
+    fake.status = None;
+    fake.has_warning("no gateway runs here");
+    let status = |state: &str, since: Value| {
+        Some(json!({ "state": state, "connected": state == "sealing", "since_server_s": since }))
+    };
+    for (seconds, text) in [(61, "61 s"), (3_000, "50 min"), (90_000, "25 h"), (900_000, "10 days")]
+    {
+        fake.status = status("sealing", seconds.into());
+        fake.has_warning(&format!("server: has not answered for {text}; is its address right"));
+    }
+    fake.status = status("sealing", 60.into());
+    assert!(fake.check().1.contains("ok       server: answered 60 s ago"));
+    fake.status = status("searching", Value::Null);
+    fake.has_problem("server: has not answered yet");
+    fake.status = status("pending", 1.into());
+    fake.has_warning("an operator has to approve this gateway");
+    fake.status = status("revoked", 1.into());
+    fake.has_problem("the key server has revoked this gateway");
+}
+
+#[test]
+fn offloads_that_stand_in_the_way_are_told() {
+    let mut fake = Fake::new();
+    let set = |fake: &mut Fake, feature, on, fixed| {
+        fake.offloads.insert(feature, Setting { on, fixed });
+    };
+    set(&mut fake, Feature::Lro, true, false);
+    fake.has_warning("offloads: wan: lro is on; run `tsg offloads`");
+    set(&mut fake, Feature::Lro, true, true);
+    fake.has_warning("wan: lro is on and its driver lets nobody change that");
+    set(&mut fake, Feature::Lro, false, true);
+    set(&mut fake, Feature::RxGroList, true, false);
+    assert!(fake.check().1.ends_with("0 problems, 0 warnings\n"), "a queue does not mind");
+    fake.configure(" option attach ingress");
+    fake.has_warning("lan1: rx_gro_list is on: nothing is lost");
+    fake.write_config("", "config port\n option device lan2\n option gro 1");
+    fake.has_warning("offloads: lan2: gro is off; run `tsg offloads`");
+    set(&mut fake, Feature::Gro, false, true);
+    fake.has_warning("remove `option gro` of its `config port`");
+}
+
+#[test]
+fn room_on_flash_and_in_memory_is_told() {
+    let mut fake = Fake::new();
+    let room = |bytes, read_only| Some(Room { bytes, read_only });
+    fake.room = room(500 << 10, false);
+    fake.has_warning("flash: 500 KB are left");
+    fake.room = room(10 << 10, false);
+    fake.has_problem("flash: 10 KB are left");
+    fake.room = room(8 << 20, true);
+    fake.has_problem("can only be read");
+    fake.room = None;
+    fake.has_warning("flash: cannot tell");
+    fake.room = room(8 << 20, false);
+    fake.write(
+        "proc/mounts",
+        "overlayfs:/tmp/root / overlay rw,lowerdir=/,upperdir=/tmp/root/upper 0 0\n",
+    );
+    fake.has_problem("the overlay is in memory");
+    fake.write(
+        "proc/mounts",
+        "overlayfs:/overlay / overlay rw,lowerdir=/,upperdir=/overlay/upper 0 0\n",
+    );
+    fake.write("proc/meminfo", "MemAvailable: 10240 kB\n");
+    fake.has_warning("memory: 10 MB are left");
+    fake.write("proc/meminfo", "MemAvailable: 1024 kB\n");
+    fake.has_problem("memory: 1 MB are left");
+    fake.write("proc/meminfo", "MemAvailable: lots\n");
+    fake.has_warning("memory: cannot tell");
+}
+
+#[test]
+fn a_kernel_module_that_is_surely_missing_is_a_problem() {
+    let fake = Fake::new();
+    fake.configure(" option attach ingress");
+    fake.write("proc/sys/kernel/osrelease", "6.6.1\n");
+    fake.write("lib/modules/6.6.1/nft_fwd_netdev.ko", "");
+    fake.write("lib/modules/6.6.1/sch_ingress.ko", "");
+    let unknown = fake.check();
+    assert_eq!(unknown.0, Verdict::Good, "nobody says what is built in: {}", unknown.1);
+    fake.write("lib/modules/6.6.1/modules.builtin", "kernel/drivers/net/tun.ko\n");
+    fake.has_problem(
+        "this kernel has no cls_bpf, for the gate on the ports; install kmod-sched-bpf",
+    );
+    fake.write("sys/module/cls_bpf/refcnt", "1\n");
+    assert!(fake.check().1.contains("modules: none that is known to be missing"));
+    fs::remove_file(fake.path("lib/modules/6.6.1/nft_fwd_netdev.ko")).unwrap();
+    fake.has_problem("no nft_fwd_netdev");
+    fake.write(
+        "lib/modules/6.6.1/modules.dep",
+        "kernel/net/netfilter/nft-fwd-netdev.ko.xz: x.ko\n",
+    );
+    assert_eq!(fake.check().0, Verdict::Good);
 }

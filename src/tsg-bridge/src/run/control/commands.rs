@@ -58,6 +58,7 @@ impl Control {
             self.change_servers(&new)?;
         }
         self.config = new;
+        self.offloads.follow(&self.config);
         if self.is_active() && (name || token.is_some()) {
             let name = self.config.gateway_name();
             self.gateway.introduce(name, token, boottime::now());

@@ -116,7 +116,7 @@ fn register(control: &mut Control) -> Register {
 fn what_concerns_the_same_key_server_is_taken_over_with_the_keys_at_hand() {
     let folder = tempfile::tempdir().unwrap();
     let mut control = member(folder.path(), &server("127.0.0.1:9", 7));
-    let rule = "config rule\n\toption action 'drop'\n";
+    let rule = "config rule\n\toption action 'drop'\nconfig port\n\toption device 'nolan'\n\toption gro '0'\n";
     let more = format!(
         "{}\toption name 'mill'\n\toption path_mtu '1400'\n\toption fail 'open'\n{rule}",
         server("127.0.0.1:19", 7)
@@ -126,6 +126,7 @@ fn what_concerns_the_same_key_server_is_taken_over_with_the_keys_at_hand() {
     assert!(control.again.is_none(), "it would begin anew");
     assert_eq!(control.link.as_ref().unwrap().server().unwrap().port(), 19);
     assert_eq!((control.config.path_mtu, control.config.rules.len()), (Some(1_400), 1));
+    assert_eq!(control.config.ports.len(), 1);
     assert_eq!(control.described(boottime::now())["state"], "sealing");
     control.gateway.handle_timeout(boottime::now());
     assert_eq!(register(&mut control).name, "mill");

@@ -2,7 +2,6 @@
 
 use super::super::doors::Asker;
 use super::Fault;
-use crate::arguments::Arguments;
 use crate::folders::Folders;
 use crate::run::control::Control;
 use anyhow::{Context as _, Result, anyhow};
@@ -16,11 +15,13 @@ use std::thread;
 /// More than these do not wait for their turn.
 const MOST_WAITING: usize = 4;
 
+/// What is done; it has what it needs to know, such as arguments.
+pub(in super::super) type Work = Box<dyn FnOnce(&Folders) -> Result<Value> + Send>;
+
 /// What is done, and who waits for it.
 pub(in super::super) struct Job {
     pub(in super::super) asker: Asker,
-    pub(in super::super) work: fn(&Folders, &Arguments) -> Result<Value>,
-    pub(in super::super) arguments: Arguments,
+    pub(in super::super) work: Work,
     pub(in super::super) then: Option<fn(&mut Control)>,
 }
 
@@ -77,10 +78,9 @@ impl Aside {
         let (folders, bell, answers) =
             (self.folders.clone(), Arc::clone(&self.bell), self.answers.0.clone());
         let work = move || {
-            for Job { asker, work, arguments, then } in next {
-                let answer = work(&folders, &arguments);
-                // An argument may be a secret.
-                drop(arguments);
+            for Job { asker, work, then } in next {
+                let answer = work(&folders);
+                // It is gone, and an argument may have been a secret.
                 tsg_sodium::wipe_stack();
                 if answers.send(Finished { asker, answer, then }).is_err() {
                     return;
@@ -102,11 +102,11 @@ mod tests {
 
     static DOOR: Mutex<()> = Mutex::new(());
 
-    fn job(work: fn(&Folders, &Arguments) -> Result<Value>) -> Job {
-        Job { asker: Asker::Nobody, work, arguments: Arguments::default(), then: None }
+    fn job(work: fn(&Folders) -> Result<Value>) -> Job {
+        Job { asker: Asker::Nobody, work: Box::new(work), then: None }
     }
 
-    fn slow(_: &Folders, _: &Arguments) -> Result<Value> {
+    fn slow(_: &Folders) -> Result<Value> {
         drop(DOOR.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(json!("slow"))
     }
@@ -147,7 +147,7 @@ mod tests {
             assert!(Instant::now() < deadline, "only {done} were done");
             done += aside.finished().len();
         }
-        aside.begin(job(|_, _| anyhow::bail!("no"))).map_err(|(_, fault)| fault).unwrap();
+        aside.begin(job(|_| anyhow::bail!("no"))).map_err(|(_, fault)| fault).unwrap();
         assert_eq!(wait(&mut aside), "no");
     }
 }

@@ -8,13 +8,16 @@ mod answers;
 mod aside;
 mod flows;
 
-pub(super) use aside::{Aside, Finished, Job};
+pub(super) use aside::{Aside, Finished, Job, Work};
 
 use super::control::Control;
 use crate::arguments::{Arguments, Kind, Parameter, Unchecked, WrongArgument};
+use crate::cli;
 use crate::config::Config;
 use crate::enrolment;
 use crate::folders::Folders;
+use crate::ports;
+use crate::setup::{self, Request};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 use std::fmt;
@@ -33,6 +36,8 @@ pub(super) enum Run {
     Now(fn(&mut Control, &Arguments, u64) -> Result<Value>),
     /// Beside it; and what the control thread then does when that went well.
     Aside(fn(&Folders, &Arguments) -> Result<Value>, Option<fn(&mut Control)>),
+    /// Beside it, knowing what `status` answers.
+    AsideOf(fn(&Folders, &Value) -> Result<Value>),
 }
 
 /// All of them, in the order in which they are listed.
@@ -42,6 +47,13 @@ pub(super) const METHODS: &[Method] = &[
     Method { name: "peers", parameters: &[], run: Run::Now(answers::peers) },
     Method { name: "policy", parameters: &[], run: Run::Now(answers::policy) },
     Method { name: "flows", parameters: &[], run: Run::Now(flows::flows) },
+    Method { name: "preflight", parameters: &[], run: Run::AsideOf(cli::preflight) },
+    Method {
+        name: "ports",
+        parameters: &[],
+        run: Run::Aside(|folders, _| Ok(ports::list(folders)), None),
+    },
+    Method { name: "setup", parameters: &Request::PARAMETERS, run: Run::Aside(set_up, None) },
     Method {
         name: "bypass",
         parameters: &[Parameter::required("seconds", Kind::Number)],
@@ -112,6 +124,11 @@ fn bypass(control: &mut Control, arguments: &Arguments, now: u64) -> Result<Valu
 fn reload(control: &mut Control, _: &Arguments, _: u64) -> Result<Value> {
     control.reload()?;
     Ok(json!({ "ok": true }))
+}
+
+/// Like `tsg setup`: only says what is to be changed.
+fn set_up(folders: &Folders, arguments: &Arguments) -> Result<Value> {
+    setup::answer(folders, &Request::from_arguments(arguments)?)
 }
 
 /// Like `tsg enrol`: what the token says goes to UCI, its secret to the next hello.
