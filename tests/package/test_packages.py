@@ -139,7 +139,7 @@ def test_the_same_goes_in_the_same_comes_out(package, name, tmp_path):
 def test_a_package_that_is_too_large_is_told(package, name, capsys):
     program = ROOT / "target/cross" / name
     row = sizes.Row(TARGETS[name][1], package.path, program / "tsg", program / "tsg.symbols")
-    assert not sizes.complain([row], 1_600_000), "larger than routers have room for"
+    assert not sizes.complain([row], 1_700_000), "larger than routers have room for"
     assert sizes.complain([row], package.path.stat().st_size - 1)
     assert "TOO LARGE" in capsys.readouterr().out
 
