@@ -33,8 +33,10 @@ def test_what_the_daemon_asks_for_is_a_dependency(described):
         named |= set(re.findall(r"kmod-[a-z0-9-]+", path.read_text()))
     wanted = described["tsg-bridge"]["DEPENDS"].split()
     assert named, "no message names a kernel module"
-    # What the iptables attach wants, for kernels without nft_queue, an operator chooses to install.
-    assert named - {"kmod-br-netfilter", "kmod-ipt-physdev"} <= {word.lstrip("+") for word in wanted}
+    # What the iptables attach wants, for kernels without nft_queue, an operator chooses to install. The last comes with
+    # kmod-nft-queue.
+    chosen = {"kmod-br-netfilter", "kmod-ipt-physdev", "kmod-ipt-nfqueue", "kmod-nfnetlink-queue"}
+    assert named - chosen <= {word.lstrip("+") for word in wanted}
     assert all(word.startswith(("+kmod-", "@(")) or word == "+nftables" for word in wanted), wanted
     assert described["luci-app-tsg"]["DEPENDS"] == "+luci-base +tsg-bridge"
 
