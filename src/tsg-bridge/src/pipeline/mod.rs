@@ -42,7 +42,7 @@ use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use talks::{Counting, Talks};
+use talks::{Counting, Talks, service_port};
 use tsg_control::policy::{Flow, Proto};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::ip::{Outline, protocol};
@@ -168,7 +168,7 @@ pub struct Worker {
     judged: Memo<Judgement>,
     wanted_sealed: Memo<bool>,
     mapped: Memo<Mapped>,
-    talks: Memo<Talk>,
+    services: Memo<Option<u16>>,
     counting: Counting,
     spare_id: u32,
     too_big: Budget,
@@ -191,7 +191,7 @@ impl Worker {
             judged: Memo::new(),
             wanted_sealed: Memo::new(),
             mapped: Memo::new(),
-            talks: Memo::new(),
+            services: Memo::new(),
             counting: Counting::default(),
             spare_id: 0,
             too_big: Budget::new(TOO_BIG),
@@ -215,7 +215,7 @@ impl Worker {
             self.judged.clear();
             self.wanted_sealed.clear();
             self.mapped.clear();
-            self.talks.clear();
+            self.services.clear();
             // Machines that are new since then are to be told of again.
             self.seen.clear();
             // The ciphers work with keys on the stack, which may be over now.
@@ -234,8 +234,9 @@ impl Worker {
         if flow.src != sender {
             return;
         }
-        let talk = self.talks.of(flow, || Talk::of(flow, fate, view));
-        self.counting.count(Talk { fate, ..talk }, flow);
+        let port = self.services.of(flow, || service_port(flow, view));
+        let talk = Talk { src: flow.src, dest: flow.dest, proto: flow.proto, port, fate };
+        self.counting.count(talk, flow);
     }
 
     /// What is done within a batch is done at its beginning.

@@ -50,21 +50,18 @@ pub struct Heard {
     pub last: u64,
 }
 
-impl Talk {
-    pub(super) fn of(flow: &Flow, fate: Fate, view: &View) -> Self {
-        let port = flow.ports.map(|(src, dest)| {
-            // The port that the rule speaks of is the service; without one, services have the lower one.
-            let named = view.deciding_rule(flow).map_or(&[][..], |rule| &rule.dest_port);
-            let is_named =
-                |port| named.iter().any(|range: &Ports| (range.first..=range.last).contains(&port));
-            match (is_named(dest), is_named(src)) {
-                (true, false) => dest,
-                (false, true) => src,
-                (true, true) | (false, false) => dest.min(src),
-            }
-        });
-        Self { src: flow.src, dest: flow.dest, proto: flow.proto, port, fate }
-    }
+/// The port of the service that a flow is of: the one that its rule speaks of, and without one the lower one, as
+/// services have that.
+pub(super) fn service_port(flow: &Flow, view: &View) -> Option<u16> {
+    let (src, dest) = flow.ports?;
+    let named = view.deciding_rule(flow).map_or(&[][..], |rule| &rule.dest_port);
+    let is_named =
+        |port| named.iter().any(|range: &Ports| (range.first..=range.last).contains(&port));
+    Some(match (is_named(dest), is_named(src)) {
+        (true, false) => dest,
+        (false, true) => src,
+        (true, true) | (false, false) => dest.min(src),
+    })
 }
 
 /// What one worker counted since it was idle.

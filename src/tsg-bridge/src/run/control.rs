@@ -595,8 +595,10 @@ impl Control {
     }
 
     fn stop(&mut self) {
-        self.end_bypass("the gateway stops");
-        self.renew(boottime::now());
+        if self.bypass.is_on() {
+            self.end_bypass("the gateway stops");
+            self.renew(boottime::now());
+        }
         let fail = self.plan.as_ref().map_or(self.config.fail, |plan| plan.fail);
         self.data.leave(fail);
         // What begins anew changes only what it wants otherwise: for some cards a change is a new link.
