@@ -10,9 +10,8 @@ Row = namedtuple("Row", "architecture package program symbols")
 
 # Whose function a name is. Rust's end with a hash or begin with `_R`, and hold the path; C++'s hold it, too; in C it is a prefix.
 RUST = re.compile(r"^_R|17h[0-9a-f]{16}E(\.|$)")
-OURS = "tsg tsg_bridge tsg_bundle tsg_control tsg_esp tsg_log tsg_sodium tsg_zmq".split()
+OURS = "tsg tsg_bridge tsg_bundle tsg_control tsg_esp tsg_log tsg_sodium tsg_zmtp".split()
 STANDARD = "std core alloc compiler_builtins hashbrown panic_abort".split()
-ZMQ = re.compile(r"^(zmq_|_Z.*3zmq)")
 SODIUM = re.compile(r"^_?_?(crypto_|sodium_|randombytes|fe25519|ge25519|sc25519|ristretto|argon2|blake2b|chacha|salsa|poly1305"
                     r"|aegis|stream_|aes|gcm|softaes|keccak|sha(256|512)_|SHA(256|512))")
 
@@ -67,8 +66,6 @@ def part_of(name):
     if RUST.search(name):
         crate = crate_of(name)
         return "TSG" if crate in OURS else "Rust's std" if crate in STANDARD else "crates"
-    if ZMQ.search(name):
-        return "libzmq"
     if SODIUM.search(name):
         return "libsodium"
     return "C++ library" if name.startswith(("_Z", "__cxa", "__gxx", "_Unwind", "unw_")) else "C library"

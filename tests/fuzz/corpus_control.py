@@ -230,3 +230,28 @@ write("ubus", "calls", b"\2" + CALL + ubus(5, NUMBER, METHOD(b"enrol\0"), ENROL,
 write("ubus", "types", b"\2" + ubus(5, NO_REPLY(b"\1"), NUMBER, METHOD(b"setup\0"), TYPES, peer=1026))
 write("ubus", "long", b"\2" + ubus(5, NUMBER, METHOD(b"enrol\0"), DATA(named(3, b"token", bytes(20_000))), peer=9) + CALL)
 write("ubus", "notified", b"\2" + ubus(1, STATUS(struct.pack("!I", 4)), sequence=2) + CALL)
+
+
+def greeting(mechanism=b"CURVE", minor=1):
+    return b"\xff" + bytes(8) + b"\x7f\x03" + bytes([minor]) + mechanism.ljust(20, b"\0") + bytes(32)
+
+
+def zmtp_command(name, body):
+    whole = bytes([len(name)]) + name + body
+    return bytes([4, len(whole)]) + whole
+
+
+def sealed(*parts):
+    """What a key server has sealed: flags and bytes."""
+    return b"".join(bytes([len(part), flags]) + part for flags, part in parts)
+
+
+ROUTER = b"\x0bSocket-Type\0\0\0\x06ROUTER\x08Identity\0\0\0\0"
+write("zmtp", "greeting", b"\0" + greeting())
+write("zmtp", "plain", b"\0" + greeting(b"PLAIN", 0))
+write("zmtp", "welcome", b"\1" + zmtp_command(b"WELCOME", bytes(160)))
+write("zmtp", "refused", b"\1" + zmtp_command(b"ERROR", b"\x03400"))
+write("zmtp", "ready", b"\2" + zmtp_command(b"READY", bytes(40)))
+write("zmtp", "long", b"\2" + b"\6" + struct.pack("!Q", 5_000) + b"\x05READY")
+write("zmtp", "messages", b"\3" + sealed((0, ROUTER), (0, b"one"), (1, b"more"), (2, b"\x04PING\0\x05context"), (0, b"last"), (0, b"two")))
+write("zmtp", "publisher", b"\3" + sealed((0, ROUTER.replace(b"\x06ROUTER", b"\x03PUB"))))

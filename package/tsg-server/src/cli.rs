@@ -79,7 +79,7 @@ fn print(args: &Args, answer: &Answer) -> Result<()> {
 
 fn start(args: &Args, run: &Run) -> Result<()> {
     let target: Target = run.log.into();
-    tsg_log::start("tsg-server", target, run.log_level.into())?;
+    tsg_log::start(c"tsg-server", target, run.log_level.into())?;
     let ended = daemon::run(&daemon::Options {
         data: run.data.data.clone(),
         socket: args.socket.clone(),

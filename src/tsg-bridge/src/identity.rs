@@ -26,13 +26,8 @@ impl Identity {
     /// Makes a new pair from the system's random source.
     ///
     /// # Errors
-    /// The ZeroMQ library was built without CURVE, or there is no random source.
+    /// There is no random source.
     pub fn generate() -> Result<Self> {
-        ensure!(
-            zmq::has("curve").unwrap_or(false),
-            "the ZeroMQ library on this machine was built without CURVE; install libzmq with CURVE \
-             (OpenWrt: libzmq-curve)"
-        );
         tsg_sodium::init()?;
         Ok(Self::from_secret(SecretKey::generate()))
     }

@@ -4,48 +4,42 @@
 //! server's word. Nothing is queued for a server that is not there: the state machine asks again
 //! by itself, and old questions would be of no use.
 
+mod servers;
 #[cfg(test)]
 mod tests;
+mod wire;
+
+pub use servers::Servers;
 
 use crate::config::Endpoint;
 use crate::identity::Identity;
-use anyhow::{Context as _, Result, ensure};
+use anyhow::Result;
+use std::os::fd::RawFd;
 use tsg_control::keys::PublicKey;
-use tsg_control::message::{self, DecodeError, Heard, MAX_FRAME, ToServer};
+use tsg_control::message::{self, DecodeError, Heard, ToServer};
+use tsg_zmtp::{Event, Keys};
+use wire::{End, Wire};
 
-/// Where libzmq tells of connections made and broken off; each socket has an address of its own.
-const MONITOR: &str = "inproc://tsg-monitor";
+/// After a connection that was not made the next attempt waits for this long, and for twice as long after each
+/// further one, up to that; in milliseconds. Up to half as much is added by chance: not all gateways are to come at once.
+const PAUSE_MS: (u64, u64) = (250, 8_000);
 
-/// No sign of life from the server's side of the connection for this long: it is made anew.
-const DEAD_AFTER_MS: i32 = 15_000;
-
-/// Reconnects begin after this, and back off to that, in milliseconds.
-const RECONNECT_MS: (i32, i32) = (250, 10_000);
-
-/// How long libzmq may be silent after it has lost a connection before another socket is made: at first, and, since
-/// this doubles, at most. In milliseconds.
-const GIVEN_UP_MS: (u64, u64) = (1_000, 16_000);
-
-/// Frames that wait on either side.
-const HIGH_WATER: i32 = 64;
-
-/// More frames than this are not read at one wake-up.
-const BATCH: usize = 64;
+/// A name that nobody knows the address of is asked for again after this.
+const NO_ADDRESS_MS: u64 = 500;
 
 /// The way to one key server out of several.
 pub struct Link {
-    context: zmq::Context,
-    servers: Vec<Endpoint>,
+    servers: Servers,
     at: usize,
+    /// Which of the server's addresses is tried.
+    address: usize,
     server_key: PublicKey,
-    /// How many sockets were made.
-    begun: u32,
-    socket: zmq::Socket,
-    monitor: zmq::Socket,
-    /// The connection is lost since then, and libzmq has not said that it tries again. It gives up for good
-    /// when it hears what the key server would not say, and one byte of somebody on the path is enough for that.
-    lost: Option<u64>,
-    patience: u64,
+    wire: Option<Wire>,
+    /// When the next attempt is due, and how long the pause before it was.
+    next: u64,
+    pause: u64,
+    /// Why the last attempt failed.
+    trouble: Option<String>,
 }
 
 /// What came over the link.
@@ -63,32 +57,20 @@ pub struct Received {
 }
 
 impl Link {
-    /// Begins to connect to the first of `servers`, of which there is at least one.
+    /// Will connect to the first of `servers`.
     ///
     /// # Errors
-    /// libzmq has no CURVE, or does not take an address or a key.
-    pub fn open(
-        servers: Vec<Endpoint>,
-        server_key: PublicKey,
-        identity: &Identity,
-    ) -> Result<Self> {
-        ensure!(
-            zmq::has("curve").unwrap_or(false),
-            "libzmq was built without CURVE: install libzmq-curve instead of libzmq-nc"
-        );
-        let context = zmq::Context::new();
-        let first = servers.first().context("no key server is set: uci set tsg.main.server=…")?;
-        let (socket, monitor) = connect(&context, 0, first, &server_key, identity)?;
+    /// There is no room for the thread that looks up their names.
+    pub fn open(servers: &[Endpoint], server_key: PublicKey) -> Result<Self> {
         Ok(Self {
+            servers: Servers::find(servers)?,
             at: 0,
+            address: 0,
             server_key,
-            begun: 1,
-            socket,
-            monitor,
-            lost: None,
-            patience: GIVEN_UP_MS.0,
-            context,
-            servers,
+            wire: None,
+            next: 0,
+            pause: 0,
+            trouble: None,
         })
     }
 
@@ -97,147 +79,123 @@ impl Link {
         self.servers.get(self.at)
     }
 
-    /// Turns to the next server of the list, if there is another whose address libzmq takes.
-    pub fn next_server(&mut self, identity: &Identity) -> bool {
-        let mut others = (self.at + 1..self.servers.len()).chain(0..self.at);
-        others.any(|at| self.turn_to(at, identity))
+    /// The servers and their addresses.
+    pub fn servers(&self) -> &Servers {
+        &self.servers
     }
 
-    /// Makes the connection anew.
-    ///
-    /// # Errors
-    /// libzmq does not take the address; the log says why.
-    pub fn reconnect(&mut self, identity: &Identity) -> Result<()> {
-        ensure!(self.turn_to(self.at, identity), "the connection cannot be made: see the log");
-        Ok(())
+    /// Why there is no connection, if one was tried.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
     }
 
-    fn turn_to(&mut self, at: usize, identity: &Identity) -> bool {
-        let Some(server) = self.servers.get(at) else { return false };
-        self.begun = self.begun.wrapping_add(1);
-        match connect(&self.context, self.begun, server, &self.server_key, identity) {
-            Ok((socket, monitor)) => {
-                (self.socket, self.monitor, self.at, self.lost) = (socket, monitor, at, None);
-                true
-            }
-            Err(error) => {
-                log::error!("{error:#}");
-                false
-            }
+    /// Turns to the next server of the list, if there is another.
+    pub fn next_server(&mut self) -> bool {
+        let others = self.servers.len() > 1;
+        if others {
+            self.at = (self.at + 1) % self.servers.len();
+            self.reconnect();
         }
+        others
     }
 
-    /// Begins anew what libzmq has given up. To be called every second, `now` is local time.
-    pub fn keep_trying(&mut self, identity: &Identity, now: u64) {
-        if self.lost.is_some_and(|at| now >= at + self.patience) {
-            log::warn!("the connection to the key server was spoilt; making another one");
-            self.lost = Some(now);
-            self.patience = (self.patience * 2).min(GIVEN_UP_MS.1);
-            self.turn_to(self.at, identity);
-        }
+    /// Makes the connection anew, at the next turn.
+    pub fn reconnect(&mut self) {
+        (self.wire, self.address, self.next, self.pause) = (None, 0, 0, 0);
+    }
+
+    /// What to wait for; the second part says that something waits to be written.
+    pub fn descriptor(&self) -> Option<(RawFd, bool)> {
+        self.wire.as_ref().map(Wire::descriptor)
+    }
+
+    /// When to take a turn, if nothing happens.
+    pub fn due(&self) -> u64 {
+        self.wire.as_ref().map_or(self.next, Wire::due)
     }
 
     /// Sends a message, if there is a connection.
     pub fn send(&mut self, message: &ToServer) {
-        match tsg_zmq::send(&mut self.socket, message.frame(), zmq::DONTWAIT) {
-            Ok(()) => {}
-            Err(zmq::Error::EAGAIN) => log::debug!("no connection to the key server"),
-            Err(error) => log::warn!("to the key server: {error}"),
+        let open = self.wire.as_mut().is_some_and(|wire| wire.say(&message.frame()));
+        if !open {
+            log::debug!("no connection to the key server");
         }
     }
 
-    /// What there is to be read, without waiting, at local time `now`.
-    pub fn receive(&mut self, now: u64) -> Received {
-        let mut received = self.events(now);
-        for _ in 0..BATCH {
-            let frame = match tsg_zmq::receive(&self.socket, zmq::DONTWAIT) {
-                Ok(frame) => frame,
-                Err(zmq::Error::EAGAIN) => break,
-                Err(error) => {
-                    log::warn!("from the key server: {error}");
-                    break;
-                }
-            };
-            if frame.more() {
-                log::warn!("from the key server: a message of several frames");
-                while tsg_zmq::receive(&self.socket, zmq::DONTWAIT).is_ok_and(|next| next.more()) {}
-                continue;
-            }
-            match message::from_server(&frame) {
-                Ok(heard) => received.messages.push(heard),
-                Err(error) => received.unreadable.push(error),
-            }
-        }
-        received
-    }
-
-    /// For [`zmq::poll`]: the two sockets.
-    pub fn poll_items(&self) -> [zmq::PollItem<'_>; 2] {
-        [self.socket.as_poll_item(zmq::POLLIN), self.monitor.as_poll_item(zmq::POLLIN)]
-    }
-
-    fn events(&mut self, now: u64) -> Received {
-        const SUCCEEDED: u16 = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as u16;
-        const DISCONNECTED: u16 = zmq::SocketEvent::DISCONNECTED as u16;
-        const RETRIED: u16 = zmq::SocketEvent::CONNECT_RETRIED as u16;
+    /// Connects if it is time to, and reads what there is, without waiting, at local time `now`.
+    pub fn turn(&mut self, identity: &Identity, now: u64) -> Received {
         let mut received = Received::default();
-        for _ in 0..BATCH {
-            let Ok(event) = self.monitor.recv_multipart(zmq::DONTWAIT) else { break };
-            let number = event.first().and_then(|frame| frame.first_chunk::<2>());
-            match number.map(|bytes| u16::from_ne_bytes(*bytes)) {
-                Some(SUCCEEDED) => {
-                    (received.connected, received.broken_off) = (true, 0);
-                    (self.lost, self.patience) = (None, GIVEN_UP_MS.0);
-                }
-                Some(DISCONNECTED) => self.lost = Some(now),
-                Some(RETRIED) => self.lost = None,
-                Some(_) => received.broken_off += 1,
-                None => {}
+        let server_key = self.server_key;
+        let keys = Keys {
+            server: &server_key.0,
+            public: &identity.public().0,
+            secret: identity.secret().bytes(),
+        };
+        if self.wire.is_none() && now >= self.next {
+            match self.address() {
+                None => self.next = now + NO_ADDRESS_MS,
+                Some(address) => match Wire::begin(address, &keys, now) {
+                    Ok(wire) => self.wire = Some(wire),
+                    Err(end) => self.end(end, &mut received, now),
+                },
+            }
+        }
+        if let Some(wire) = &mut self.wire {
+            let before = wire.is_open();
+            let result = wire.turn(&keys, now, |event| received.take(event));
+            received.connected = !before && wire.is_open();
+            if received.connected {
+                (self.pause, self.trouble) = (0, None);
+            }
+            if let Err(end) = result {
+                self.end(end, &mut received, now);
             }
         }
         received
+    }
+
+    fn address(&self) -> Option<std::net::SocketAddr> {
+        let known = self.servers.addresses_of(self.at);
+        known.get(self.address % known.len().max(1)).copied()
+    }
+
+    fn end(&mut self, end: End, received: &mut Received, now: u64) {
+        let was_open = self.wire.take().is_some_and(|wire| wire.is_open());
+        let why = match end {
+            End::Silent(why) => why,
+            End::Broken(why) => {
+                received.broken_off += u32::from(!was_open);
+                why
+            }
+        };
+        if self.trouble.as_ref() != Some(&why) {
+            let server = self.server().map(ToString::to_string).unwrap_or_default();
+            log::warn!("key server {server}: {why}");
+        }
+        self.trouble = Some(why);
+        self.address = self.address.wrapping_add(1);
+        self.pause = (self.pause * 2).clamp(PAUSE_MS.0, PAUSE_MS.1);
+        self.next = now + self.pause + up_to(self.pause / 2);
     }
 }
 
-fn connect(
-    context: &zmq::Context,
-    number: u32,
-    server: &Endpoint,
-    server_key: &PublicKey,
-    identity: &Identity,
-) -> Result<(zmq::Socket, zmq::Socket)> {
-    let socket = context.socket(zmq::DEALER).context("a ZeroMQ socket")?;
-    let set = || -> zmq::Result<()> {
-        socket.set_curve_serverkey(&server_key.0)?;
-        socket.set_curve_publickey(&identity.public().0)?;
-        socket.set_curve_secretkey(identity.secret().bytes())?;
-        socket.set_immediate(true)?;
-        socket.set_linger(0)?;
-        socket.set_ipv6(true)?;
-        socket.set_sndhwm(HIGH_WATER)?;
-        socket.set_rcvhwm(HIGH_WATER)?;
-        socket.set_maxmsgsize(MAX_FRAME as i64)?;
-        socket.set_reconnect_ivl(RECONNECT_MS.0)?;
-        socket.set_reconnect_ivl_max(RECONNECT_MS.1)?;
-        socket.set_connect_timeout(5_000)?;
-        socket.set_handshake_ivl(10_000)?;
-        socket.set_heartbeat_ivl(DEAD_AFTER_MS / 3)?;
-        socket.set_heartbeat_timeout(DEAD_AFTER_MS)
-    };
-    set().context("libzmq refuses an option; it must be 4.2 or newer")?;
-    // Not HANDSHAKE_FAILED_PROTOCOL: telling of a forged or repeated message, libzmq forgets that it was one, goes
-    // deaf on that connection, and ends the process when the connection ends (seen with 4.3.4).
-    let events = zmq::SocketEvent::HANDSHAKE_SUCCEEDED as i32
-        | zmq::SocketEvent::DISCONNECTED as i32
-        | zmq::SocketEvent::CONNECT_RETRIED as i32
-        | zmq::SocketEvent::HANDSHAKE_FAILED_NO_DETAIL as i32
-        | zmq::SocketEvent::HANDSHAKE_FAILED_AUTH as i32;
-    let address = format!("{MONITOR}-{number}");
-    socket.monitor(&address, events).context("a ZeroMQ monitor")?;
-    let monitor = context.socket(zmq::PAIR).context("a ZeroMQ socket")?;
-    monitor.connect(&address).context("a ZeroMQ monitor")?;
-    socket
-        .connect(&server.to_string())
-        .with_context(|| format!("option server '{server}': libzmq cannot connect to it"))?;
-    Ok((socket, monitor))
+impl Received {
+    fn take(&mut self, event: Event) {
+        match event {
+            // Told by the connection itself.
+            Event::Open => self.broken_off = 0,
+            Event::SeveralFrames => log::warn!("from the key server: a message of several frames"),
+            Event::Message(frame) => match message::from_server(&frame) {
+                Ok(heard) => self.messages.push(heard),
+                Err(error) => self.unreadable.push(error),
+            },
+        }
+    }
+}
+
+/// A random number, not above `most`.
+fn up_to(most: u64) -> u64 {
+    let mut bytes = [0; 8];
+    tsg_sodium::random(&mut bytes);
+    u64::from_le_bytes(bytes) % (most + 1)
 }

@@ -11,10 +11,12 @@
 
 mod later;
 mod packing;
+mod reader;
 
 pub use later::{Heard, from_gateway, from_server};
+pub(crate) use packing::pack;
 pub use packing::{decode, encode, encoded_len};
-pub(crate) use packing::{pack, parse};
+pub(crate) use reader::parse;
 
 use crate::group::{Carriage, Fail, Mode, NonIp, Settings};
 use crate::keys::make_tek;

@@ -93,7 +93,7 @@ impl<'de> Deserialize<'de> for TokenSecret {
                 read.map(|()| secret)
             }
         }
-        deserializer.deserialize_any(Bytes)
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 

@@ -177,6 +177,42 @@ proptest! {
 }
 
 /// A map of MessagePack, from names and values that are MessagePack already.
+/// An envelope as `rmp-serde` reads it.
+#[derive(serde::Deserialize)]
+struct Envelope<B> {
+    v: u16,
+    body: B,
+}
+
+/// What the reader takes, `rmp-serde` takes, too, and for the same. It may take more: structures as lists, bytes behind the end.
+fn agrees<B: serde::de::DeserializeOwned + PartialEq + std::fmt::Debug>(frame: &[u8]) -> bool {
+    let Ok(ours) = decode::<B>(frame, MAX_FRAME) else { return false };
+    let theirs = rmp_serde::from_slice::<Envelope<B>>(frame).unwrap();
+    assert_eq!((ours, VERSION), (theirs.body, theirs.v), "{frame:02x?}");
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn the_reader_and_rmp_serde_agree(
+        to_server in to_server(), to_gateway in to_gateway(), at: prop::sample::Index, bit in 0..8_u8, cut: prop::sample::Index,
+    ) {
+        let mut frame = to_server.frame().to_vec();
+        assert!(agrees::<ToServer>(&frame));
+        *at.get_mut(&mut frame) ^= 1 << bit;
+        agrees::<ToServer>(&frame);
+        assert!(!agrees::<ToServer>(&frame[..cut.index(frame.len())]));
+
+        let mut frame = to_gateway.frame().to_vec();
+        assert!(agrees::<ToGateway>(&frame));
+        *at.get_mut(&mut frame) ^= 1 << bit;
+        agrees::<ToGateway>(&frame);
+        assert!(!agrees::<ToGateway>(&frame[..cut.index(frame.len())]));
+    }
+}
+
 fn map(fields: &[(&str, &[u8])]) -> Vec<u8> {
     let mut bytes = vec![0x80 | fields.len() as u8];
     for (name, value) in fields {

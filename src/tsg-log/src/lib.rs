@@ -5,15 +5,18 @@
 //! shown as escapes and a message stays one line.
 
 use std::{
+    ffi::CStr,
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
-    process,
-    sync::Mutex,
+    path::Path,
 };
 
 use anyhow::{Result, anyhow};
 use log::{Level, LevelFilter, Log, Metadata, Record};
-use syslog::{Facility, Formatter3164, Logger, LoggerBackend};
+use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
+
+/// Where the system's log listens.
+const SOCKET: &str = "/dev/log";
 
 /// Longer messages are cut.
 const MAX_MESSAGE_BYTES: usize = 1024;
@@ -48,12 +51,15 @@ impl Target {
 ///
 /// # Errors
 /// There is a logger already.
-pub fn start(name: &'static str, target: Target, level: LevelFilter) -> Result<()> {
-    let logger: Box<dyn Log> = match target.is_stderr() {
-        true => Box::new(Stderr),
-        false => Box::new(Syslog { name, connection: Mutex::default() }),
+pub fn start(name: &'static CStr, target: Target, level: LevelFilter) -> Result<()> {
+    let logger: &dyn Log = match target.is_stderr() {
+        true => &Stderr,
+        false => {
+            openlog(Some(name), LogFlags::LOG_PID, Facility::LOG_DAEMON)?;
+            &Syslog
+        }
     };
-    log::set_boxed_logger(logger).map_err(|_| anyhow!("the logger was started twice"))?;
+    log::set_logger(logger).map_err(|_| anyhow!("the logger was started twice"))?;
     set_level(level);
     Ok(())
 }
@@ -79,11 +85,8 @@ impl Log for Stderr {
     fn flush(&self) {}
 }
 
-/// The connection is made with the first message and again after logd was restarted.
-struct Syslog {
-    name: &'static str,
-    connection: Mutex<Option<Logger<LoggerBackend, Formatter3164>>>,
-}
+/// The C library's, which connects again after logd was restarted.
+struct Syslog;
 
 impl Log for Syslog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
@@ -95,9 +98,8 @@ impl Log for Syslog {
             return;
         }
         let message = one_line(record);
-        let Ok(mut connection) = self.connection.lock() else { return };
-        let sent = send(self.name, &mut connection, record.level(), &message)
-            || send(self.name, &mut connection, record.level(), &message);
+        // The C library does not tell whether somebody listens.
+        let sent = Path::new(SOCKET).exists() && syslog(severity(record.level()), &message).is_ok();
         if !sent && record.target() != SAID {
             to_stderr(record.level(), &message);
         }
@@ -106,37 +108,13 @@ impl Log for Syslog {
     fn flush(&self) {}
 }
 
-fn send(
-    name: &str,
-    connection: &mut Option<Logger<LoggerBackend, Formatter3164>>,
-    level: Level,
-    message: &str,
-) -> bool {
-    let logger = match connection {
-        Some(logger) => logger,
-        None => {
-            let formatter = Formatter3164 {
-                facility: Facility::LOG_DAEMON,
-                hostname: None,
-                process: name.to_owned(),
-                pid: process::id(),
-            };
-            match syslog::unix(formatter) {
-                Ok(logger) => connection.insert(logger),
-                Err(_) => return false,
-            }
-        }
-    };
-    let sent = match level {
-        Level::Error => logger.err(message),
-        Level::Warn => logger.warning(message),
-        Level::Info => logger.info(message),
-        Level::Debug | Level::Trace => logger.debug(message),
-    };
-    if sent.is_err() {
-        *connection = None;
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Error => Severity::LOG_ERR,
+        Level::Warn => Severity::LOG_WARNING,
+        Level::Info => Severity::LOG_INFO,
+        Level::Debug | Level::Trace => Severity::LOG_DEBUG,
     }
-    sent.is_ok()
 }
 
 /// With nowhere left to say it, a failure to write is not reported.

@@ -1,15 +1,17 @@
-//! libsodium's ciphers and key derivation behind tsg-esp's traits.
+//! libsodium's ciphers and key derivation behind tsg-esp's traits, and the boxes that CURVE is made of.
 //!
-//! The only crate that calls libsodium; the calls are in the module `sys`. Nothing here allocates.
+//! The only crate that calls libsodium; the calls are in the module `sys`. Nothing that a packet needs allocates.
 //! Call [`init`] and [`self_test`] once at start, before any thread.
 //!
 //! Not for: deciding which suite a group uses (the key server), or locking memory and forbidding
 //! core dumps (the daemon).
 
+mod boxes;
 mod cipher;
 mod self_test;
 mod sys;
 
+pub use boxes::{BOX_OVERHEAD, SharedKey, WeakKey};
 pub use cipher::{Aes256Gcm, AnyCipher, ChaCha20Poly1305, NoAes};
 pub use self_test::{SelfTestError, self_test};
 

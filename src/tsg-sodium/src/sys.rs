@@ -115,6 +115,53 @@ pub(crate) fn chacha_open(
     authentic(result, data)
 }
 
+/// Whether it worked: libsodium refuses public keys of a small order.
+pub(crate) fn box_beforenm(shared: &mut [u8; 32], public: &[u8; 32], secret: &[u8; 32]) -> bool {
+    // SAFETY: all three have the 32 bytes that libsodium writes and reads.
+    let result =
+        unsafe { ffi::crypto_box_beforenm(shared.as_mut_ptr(), public.as_ptr(), secret.as_ptr()) };
+    result == 0
+}
+
+pub(crate) fn box_seal(key: &[u8; 32], nonce: &[u8; 24], data: &mut [u8]) -> [u8; 16] {
+    let mut mac = [0; 16];
+    let bytes = data.as_mut_ptr();
+    // SAFETY: bytes is valid for reads and writes of the length of data, and libsodium allows it to
+    // be input and output; mac, nonce and key have their sizes. The call has no error.
+    unsafe {
+        ffi::crypto_box_detached_afternm(
+            bytes,
+            mac.as_mut_ptr(),
+            bytes.cast_const(),
+            data.len() as c_ulonglong,
+            nonce.as_ptr(),
+            key.as_ptr(),
+        );
+    }
+    mac
+}
+
+pub(crate) fn box_open(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    data: &mut [u8],
+    mac: &[u8; 16],
+) -> Result<(), Unauthentic> {
+    let bytes = data.as_mut_ptr();
+    // SAFETY: as in `box_seal`, with mac read instead of written.
+    let result = unsafe {
+        ffi::crypto_box_open_detached_afternm(
+            bytes,
+            bytes.cast_const(),
+            mac.as_ptr(),
+            data.len() as c_ulonglong,
+            nonce.as_ptr(),
+            key.as_ptr(),
+        )
+    };
+    authentic(result, data)
+}
+
 /// The key schedule of AES-256-GCM: 512 bytes, aligned to 16 by the type. Zeroed on drop.
 pub(crate) struct AesState(ffi::crypto_aead_aes256gcm_state);
 

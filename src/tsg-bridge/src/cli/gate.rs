@@ -25,7 +25,7 @@ pub(super) fn run(options: &Options, wanted: &Wanted, out: &mut dyn Write) -> Re
     if let Wanted::Clear { ports: named } = wanted
         && !named.is_empty()
     {
-        tsg_log::start("tsg", options.log, log::LevelFilter::Info)?;
+        tsg_log::start(c"tsg", options.log, log::LevelFilter::Info)?;
         let mut verdict = Verdict::Good;
         for port in named {
             let done = Ports::alone(port).and_then(|port| removed(&port));
@@ -35,7 +35,7 @@ pub(super) fn run(options: &Options, wanted: &Wanted, out: &mut dyn Write) -> Re
     }
     let folders = &options.folders;
     let (config, mut verdict) = configuration(&folders.config_file())?;
-    tsg_log::start("tsg", options.log, config.log_level)?;
+    tsg_log::start(c"tsg", options.log, config.log_level)?;
     // What made the server unreadable says nothing against there being one.
     let idle = !config.enabled || (config.is_idle() && verdict == Verdict::Good);
     let plan = plan(&config, folders);

@@ -50,7 +50,7 @@ impl SecretKey {
         if key.put_in_order() { Err(NotAKey) } else { Ok(key) }
     }
 
-    /// The raw key, as ZeroMQ's options take it.
+    /// The raw key.
     pub fn bytes(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }

@@ -12,8 +12,8 @@ use super::links::Links;
 use super::methods::{Fault, Finished, Run};
 use super::offloads::Offloads;
 use super::policy::{self, Policies};
-use super::servers::Servers;
 use super::status::Overview;
+use super::sys;
 use super::unreadable::Unreadable;
 use super::wake::Wake;
 use super::{memory, status};
@@ -25,13 +25,13 @@ use crate::identity::Identity;
 use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
 use crate::rules::Plan;
 use crate::server::{Link, Received};
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use bypass::Bypass;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
@@ -88,7 +88,6 @@ pub(super) struct Control {
     plan: Option<Plan>,
     /// The policies that the workers judge by.
     judging: Vec<PolicyVersion>,
-    servers: Servers,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
     pub(super) bypass: Bypass,
@@ -142,14 +141,13 @@ impl Control {
         }
         let active = config.enabled && !config.servers.is_empty();
         let link = match (active, config.server_key) {
-            (true, Some(key)) => Some(Link::open(config.servers.clone(), key, &identity)?),
+            (true, Some(key)) => Some(Link::open(&config.servers, key)?),
             (true, None) | (false, _) => None,
         };
         if link.is_none() {
             log::info!("idle: no key server is set, or the gateway is switched off");
         }
         Ok(Self {
-            servers: Servers::find(if active { &config.servers } else { &[] })?,
             policies: Policies::recall(&folders),
             signals: SignalFd::with_flags(signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?,
             gateway,
@@ -226,27 +224,21 @@ impl Control {
             self.wake.pause(now),
             self.doors.due(),
             self.bypass.until(),
+            self.link.as_ref().map(Link::due),
         ];
         let next = next.into_iter().flatten().min().filter(|_| !self.doors.is_asked());
         let next = next.unwrap_or(now);
-        let timeout = i64::try_from(next.saturating_sub(now)).unwrap_or(1_000).clamp(0, 1_000);
+        let timeout = next.saturating_sub(now).min(1_000);
         let descriptors = [self.signals.as_raw_fd()]
             .into_iter()
             .chain(self.wake.descriptor(now))
             .chain(self.links.descriptor())
             .map(|fd| (fd, false))
             .chain(self.doors.descriptors(now));
-        let item = |(fd, writes)| {
-            zmq::PollItem::from_fd(fd, if writes { zmq::POLLOUT } else { zmq::POLLIN })
-        };
-        let mut items: Vec<zmq::PollItem<'_>> = descriptors.map(item).collect();
-        if let Some(link) = &self.link {
-            items.extend(link.poll_items());
-        }
-        match zmq::poll(&mut items, timeout) {
-            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
-            Err(error) => Err(error).context("poll"),
-        }
+        let link = self.link.as_ref().and_then(Link::descriptor);
+        let link = link.map(|(fd, writes)| [Some((fd, false)), writes.then_some((fd, true))]);
+        let descriptors = descriptors.chain(link.into_iter().flatten().flatten());
+        sys::wait(&descriptors.collect::<Vec<_>>(), timeout)
     }
 
     fn take_signals(&mut self) {
@@ -299,10 +291,9 @@ impl Control {
 
     fn take_messages(&mut self) {
         let Some(link) = &mut self.link else { return };
-        let received = link.receive(boottime::now());
+        let received = link.turn(&self.identity, boottime::now());
         // Not before they were received: an answer says what time it was before it came.
         let now = boottime::now();
-        link.keep_trying(&self.identity, now);
         self.note_handshakes(&received);
         if received.connected {
             self.gateway.handle_connected(now);
@@ -323,6 +314,11 @@ impl Control {
         if let (false, Some(trouble)) = (known, self.key_trouble()) {
             log::error!("{trouble}");
         }
+    }
+
+    /// Why there is no connection to the key server.
+    pub(super) fn link_trouble(&self) -> Option<&str> {
+        self.link.as_ref().and_then(Link::trouble)
     }
 
     /// The key server seems to have another key than the one that is set, or not to want this gateway's.
@@ -440,7 +436,7 @@ impl Control {
         policy::plan(
             &self.live_policies(),
             carriages,
-            self.servers.addresses(),
+            self.server_addresses(),
             &self.config,
             self.bypass.is_on(),
         )
@@ -456,6 +452,10 @@ impl Control {
 
     fn judged_policies(&self) -> Vec<PolicyVersion> {
         self.bypass.relax(self.live_policies())
+    }
+
+    fn server_addresses(&self) -> Vec<SocketAddr> {
+        self.link.as_ref().map(|link| link.servers().addresses()).unwrap_or_default()
     }
 
     fn next_look(&self) -> u64 {
@@ -475,7 +475,7 @@ impl Control {
             return self.tell(&overview, now);
         }
         if let Some(plan) = &self.plan {
-            self.stale_view |= plan.servers != self.servers.addresses();
+            self.stale_view |= plan.servers != self.server_addresses();
             self.data.verify(plan, &self.shared);
         }
         self.look_after_leases(now);
@@ -520,10 +520,9 @@ impl Control {
             return;
         }
         self.turned_at = now;
-        self.servers.look_again();
-        if let Some(link) = &mut self.link
-            && link.next_server(&self.identity)
-        {
+        let Some(link) = &mut self.link else { return };
+        link.servers().look_again();
+        if link.next_server() {
             let server = link.server().map(ToString::to_string).unwrap_or_default();
             log::warn!("no answer; trying {server}");
         }

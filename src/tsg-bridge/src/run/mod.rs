@@ -13,7 +13,6 @@ mod memory;
 mod methods;
 mod offloads;
 mod policy;
-mod servers;
 mod status;
 mod status_socket;
 mod sys;
@@ -54,7 +53,7 @@ pub fn run(options: &Options) -> Result<()> {
     let undone = apply::expire(folders, &apply::now());
     let loaded = Config::load(&folders.config_file());
     let level = loaded.as_ref().map_or(log::LevelFilter::Info, |(config, _)| config.log_level);
-    tsg_log::start("tsg", options.log, level)?;
+    tsg_log::start(c"tsg", options.log, level)?;
     say_undone(undone);
     let started = loaded.and_then(|(config, warnings)| start(config, &warnings, options));
     if let Err(error) = &started {

@@ -64,7 +64,7 @@ pub(super) fn overview(
     let counters = counted(control);
     let mut alarms = Vec::new();
     if control.is_active() {
-        alarms.extend(standing_alarm(gateway.standing(), now));
+        alarms.extend(standing_alarm(gateway.standing(), control.link_trouble(), now));
         alarms.extend(control.key_trouble());
         alarms.extend(control.unreadable.alarm());
         alarms.extend(gateway.not_understood().iter().cloned());
@@ -171,9 +171,12 @@ fn epoch(key: &KeyView, now: u64) -> Value {
     })
 }
 
-fn standing_alarm(standing: &Standing, now: u64) -> Option<String> {
+fn standing_alarm(standing: &Standing, trouble: Option<&str>, now: u64) -> Option<String> {
     match standing {
-        Standing::Searching => Some("no answer of the key server yet".to_owned()),
+        Standing::Searching => Some(match trouble {
+            Some(why) => format!("no answer of the key server yet: {why}"),
+            None => "no answer of the key server yet".to_owned(),
+        }),
         Standing::Pending => Some("an operator has to approve this gateway".to_owned()),
         Standing::Refused(reason) => Some(format!("the key server refuses: {reason}")),
         Standing::Member => None,
@@ -260,7 +263,7 @@ mod tests {
 
     #[test]
     fn seconds_that_pass_are_no_news() {
-        let island = |s: u64| standing_alarm(&Standing::Island(0), s * 1000).unwrap();
+        let island = |s: u64| standing_alarm(&Standing::Island(0), None, s * 1000).unwrap();
         assert_ne!(island(12), island(345));
         assert_eq!(timeless(&island(12)), timeless(&island(345)));
         let off = |ms| time_alarm(&[key(false, Some(0))], Some(ms)).unwrap();

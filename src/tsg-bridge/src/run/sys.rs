@@ -2,20 +2,42 @@
 #![allow(unsafe_code)]
 
 use anyhow::{Context as _, Result};
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, RawFd};
 
-/// Keys must not end up in a core file, be read by another process of the same user, or stay in freed
-/// memory.
+/// Keys must not end up in a core file, or be read by another process of the same user.
 ///
 /// # Errors
 /// The kernel refuses.
 pub(crate) fn keep_secrets() -> Result<()> {
-    tsg_zmq::wipe_freed_memory();
     prctl::set_dumpable(false).context("prctl(PR_SET_DUMPABLE)")?;
     setrlimit(Resource::RLIMIT_CORE, 0, 0).context("setrlimit(RLIMIT_CORE)")
+}
+
+/// Waits until one of these can be read, or written if that is asked for, and not for more than so many milliseconds.
+///
+/// # Errors
+/// Those of poll(2).
+pub(super) fn wait(descriptors: &[(RawFd, bool)], milliseconds: u64) -> Result<()> {
+    let mut polled: Vec<libc::pollfd> = descriptors
+        .iter()
+        .map(|&(fd, writes)| libc::pollfd {
+            fd,
+            events: if writes { libc::POLLOUT } else { libc::POLLIN },
+            revents: 0,
+        })
+        .collect();
+    let timeout = libc::c_int::try_from(milliseconds).unwrap_or(libc::c_int::MAX);
+    // SAFETY: the array has that many entries, which the kernel reads and writes before it returns. Descriptors that
+    // are none are told of in them.
+    let count = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as _, timeout) };
+    match Errno::result(count) {
+        Ok(_) | Err(Errno::EINTR) => Ok(()),
+        Err(error) => Err(error).context("poll"),
+    }
 }
 
 /// The MTU of an interface in this network namespace, if there is such an interface.

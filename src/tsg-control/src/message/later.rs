@@ -5,6 +5,7 @@
 //! used, and a policy is not followed, since a part of it would be another policy. What is not understood is said in
 //! words, for the log and for alarms. Nothing of an epoch's secret is buffered on the way.
 
+use super::reader::Raw;
 use super::{
     Command, CommandKind, DecodeError, Done, Envelope, Epoch, EpochKeys, GroupSettings, MAX_FRAME,
     MAX_FRAME_TO_SERVER, Map, Pending, PolicyVersion, Pulse, Reading, Refused, State, TekField,
@@ -13,8 +14,8 @@ use super::{
 use crate::group::{Carriage, Fail, Mode, NonIp};
 use crate::policy::{Action, Policy, Rule};
 use crate::timeline::Stage;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
 use tsg_esp::crypto::Suite;
 
@@ -82,13 +83,22 @@ fn shown(word: &str) -> String {
 /// A message with its name, whatever is in it.
 type Named = BTreeMap<String, IgnoredAny>;
 
-/// A value that a later version may have others of. It is buffered: not for secrets.
-#[derive(Deserialize)]
-#[serde(untagged)]
+/// A value that a later version may have others of.
 enum Maybe<T> {
     Known(T),
     Word(String),
-    Other(IgnoredAny),
+    Other,
+}
+
+impl<'de, T: DeserializeOwned> Deserialize<'de> for Maybe<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Raw(value) = Raw::deserialize(deserializer)?;
+        Ok(match (parse(value), parse(value)) {
+            (Ok(known), _) => Self::Known(known),
+            (Err(_), Ok(word)) => Self::Word(word),
+            (Err(_), Err(_)) => Self::Other,
+        })
+    }
 }
 
 impl<T> Maybe<T> {
@@ -97,7 +107,7 @@ impl<T> Maybe<T> {
         match self {
             Self::Known(value) => return Some(value),
             Self::Word(word) => unknown.push(format!("{place} {:?}", shown(&word))),
-            Self::Other(_) => unknown.push(place.to_owned()),
+            Self::Other => unknown.push(place.to_owned()),
         }
         None
     }

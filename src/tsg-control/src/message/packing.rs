@@ -1,6 +1,7 @@
 //! Messages and files as bytes: MessagePack in an envelope with a version, packed without leaving copies of
 //! keys behind. Not here: what is in them.
 
+use super::reader::{Error, parse};
 use super::{DecodeError, LEAST_SECRET_FRAME, VERSION};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -67,7 +68,7 @@ fn packed_len<T: Serialize>(value: &T) -> usize {
     length.0
 }
 
-fn write<T: Serialize>(value: &T, to: &mut impl Write) {
+fn write<T: Serialize>(value: &T, to: &mut dyn Write) {
     let mut serializer = rmp_serde::Serializer::new(to).with_struct_map();
     let written = value.serialize(&mut serializer);
     debug_assert!(written.is_ok(), "nothing here holds what MessagePack cannot");
@@ -95,22 +96,11 @@ pub fn decode<B: DeserializeOwned>(frame: &[u8], limit: usize) -> Result<B, Deco
     if frame.len() > limit {
         return Err(DecodeError::TooLong(frame.len()));
     }
-    let malformed = |error: rmp_serde::decode::Error| {
-        DecodeError::Malformed(error.to_string().chars().take(200).collect())
-    };
+    let malformed =
+        |error: Error| DecodeError::Malformed(error.to_string().chars().take(200).collect());
     let version = parse::<VersionOnly>(frame).map_err(malformed)?.v;
     if version != VERSION {
         return Err(DecodeError::Version(version));
     }
     parse::<Envelope<B>>(frame).map(|envelope| envelope.body).map_err(malformed)
-}
-
-/// Lists in lists in lists: no message has more of them, and each costs stack.
-const DEEPEST: usize = 32;
-
-/// Reads MessagePack from outside.
-pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, rmp_serde::decode::Error> {
-    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
-    deserializer.set_max_depth(DEEPEST);
-    T::deserialize(&mut deserializer)
 }

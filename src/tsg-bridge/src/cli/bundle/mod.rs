@@ -119,15 +119,9 @@ impl This {
 }
 
 fn versions(topic: &mut Topic) {
-    let (major, minor, patch) = zmq::version();
     topic.say(
         "programs and libraries",
-        format!(
-            "tsg {}\nlibzmq {major}.{minor}.{patch}{}\nlibsodium {}",
-            env!("CARGO_PKG_VERSION"),
-            if zmq::has("curve").unwrap_or(false) { "" } else { ", WITHOUT CURVE" },
-            tsg_sodium::version()
-        ),
+        format!("tsg {}\nlibsodium {}", env!("CARGO_PKG_VERSION"), tsg_sodium::version()),
     );
     machine::system(topic);
 }

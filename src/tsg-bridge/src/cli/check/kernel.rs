@@ -14,7 +14,6 @@ const BR_NETFILTER: [(&str, &str); 3] = [
 ];
 
 pub(super) fn check(attach: Attach, machine: &Machine, report: &mut Report<'_>) -> Result<()> {
-    curve(report)?;
     match attach {
         Attach::Auto => either(machine, report),
         Attach::Nfqueue => either(machine, report),
@@ -25,13 +24,6 @@ pub(super) fn check(attach: Attach, machine: &Machine, report: &mut Report<'_>) 
             tap(machine, report)
         }
     }
-}
-
-fn curve(report: &mut Report<'_>) -> Result<()> {
-    if zmq::has("curve").unwrap_or(false) {
-        return report.good("libzmq", "has CURVE");
-    }
-    report.problem("libzmq", "was built without CURVE; install libzmq-curve instead of libzmq-nc")
 }
 
 fn either(machine: &Machine, report: &mut Report<'_>) -> Result<()> {

@@ -6,7 +6,6 @@ use crate::config::Config;
 use crate::enrolment;
 use crate::run::cache::Cache;
 use crate::run::diagnostics;
-use crate::run::servers::Servers;
 use crate::server::Link;
 use anyhow::{Context as _, Result};
 use tsg_control::message::{Command, CommandKind, Done, LogLevel};
@@ -80,7 +79,7 @@ impl Control {
     /// There is none.
     pub(in super::super) fn reconnect(&mut self) -> Result<String> {
         let link = self.link.as_mut().context("no key server is set, or the gateway is off")?;
-        link.reconnect(&self.identity)?;
+        link.reconnect();
         self.broken_off = 0;
         let server = link.server().map(ToString::to_string).unwrap_or_default();
         log::info!("connecting to {server} anew");
@@ -90,9 +89,7 @@ impl Control {
     /// Other addresses of the same key server.
     fn change_servers(&mut self, new: &Config) -> Result<()> {
         let Some(key) = new.server_key.filter(|_| self.is_active()) else { return Ok(()) };
-        let servers = Servers::find(&new.servers)?;
-        self.link = Some(Link::open(new.servers.clone(), key, &self.identity)?);
-        self.servers = servers;
+        self.link = Some(Link::open(&new.servers, key)?);
         self.broken_off = 0;
         self.turned_at = boottime::now();
         Ok(())

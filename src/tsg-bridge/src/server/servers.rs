@@ -1,10 +1,9 @@
-//! The addresses of the key servers, for the rules: connections to them always pass, those of
-//! gateways behind this one too. What this gateway itself sends, its questions to a name server among that, is not
-//! looked at by any rule.
+//! The key servers of the configuration and their addresses: for the connection, and for the rules, which
+//! always let connections to them pass, those of gateways behind this one too. What this gateway itself sends,
+//! its questions to a name server among that, is not looked at by any rule.
 //!
 //! Names are looked up in a thread of their own, since that can take long, and again and again: at
-//! boot there may be no name server yet, and a server can move. Not for: this gateway's own
-//! connection, for which libzmq looks up the name.
+//! boot there may be no name server yet, and a server can move.
 
 use crate::config::Endpoint;
 use anyhow::{Context as _, Result};
@@ -21,8 +20,9 @@ const PAUSES: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(300)
 /// The addresses of each server, as far as they are known.
 type Known = Mutex<Vec<Vec<SocketAddr>>>;
 
-/// What is known of the servers of the configuration.
-pub(super) struct Servers {
+/// The servers of the configuration, and what is known of them.
+pub struct Servers {
+    list: Vec<Endpoint>,
     known: Arc<Known>,
     /// Ends the pause between two looks.
     hurry: SyncSender<()>,
@@ -33,17 +33,38 @@ impl Servers {
     ///
     /// # Errors
     /// There is no room for a thread.
-    pub(super) fn find(servers: &[Endpoint]) -> Result<Self> {
+    pub fn find(servers: &[Endpoint]) -> Result<Self> {
         Self::find_with(servers, PAUSES, |host, port| Ok((host, port).to_socket_addrs()?.collect()))
     }
 
     /// All addresses that are known now.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    pub fn addresses(&self) -> Vec<SocketAddr> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).concat()
     }
 
+    /// The addresses of one server that are known now.
+    pub fn addresses_of(&self, at: usize) -> Vec<SocketAddr> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(at).cloned().unwrap_or_default()
+    }
+
+    /// The server at this place of the list.
+    pub fn get(&self, at: usize) -> Option<&Endpoint> {
+        self.list.get(at)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// There is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     /// The server does not answer: it may have another address now, which is not to be known in minutes only.
-    pub(super) fn look_again(&self) {
+    pub fn look_again(&self) {
         // Nobody looks if no server has a name; and one that is about to look needs to be told once.
         let _ = self.hurry.try_send(());
     }
@@ -70,7 +91,7 @@ impl Servers {
                 .spawn(move || keep_looking(&names, &found, pauses, &hurried, look_up))
                 .context("cannot start a thread")?;
         }
-        Ok(Self { known, hurry })
+        Ok(Self { list: servers.to_vec(), known, hurry })
     }
 }
 
