@@ -6,6 +6,7 @@
 # OUT    gets a folder for each package: a file for each of its fields, and in `data` what it installs
 # BUILT  the folder with the programs that cross/build has made
 
+ARCH:=mips
 ifeq ($(and $(TOPDIR),$(OUT)),)
   $(error TOPDIR and OUT are not set: see cross/sdk/rules.mk)
 endif

@@ -45,7 +45,7 @@ def test_it_is_built_as_cross_build_does(tmp_path):
     done = subprocess.run(["make", "-s", "-C", FEED / "tsg-bridge", f"TOPDIR={ROOT / 'cross/sdk'}", f"OUT={tmp_path}",
                            "compile"], check=True, text=True, stdout=subprocess.PIPE)
     line = done.stdout
-    for part in ("--profile router ", "--path src/tsg-bridge ", "--locked ", "-Crelocation-model=static"):
+    for part in ("--profile router ", "--path src/tsg-bridge ", "--locked", "-Crelocation-model=static"):
         assert part in line, line
     assert (ROOT / "src/tsg-bridge/Cargo.toml").is_file() and (ROOT / "Cargo.lock").is_file()
 
