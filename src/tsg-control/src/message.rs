@@ -474,13 +474,12 @@ impl core::error::Error for DecodeError {}
 impl ToServer {
     /// The message as one frame.
     pub fn frame(&self) -> Zeroizing<Vec<u8>> {
-        let secret = matches!(self, Self::Register(Register { token: Some(_), .. }));
-        encode_padded(self, if secret { LEAST_SECRET_FRAME } else { 0 })
+        encode(self)
     }
 }
 
 impl ToGateway {
-    /// The message as one frame.
+    /// The message as one frame. With secrets it is long enough for what libzmq copies of it to be overwritten.
     pub fn frame(&self) -> Zeroizing<Vec<u8>> {
         let secret = matches!(self, Self::State(_));
         encode_padded(self, if secret { LEAST_SECRET_FRAME } else { 0 })

@@ -60,6 +60,8 @@ type Derived = Arc<Receiver<AnyCipher>>;
 
 /// All that were heard, by epoch and SPI.
 pub(super) struct Receivers {
+    /// Epochs that are not gone. A worker may still look at one that is.
+    held: RwLock<Vec<EpochTag>>,
     table: RwLock<HashMap<Key, Arc<Association>>>,
     /// The newest of an epoch's senders that were forgotten: what is older could be a replay.
     floors: RwLock<HashMap<EpochTag, Floor>>,
@@ -111,6 +113,7 @@ pub(super) struct Sealed<'a> {
 impl Default for Receivers {
     fn default() -> Self {
         Self {
+            held: RwLock::default(),
             table: RwLock::default(),
             floors: RwLock::default(),
             unproven: Mutex::new(vec![None; UNPROVEN]),
@@ -131,8 +134,9 @@ impl Receivers {
         self.table.read().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Forgets epochs that are gone.
+    /// Forgets epochs that are gone. From then on nothing of them is put in.
     pub(super) fn keep(&self, epochs: &[EpochTag]) {
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = epochs.to_vec();
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
         table.retain(|(epoch, _), _| epochs.contains(epoch));
         drop(table);
@@ -167,8 +171,13 @@ impl Receivers {
         let receiver = self.derive(epoch, header, Side::Wan, now)?;
         let opened = receiver.open(packet, outline, &epoch.form)?;
         let ours = Association::new(receiver, opened.time, now);
-        self.remember(key, ours, now).take(&opened, now)?;
+        self.remember(key, ours, now)?.take(&opened, now)?;
         Ok(opened)
+    }
+
+    /// To be asked with the lock on what is then put in, which [`keep`](Self::keep) takes after it has said what is held.
+    fn is_held(&self, epoch: EpochTag) -> bool {
+        self.held.read().unwrap_or_else(PoisonError::into_inner).contains(&epoch)
     }
 
     fn known(&self, key: Key) -> Option<Arc<Association>> {
@@ -225,22 +234,26 @@ impl Receivers {
             return Err(Reason::Budget);
         }
         let receiver = tsg_sodium::on_a_clean_stack(|| receiver(epoch, header.spi))?;
-        if let Some(place) = lock(&self.unproven).get_mut(at) {
+        let mut unproven = lock(&self.unproven);
+        if let Some(place) = unproven.get_mut(at).filter(|_| self.is_held(epoch.tag)) {
             *place = Some((key, Arc::clone(&receiver)));
         }
         Ok(receiver)
     }
 
     /// The association under this key: the one that another worker has put in meanwhile, or ours.
-    fn remember(&self, key: Key, ours: Association, now: u64) -> Arc<Association> {
+    fn remember(&self, key: Key, ours: Association, now: u64) -> Result<Arc<Association>, Reason> {
         if let Some(known) = self.known(key) {
-            return known;
+            return Ok(known);
         }
         let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_held(key.0) {
+            return Err(DropReason::UnknownEpoch.into());
+        }
         if table.len() >= MOST {
             self.evict(&mut table, now);
         }
-        table.entry(key).or_insert_with(|| Arc::new(ours)).clone()
+        Ok(table.entry(key).or_insert_with(|| Arc::new(ours)).clone())
     }
 
     fn evict(&self, table: &mut HashMap<Key, Arc<Association>>, now: u64) {
@@ -336,7 +349,10 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             tsg_sodium::init().unwrap();
-            Self { receivers: Receivers::default(), epoch: EpochView::new(key(1)).unwrap() }
+            let bench =
+                Self { receivers: Receivers::default(), epoch: EpochView::new(key(1)).unwrap() };
+            bench.receivers.keep(&[bench.epoch.tag]);
+            bench
         }
 
         fn derive(&self, sender: u32, at: u64, now: u64) -> Result<Derived, Reason> {
@@ -349,7 +365,8 @@ mod tests {
         fn hear(&self, sender: u32, now: u64) {
             let receiver = self.derive(sender, now, now).unwrap();
             let ours = Association::new(receiver, now as u32, now);
-            self.receivers.remember((self.epoch.tag, sender), ours, now).heard(now as u32, now);
+            let known = self.receivers.remember((self.epoch.tag, sender), ours, now);
+            known.unwrap().heard(now as u32, now);
         }
 
         /// The sender that was silent longest is forgotten.
@@ -375,6 +392,21 @@ mod tests {
     }
 
     #[test]
+    fn a_worker_that_is_late_puts_nothing_of_an_ended_epoch_back() {
+        let bench = Bench::new();
+        let receiver = bench.derive(1, 1, 1).unwrap();
+        let ours = Association::new(Arc::clone(&receiver), 1, 1);
+        bench.receivers.keep(&[]);
+        let key = (bench.epoch.tag, 1);
+        let refused = bench.receivers.remember(key, ours, 1).err();
+        assert_eq!(refused, Some(DropReason::UnknownEpoch.into()));
+        bench.derive(2, 1, 1).unwrap();
+        assert_eq!(bench.receivers.len(), 0);
+        assert!(lock(&bench.receivers.unproven).iter().all(Option::is_none));
+        assert_eq!(Arc::strong_count(&receiver), 1, "the key is nowhere else");
+    }
+
+    #[test]
     fn what_was_forgotten_no_worker_remembers() {
         let bench = Bench::new();
         let mut recent = Recent::default();
@@ -383,7 +415,7 @@ mod tests {
             let at = u64::from(sender);
             let receiver = bench.derive(sender, at, at).unwrap();
             let ours = Association::new(receiver, sender, at);
-            bench.receivers.remember(key(sender), ours, at);
+            bench.receivers.remember(key(sender), ours, at).unwrap();
         };
         remember(1);
         assert!(recent.find(key(1), &bench.receivers).is_some());
