@@ -134,6 +134,10 @@ fn sh(line: &str) {
 /// at nothing until an attach wants it to: it drops what its frame announces wrongly, whatever the rules.
 fn lay_out() -> Ports {
     nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+    // Each processor has a queue of its own for what comes out of a cable: what is sent last would overtake.
+    let mut here = nix::sched::CpuSet::new();
+    here.set(nix::sched::sched_getcpu().unwrap()).unwrap();
+    nix::sched::sched_setaffinity(nix::unistd::Pid::from_raw(0), &here).unwrap();
     sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6
         for i in /proc/sys/net/bridge/bridge-nf-call-ip*tables; do [ ! -e $i ] || echo 0 > $i; done
         ip link add lan0 type veth peer name plc
