@@ -2,6 +2,8 @@
 
 mod bypass;
 mod commands;
+mod key_server;
+mod renewal;
 #[cfg(test)]
 mod tests;
 
@@ -22,22 +24,20 @@ use crate::config::Config;
 use crate::enrolment;
 use crate::folders::Folders;
 use crate::identity::Identity;
-use crate::pipeline::{EpochTag, EpochView, Leases, Note, Shared, View};
+use crate::pipeline::{Leases, Note, Shared};
 use crate::rules::Plan;
-use crate::server::{Link, Received};
+use crate::server::Link;
 use anyhow::Result;
 use bypass::Bypass;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
-use tsg_control::group::Fail;
 use tsg_control::message::PolicyVersion;
-use tsg_control::policy::{Action, Rule};
 
 /// Rules and ports are looked after this often, in milliseconds.
 const LOOK_AFTER: u64 = 1_000;
@@ -54,12 +54,6 @@ const FORGET_MACHINE: u64 = 30 * 60_000;
 
 /// A machine that no gateway reports is named in an alarm for this long.
 const NAME_UNREACHED: u64 = 5 * 60_000;
-
-/// A server that does not let us in for this long is given up for the next one of the list.
-const NEXT_SERVER: u64 = 20_000;
-
-/// One connection broken off at its beginning may be a key server that just stops; more are not.
-const BROKEN_OFF: u32 = 2;
 
 /// Sender numbers beyond one for each thread.
 const SPARES: usize = 2;
@@ -289,49 +283,6 @@ impl Control {
         }
     }
 
-    fn take_messages(&mut self) {
-        let Some(link) = &mut self.link else { return };
-        let received = link.turn(&self.identity, boottime::now());
-        // Not before they were received: an answer says what time it was before it came.
-        let now = boottime::now();
-        self.note_handshakes(&received);
-        if received.connected {
-            self.gateway.handle_connected(now);
-        }
-        for error in &received.unreadable {
-            self.unreadable.note(error);
-        }
-        for heard in received.messages {
-            self.unreadable.note_heard(&heard);
-            self.gateway.handle_heard(heard, now);
-        }
-    }
-
-    fn note_handshakes(&mut self, received: &Received) {
-        let known = self.key_trouble().is_some();
-        let before = if received.connected { 0 } else { self.broken_off };
-        self.broken_off = before.saturating_add(received.broken_off);
-        if let (false, Some(trouble)) = (known, self.key_trouble()) {
-            log::error!("{trouble}");
-        }
-    }
-
-    /// Why there is no connection to the key server.
-    pub(super) fn link_trouble(&self) -> Option<&str> {
-        self.link.as_ref().and_then(Link::trouble)
-    }
-
-    /// The key server seems to have another key than the one that is set, or not to want this gateway's.
-    pub(super) fn key_trouble(&self) -> Option<String> {
-        (self.broken_off >= BROKEN_OFF).then(|| {
-            format!(
-                "the key server breaks off every connection: was this gateway revoked there? If not, \
-                 compare option server_key of {} with what `tsg-server key` says",
-                self.folders.config_file().display()
-            )
-        })
-    }
-
     fn take_events(&mut self, now: u64) {
         let mut save = false;
         while let Some(event) = self.gateway.poll_event() {
@@ -388,76 +339,6 @@ impl Control {
         }
     }
 
-    /// Brings what changed to the workers and into the kernel.
-    fn renew(&mut self, now: u64) {
-        if !self.stale_view || !self.is_active() {
-            return;
-        }
-        self.stale_view = false;
-        self.view_at = now;
-        let plan = self.new_plan();
-        if self.plan.as_ref() != Some(&plan) {
-            // Keys do not wait for the rules, but a policy does: what it newly lets go would meet the gate
-            // of the one before. The first has none before it.
-            if self.judging.is_empty() {
-                self.judging = self.judged_policies();
-            }
-            self.publish(now);
-            self.data.install(&plan, &self.shared);
-            self.plan = Some(plan);
-        }
-        self.judging = self.judged_policies();
-        self.publish(now);
-    }
-
-    fn publish(&self, now: u64) {
-        let held: Vec<EpochTag> = self.gateway.keys(now).iter().map(EpochTag::of).collect();
-        self.shared.publish(self.view(now), &held);
-    }
-
-    fn view(&self, now: u64) -> View {
-        View {
-            epochs: self.gateway.keys(now).into_iter().filter_map(EpochView::new).collect(),
-            policies: self.judging.clone(),
-            local: policy::stricter_rules(&self.config),
-            window: self.gateway.settings().map_or(4, |settings| settings.replay_window) * 1000,
-            mine: self.gateway.machines().iter().copied().collect(),
-            others: self.gateway.map().others.iter().copied().collect(),
-            has_map: self.gateway.map().revision > 0,
-            path_mtu: self.config.path_mtu.unwrap_or_else(|| self.data.path_mtu()),
-            oversize: self.config.oversize,
-            fail: if self.bypass.is_on() { Fail::Open } else { self.config.fail },
-        }
-    }
-
-    fn new_plan(&self) -> Plan {
-        let keys = self.gateway.keys(boottime::now());
-        let carriages = keys.into_iter().map(|key| key.carriage).collect();
-        policy::plan(
-            &self.live_policies(),
-            carriages,
-            self.server_addresses(),
-            &self.config,
-            self.bypass.is_on(),
-        )
-    }
-
-    /// The policies that hold, with the local bypass rules in front if the group allows these.
-    fn live_policies(&self) -> Vec<PolicyVersion> {
-        let allowed = self.gateway.settings().is_some_and(|settings| settings.local_bypass);
-        let bypass = |rule: &&Rule| allowed && rule.action == Action::Bypass;
-        let bypass: Vec<Rule> = self.config.rules.iter().filter(bypass).cloned().collect();
-        self.policies.live(self.gateway.policies(), &bypass)
-    }
-
-    fn judged_policies(&self) -> Vec<PolicyVersion> {
-        self.bypass.relax(self.live_policies())
-    }
-
-    fn server_addresses(&self) -> Vec<SocketAddr> {
-        self.link.as_ref().map(|link| link.servers().addresses()).unwrap_or_default()
-    }
-
     fn next_look(&self) -> u64 {
         self.looked_at + if self.links.moved() { LOOK_AGAIN } else { LOOK_AFTER }
     }
@@ -510,22 +391,6 @@ impl Control {
             }
         }
         self.lease_trouble = trouble;
-    }
-
-    fn turn_to_next_server(&mut self, now: u64) {
-        let answered =
-            !matches!(self.gateway.standing(), Standing::Searching | Standing::Island(_));
-        if answered || now < self.turned_at + NEXT_SERVER {
-            self.turned_at = if answered { now } else { self.turned_at };
-            return;
-        }
-        self.turned_at = now;
-        let Some(link) = &mut self.link else { return };
-        link.servers().look_again();
-        if link.next_server() {
-            let server = link.server().map(ToString::to_string).unwrap_or_default();
-            log::warn!("no answer; trying {server}");
-        }
     }
 
     fn overview(&self, now: u64) -> Overview {
@@ -582,14 +447,6 @@ impl Control {
         let state = overview.summary();
         if self.told.as_ref() != Some(&state) && self.doors.notify("state", &overview.news(), now) {
             self.told = Some(state);
-        }
-    }
-
-    fn send(&mut self) {
-        while let Some(message) = self.gateway.poll_transmit() {
-            if let Some(link) = &mut self.link {
-                link.send(&message);
-            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! The control thread against a key server of libzmq's own.
 
 use super::*;
+use crate::server::Received;
 use crate::ubus::Choice;
 use std::path::Path;
 use std::time::{Duration, Instant};
