@@ -84,7 +84,7 @@ class Router:
 
     def argv(self, *argv):
         """A command line that runs a command in these files."""
-        return ["nsenter", f"--mount=/proc/{self._keeper.pid}/ns/mnt", "chroot", self.folder / "mount/root", *argv]
+        return ["nsenter", f"--target={self._keeper.pid}", "--mount", "--root", "chroot", self.folder / "mount/root", *argv]
 
     def run(self, *argv, check=True, **env):
         """Runs a command on the router."""
