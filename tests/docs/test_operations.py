@@ -50,7 +50,7 @@ def sources(folder):
 def function(name, folder):
     """The body of the only function of that name in a folder."""
     bodies = [body for text in sources(folder).values()
-              for body in re.findall(rf"^( *)(?:pub(?:\(\w+\))? )?(?:const )?fn {name}\b(.*?)^\1\}}", text, re.M | re.S)]
+              for body in re.findall(rf"^( *)(?:pub(?:\([\w: ]+\))? )?(?:const )?fn {name}\b(.*?)^\1\}}", text, re.M | re.S)]
     assert len(bodies) == 1, f"{len(bodies)} functions {name} in {folder}"
     return bodies[0][1]
 
