@@ -76,7 +76,7 @@ impl Link {
 
     /// The server that it talks to.
     pub fn server(&self) -> Option<&Endpoint> {
-        self.servers.get(self.at)
+        self.servers.list().get(self.at)
     }
 
     /// The servers and their addresses.
@@ -91,9 +91,10 @@ impl Link {
 
     /// Turns to the next server of the list, if there is another.
     pub fn next_server(&mut self) -> bool {
-        let others = self.servers.len() > 1;
+        let count = self.servers.list().len();
+        let others = count > 1;
         if others {
-            self.at = (self.at + 1) % self.servers.len();
+            self.at = (self.at + 1) % count;
             self.reconnect();
         }
         others
@@ -136,19 +137,19 @@ impl Link {
                 None => self.next = now + NO_ADDRESS_MS,
                 Some(address) => match Wire::begin(address, &keys, now) {
                     Ok(wire) => self.wire = Some(wire),
-                    Err(end) => self.end(end, &mut received, now),
+                    Err(end) => received.broken_off = self.end(end, now),
                 },
             }
         }
         if let Some(wire) = &mut self.wire {
-            let before = wire.is_open();
+            let was_open = wire.is_open();
             let result = wire.turn(&keys, now, |event| received.take(event));
-            received.connected = !before && wire.is_open();
             if received.connected {
                 (self.pause, self.trouble) = (0, None);
             }
             if let Err(end) = result {
-                self.end(end, &mut received, now);
+                let broken_off = self.end(end, now);
+                received.broken_off = if was_open || received.connected { 0 } else { broken_off };
             }
         }
         received
@@ -159,14 +160,12 @@ impl Link {
         known.get(self.address % known.len().max(1)).copied()
     }
 
-    fn end(&mut self, end: End, received: &mut Received, now: u64) {
-        let was_open = self.wire.take().is_some_and(|wire| wire.is_open());
-        let why = match end {
-            End::Silent(why) => why,
-            End::Broken(why) => {
-                received.broken_off += u32::from(!was_open);
-                why
-            }
+    /// Lets go of a connection; 1 if the other end broke it off.
+    fn end(&mut self, end: End, now: u64) -> u32 {
+        self.wire = None;
+        let (why, broken_off) = match end {
+            End::Silent(why) => (why, 0),
+            End::Broken(why) => (why, 1),
         };
         if self.trouble.as_ref() != Some(&why) {
             let server = self.server().map(ToString::to_string).unwrap_or_default();
@@ -176,14 +175,14 @@ impl Link {
         self.address = self.address.wrapping_add(1);
         self.pause = (self.pause * 2).clamp(PAUSE_MS.0, PAUSE_MS.1);
         self.next = now + self.pause + up_to(self.pause / 2);
+        broken_off
     }
 }
 
 impl Received {
     fn take(&mut self, event: Event) {
         match event {
-            // Told by the connection itself.
-            Event::Open => self.broken_off = 0,
+            Event::Open => self.connected = true,
             Event::SeveralFrames => log::warn!("from the key server: a message of several frames"),
             Event::Message(frame) => match message::from_server(&frame) {
                 Ok(heard) => self.messages.push(heard),

@@ -232,7 +232,7 @@ impl Control {
         let link = self.link.as_ref().and_then(Link::descriptor);
         let link = link.map(|(fd, writes)| [Some((fd, false)), writes.then_some((fd, true))]);
         let descriptors = descriptors.chain(link.into_iter().flatten().flatten());
-        sys::wait(&descriptors.collect::<Vec<_>>(), timeout)
+        sys::wait(descriptors, timeout)
     }
 
     fn take_signals(&mut self) {

@@ -21,10 +21,12 @@ pub(crate) fn keep_secrets() -> Result<()> {
 ///
 /// # Errors
 /// Those of poll(2).
-pub(super) fn wait(descriptors: &[(RawFd, bool)], milliseconds: u64) -> Result<()> {
+pub(super) fn wait(
+    descriptors: impl Iterator<Item = (RawFd, bool)>,
+    milliseconds: u64,
+) -> Result<()> {
     let mut polled: Vec<libc::pollfd> = descriptors
-        .iter()
-        .map(|&(fd, writes)| libc::pollfd {
+        .map(|(fd, writes)| libc::pollfd {
             fd,
             events: if writes { libc::POLLOUT } else { libc::POLLIN },
             revents: 0,

@@ -48,19 +48,9 @@ impl Servers {
         known.get(at).cloned().unwrap_or_default()
     }
 
-    /// The server at this place of the list.
-    pub fn get(&self, at: usize) -> Option<&Endpoint> {
-        self.list.get(at)
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.list.len()
-    }
-
-    /// There is none.
-    pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+    /// As they are configured.
+    pub fn list(&self) -> &[Endpoint] {
+        &self.list
     }
 
     /// The server does not answer: it may have another address now, which is not to be known in minutes only.

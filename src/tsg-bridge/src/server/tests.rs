@@ -288,7 +288,10 @@ fn an_answer_that_comes_twice_spoils_that_connection_only() {
     let question = socket.recv_multipart(0).unwrap();
     echo.store(true, Relaxed);
     socket.send_multipart([&question[0], &b"an answer".to_vec()], 0).unwrap();
-    until(&mut link, &gateway, |link, _| link.trouble().is_some());
+    until(&mut link, &gateway, |link, received| {
+        assert_eq!(received.broken_off, 0, "the other end had shown that it is the key server");
+        link.trouble().is_some()
+    });
     assert_eq!(link.trouble(), Some("something was repeated on the way"));
     connects(&mut link, &gateway);
 }

@@ -93,11 +93,10 @@ enum Maybe<T> {
 impl<'de, T: DeserializeOwned> Deserialize<'de> for Maybe<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Raw(value) = Raw::deserialize(deserializer)?;
-        Ok(match (parse(value), parse(value)) {
-            (Ok(known), _) => Self::Known(known),
-            (Err(_), Ok(word)) => Self::Word(word),
-            (Err(_), Err(_)) => Self::Other,
-        })
+        Ok(parse(value)
+            .map(Self::Known)
+            .or_else(|_| parse(value).map(Self::Word))
+            .unwrap_or(Self::Other))
     }
 }
 

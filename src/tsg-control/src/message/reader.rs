@@ -300,10 +300,16 @@ impl<'de> MapAccess<'de> for &mut Items<'_, 'de> {
     }
 }
 
-/// A variant's name, and what stands behind it.
+/// A variant's name, and where to read what stands behind it, if anything does.
 struct Variant<'a, 'de> {
-    reader: &'a mut Reader<'de>,
     name: &'de str,
+    reader: Option<&'a mut Reader<'de>>,
+}
+
+impl<'a, 'de> Variant<'a, 'de> {
+    fn behind(self) -> Result<&'a mut Reader<'de>, Error> {
+        self.reader.ok_or_else(|| Error::new("a name has nothing behind it"))
+    }
 }
 
 impl<'de> EnumAccess<'de> for Variant<'_, 'de> {
@@ -320,15 +326,15 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
     type Error = Error;
 
     fn unit_variant(self) -> Result<(), Error> {
-        <()>::deserialize(self.reader)
+        self.reader.map_or(Ok(()), <()>::deserialize)
     }
 
     fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Error> {
-        seed.deserialize(self.reader)
+        seed.deserialize(self.behind()?)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
-        self.reader.deserialize_seq(visitor)
+        self.behind()?.deserialize_seq(visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -336,44 +342,7 @@ impl<'de> VariantAccess<'de> for Variant<'_, 'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.reader.deserialize_map(visitor)
-    }
-}
-
-/// A variant that is nothing but its name.
-struct Alone<'de>(&'de str);
-
-impl<'de> EnumAccess<'de> for Alone<'de> {
-    type Error = Error;
-    type Variant = Self;
-
-    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Error> {
-        let name: StrDeserializer<'_, Error> = self.0.into_deserializer();
-        Ok((seed.deserialize(name)?, self))
-    }
-}
-
-impl<'de> VariantAccess<'de> for Alone<'de> {
-    type Error = Error;
-
-    fn unit_variant(self) -> Result<(), Error> {
-        Ok(())
-    }
-
-    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, _: S) -> Result<S::Value, Error> {
-        Err(Error::new("a name has nothing behind it"))
-    }
-
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Error> {
-        Err(Error::new("a name has nothing behind it"))
-    }
-
-    fn struct_variant<V: Visitor<'de>>(
-        self,
-        _: &'static [&'static str],
-        _: V,
-    ) -> Result<V::Value, Error> {
-        Err(Error::new("a name has nothing behind it"))
+        self.behind()?.deserialize_map(visitor)
     }
 }
 
@@ -498,13 +467,13 @@ impl<'de> Deserializer<'de> for &mut Reader<'de> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match self.token()? {
-            Token::Text(name) => visitor.visit_enum(Alone(name)),
+            Token::Text(name) => visitor.visit_enum(Variant { name, reader: None }),
             Token::Map(1) => self.inside(1, |items| {
                 items.left = 0;
                 let Token::Text(name) = items.reader.token()? else {
                     return Err(Error::new("the name of a kind is no text"));
                 };
-                visitor.visit_enum(Variant { reader: &mut *items.reader, name })
+                visitor.visit_enum(Variant { name, reader: Some(&mut *items.reader) })
             }),
             other => Err(other.instead_of(&visitor)),
         }
