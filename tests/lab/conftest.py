@@ -39,6 +39,15 @@ def attach(request):
     return request.param
 
 
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item):
+    """A failed test on a plant that others share shows the end of every daemon's log."""
+    report = (yield).get_result()
+    plant = item.funcargs.get("plant")
+    if report.failed and report.when == "call" and hasattr(plant, "logs"):
+        report.sections.append(("daemons", plant.logs()))
+
+
 @pytest.fixture
 def cases(record_property):
     """Counts what a test tried beyond itself: call it with the number of cases."""

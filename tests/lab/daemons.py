@@ -1,6 +1,7 @@
 """The key server and the gateways' daemons, driven as an operator drives them: by their commands."""
 
 import json
+import math
 import shutil
 import signal
 import time
@@ -10,8 +11,6 @@ from netns import command, wait_for
 from plant import binary
 
 GROUP = "plant"
-# So long a box needs from power on to the start of its daemon.
-BOOT_SECONDS = 20
 
 MODBUS_ONLY = {"rules": [
     {"name": "modbus", "action": "encrypt", "proto": "tcp", "dest_port": "502"},
@@ -97,6 +96,10 @@ class KeyServer:
         self.ask("gateway", "revoke", box.name, "--reason", reason)
 
 
+def uptime():
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
 class Box:
     """`tsg` on a gateway."""
 
@@ -112,7 +115,7 @@ class Box:
         self.config = {"name": self.name, "attach": attach, "fail": "closed",
                        "server": f"tcp://{server.host.ip4}:5555",
                        "server_key": server.ask("key")["public_key"], **options}
-        self.process = None
+        self.process = self.power_lost = None
         self.write_config()
 
     def write_config(self):
@@ -135,14 +138,15 @@ class Box:
         """The daemon and what was in RAM are gone."""
         self.process.stop(signal.SIGKILL)
         shutil.rmtree(self.folders["run"])
+        self.power_lost = math.ceil(uptime())
 
     def boot(self):
-        """Starts on a clock that counts from a boot just now."""
+        """Starts on a clock that counts from when power was lost: it came back at once, and not earlier, which
+        no box could bear."""
         self.folders["run"].mkdir(mode=0o700)
-        up = float(Path("/proc/uptime").read_text().split()[0])
+        wait_for("the clock can begin at whole seconds", lambda: uptime() > self.power_lost, 2)
         self.process = self.gateway.start(
-            "unshare", "--time", f"--boottime={BOOT_SECONDS - int(up)}", "--",
-            *self.argv("run"), log="tsg")
+            "unshare", "--time", f"--boottime={-self.power_lost}", "--", *self.argv("run"), log="tsg")
         return self
 
     def ask(self, *argv):

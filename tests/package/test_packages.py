@@ -160,3 +160,15 @@ def test_members_refuses_what_is_not_roots(tmp_path):
     subprocess.run(["tar", "-C", tmp_path, "--owner=1000", "-czf", tar, "./file"], check=True)
     with pytest.raises(AssertionError):
         members(tar.read_bytes())
+
+
+def test_the_works_of_others_are_named_with_their_licences():
+    text = (PACKAGES / "NOTICES").read_text()
+    listed = dict(line.removeprefix("* ").split(": ", 1) for line in text.splitlines() if line.startswith("* "))
+    names = {work.split()[0] for work in listed}
+    assert {"musl", "libsodium", "nix", "rmp-serde", "ubus-zero"} <= names
+    assert not names & {"serde_derive", "syn"}, "these only build"
+    for holder in ("Rich Felker", "Frank Denis", "nix-rust Authors"):
+        assert holder in text, f"a text of {holder}'s is missing"
+    for work, about in listed.items():
+        assert "Apache-2.0" in about or f"{'-' * 80}\n{work}\n" in text, f"{work}: {about}"
