@@ -1,7 +1,8 @@
 -- The key server's database as it is now. Older files are brought here by migrations/, one after
--- the other; a test compares the two. No key of any kind is in here but public ones.
+-- the other; a test compares the two. No key of any kind is in here but public ones,
+-- and no secret but by its hash.
 --
--- Times: `approved`, `expires` in seconds since 1970, `at` in milliseconds.
+-- Times: `approved`, `expires`, `since` in seconds since 1970, `at` in milliseconds.
 
 CREATE TABLE groups (
     name       TEXT PRIMARY KEY,
@@ -33,6 +34,25 @@ CREATE TABLE tokens (
     used_by    TEXT                       -- key of the gateway that used it up
 ) STRICT;
 
+-- Who may use the pages and the API.
+CREATE TABLE users (
+    name       TEXT PRIMARY KEY,
+    role       TEXT NOT NULL,             -- tsg_server::accounts::Role
+    password   TEXT NOT NULL,             -- argon2id, in its text form
+    since      INTEGER NOT NULL,
+    version    INTEGER NOT NULL           -- counts the changes: each ends the user's sessions
+) STRICT;
+
+CREATE TABLE api_tokens (
+    id         INTEGER PRIMARY KEY,
+    name       TEXT NOT NULL,
+    role       TEXT NOT NULL,
+    hash       BLOB NOT NULL UNIQUE,      -- SHA-256 of the secret
+    made_by    TEXT NOT NULL,
+    since      INTEGER NOT NULL,
+    expires    INTEGER NOT NULL
+) STRICT;
+
 -- Every policy version that was ever accepted.
 CREATE TABLE policy_history (
     id         INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -53,7 +73,7 @@ CREATE TABLE audit (
     action     TEXT NOT NULL,
     object     TEXT NOT NULL,
     outcome    TEXT NOT NULL,
-    chain      BLOB                       -- room for a hash over this row and the one before
+    chain      BLOB                       -- SHA-256 over this row and the one before; see database/chain.rs
 ) STRICT;
 
 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit

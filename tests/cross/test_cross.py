@@ -90,7 +90,7 @@ def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
     server = KeyServer(folder)
     with (folder / "log").open("w") as log, subprocess.Popen(
-            [*server.prefix, "run", "--data", folder / "data", "--listen", "127.0.0.1"], stdout=log, stderr=log) as process:
+            [*server.prefix, "run", "--data", folder / "data", "--listen", "127.0.0.1", "--web", ""], stdout=log, stderr=log) as process:
         try:
             wait_for("the key server answers", lambda: server.ask("status", check=False))
             server.ask("group", "add", "line1")

@@ -156,7 +156,7 @@ def test_every_line_and_alarm_of_the_key_server_has_a_row(record_property):
     words = re.findall(r'"([A-Z]{3,})\b', function("wanting", "package/tsg-server/src/cli/show"))
     assert len(words) == 4 and sorted(set(words)) == sorted(tables["line"])
     view = source(f"{SERVER}/view.rs")
-    alarms = [one for text in (function("gateway_view", SERVER), *raised(view, SERVER, view))
+    alarms = [one for text in (function("alarms", SERVER), *raised(view, SERVER, view))
               for one in sentences(text)]
     check(tables["alarm"], alarms)
     record_property("cases", len(words) + len(alarms))

@@ -1,4 +1,4 @@
-/* LuCI's rules for its views, and stricter ones of our own. Run from the top of the repository; see tests/lint. */
+/* LuCI's rules for its views, and stricter ones of our own; for the key server's pages, too. Run from the top of the repository; see tests/lint. */
 
 const js = require('@eslint/js');
 const json = require('@eslint/json').default;
@@ -55,6 +55,16 @@ module.exports = [
 	{
 		files: [ 'tests/luci/*.js', 'tests/luci/{cases,mock}/**/*.js' ],
 		languageOptions: { sourceType: 'module', ecmaVersion: 2022, globals: { ...globals.node, ...globals.browser } },
+		rules: { ...js.configs.recommended.rules, ...own }
+	},
+	{
+		files: [ 'package/tsg-server/assets/*.js' ],
+		languageOptions: { sourceType: 'script', ecmaVersion: 2022, globals: { ...globals.browser } },
+		rules: { ...js.configs.recommended.rules, ...own }
+	},
+	{
+		files: [ 'tests/pages/*.cjs' ],
+		languageOptions: { sourceType: 'commonjs', ecmaVersion: 2022, globals: { ...globals.node, ...globals.browser, axe: 'writable' } },
 		rules: { ...js.configs.recommended.rules, ...own }
 	}
 ];

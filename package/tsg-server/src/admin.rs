@@ -11,17 +11,3 @@ mod socket;
 pub(crate) use connection::operation;
 pub use connection::{MOST_LINE, Reply};
 pub use socket::Admin;
-
-use crate::operations::{Answer, Operation, Operator, Refusal};
-use std::sync::mpsc::SyncSender;
-
-/// An operation on its way to the thread that carries it out.
-#[derive(Debug)]
-pub struct Order {
-    /// What.
-    pub operation: Operation,
-    /// For whom.
-    pub operator: Operator,
-    /// Where the answer goes; taking it never blocks.
-    pub reply: SyncSender<Result<Answer, Refusal>>,
-}

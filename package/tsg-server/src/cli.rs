@@ -7,6 +7,7 @@ mod bundle;
 mod client;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod password;
 mod policy_file;
 mod show;
 mod table;
@@ -17,6 +18,7 @@ use crate::daemon;
 use crate::network::Listen;
 use crate::operations::Answer;
 use crate::process;
+use crate::web;
 use anyhow::{Result, ensure};
 use args::{Args, Command, Run};
 use clap::Parser as _;
@@ -84,6 +86,12 @@ fn start(args: &Args, run: &Run) -> Result<()> {
         data: run.data.data.clone(),
         socket: args.socket.clone(),
         listen: Listen { address: run.listen.clone(), port: run.port, pub_port: run.pub_port },
+        web: web::Options {
+            address: run.web.clone(),
+            port: run.web_port,
+            certificate: run.web_cert.clone().zip(run.web_key.clone()),
+            plain: run.web_plain,
+        },
     });
     if let Err(error) = &ended
         && !target.is_stderr()

@@ -9,14 +9,17 @@ mod signals;
 mod store;
 mod turn;
 
+use crate::accounts::{Accounts, Directory};
 use crate::admin::Admin;
 use crate::clock::{Reading, ServerClock};
 use crate::database::{Batch, Database};
 use crate::files::DataFolder;
 use crate::identity::Identity;
 use crate::network::{Listen, Network, Roster};
-use crate::operations::Outcomes;
+use crate::operations::{Outcomes, Traffic};
+use crate::orders::{self, Orders};
 use crate::process;
+use crate::web::{self, Web};
 use anyhow::{Context, Result};
 use signals::Signals;
 use std::os::fd::AsRawFd;
@@ -35,6 +38,8 @@ pub struct Options {
     pub socket: PathBuf,
     /// Where gateways connect.
     pub listen: Listen,
+    /// Where the pages are.
+    pub web: web::Options,
 }
 
 /// The running daemon.
@@ -45,12 +50,16 @@ struct Daemon {
     network: Network,
     roster: Roster,
     admin: Admin,
+    orders: Orders,
     signals: Signals,
     clock: ServerClock,
     started: Reading,
     jumps: u64,
     next_look: u64,
     outcomes: Outcomes,
+    accounts: Accounts,
+    directory: Directory,
+    traffic: Traffic,
     batch: Batch,
     /// The disk is full: it is tried again at this time.
     full_until: Option<u64>,
@@ -80,13 +89,17 @@ pub fn run(options: &Options) -> Result<()> {
     let held = DataFolder::open(&options.data)?;
     let identity = Identity::open(&options.data)?;
     let database = Database::open(&options.data)?;
-    let stored = database.load()?;
+    let (stored, accounts) = (database.load()?, database.accounts()?);
+    let directory = Directory::default();
+    directory.show(&accounts);
     let roster = Roster::new(&stored);
     let started = Reading::now()?;
     let clock = ServerClock::new(started);
     let server = Server::new(stored, Box::new(SystemRandom), clock.at(started));
     let network = Network::open(&identity, &options.listen, &roster, files)?;
-    let admin = Admin::open(&options.socket)?;
+    let (orders, letterbox) = orders::open()?;
+    let admin = Admin::open(&options.socket, letterbox.clone())?;
+    let web = Web::open(&options.web, &options.data, letterbox, directory.clone())?;
     log::info!(
         "tsg-server {} listens on {}, announces on {}, obeys {}; key {}",
         env!("CARGO_PKG_VERSION"),
@@ -102,20 +115,27 @@ pub fn run(options: &Options) -> Result<()> {
         network,
         roster,
         admin,
+        orders,
         signals,
         clock,
         started,
         jumps: 0,
         next_look: 0,
         outcomes: Outcomes::default(),
+        accounts,
+        directory,
+        traffic: Traffic::default(),
         batch: Batch::default(),
         full_until: None,
         answers: Vec::new(),
         talk: turn::Talk::default(),
     };
     let ended = daemon.turns();
-    let Daemon { network, admin, .. } = daemon;
+    let Daemon { network, admin, orders, .. } = daemon;
     drop(admin);
+    // Whoever still waits for an answer is told that there is none.
+    drop(orders);
+    drop(web);
     network.close();
     drop(held);
     ended
@@ -146,7 +166,7 @@ impl Daemon {
         let wait = due.saturating_sub(now).min(LOOK_AT_CLOCK);
         let mut items = [
             self.network.router().as_poll_item(zmq::POLLIN),
-            zmq::PollItem::from_fd(self.admin.bell().as_raw_fd(), zmq::POLLIN),
+            zmq::PollItem::from_fd(self.orders.bell().as_raw_fd(), zmq::POLLIN),
             zmq::PollItem::from_fd(self.signals.as_raw_fd(), zmq::POLLIN),
         ];
         match zmq::poll(&mut items, i64::try_from(wait).unwrap_or(0)) {

@@ -3,16 +3,21 @@
 //! WAL with `synchronous=FULL`: what [`Database::store`] has returned from is on the disk. One
 //! thread writes; docs/decisions/0003 says why. `schema.sql` is the truth about the tables.
 
+mod accounts;
 mod audit;
+mod chain;
 mod inspect;
 mod schema;
 mod tables;
 
-pub use audit::{AuditEntry, AuditRow, PolicyRow};
+pub use audit::{AuditEntry, AuditFilter, AuditRow, PolicyRow};
+pub use chain::AuditVerdict;
 pub use inspect::inspect;
 
+use crate::accounts::{Accounts, Change};
 use crate::files;
 use anyhow::{Context, Result, ensure};
+use chain::Chain;
 use nix::sys::statvfs::statvfs;
 use rusqlite::{Connection, ErrorCode};
 use std::collections::BTreeMap;
@@ -29,6 +34,7 @@ pub struct Database {
     path: PathBuf,
     /// The newest policy version in the history, by group.
     versions: BTreeMap<String, u64>,
+    chain: Chain,
 }
 
 /// What is to be durable together.
@@ -36,6 +42,8 @@ pub struct Database {
 pub struct Batch {
     /// Changes, each with who caused it.
     pub changes: Vec<(Record, String)>,
+    /// Changes of who may use the pages and the API.
+    pub accounts: Vec<Change>,
     /// Lines for the audit trail.
     pub audit: Vec<AuditEntry>,
 }
@@ -48,7 +56,7 @@ impl Batch {
 
     /// There is nothing to write.
     pub const fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.audit.is_empty()
+        self.changes.is_empty() && self.accounts.is_empty() && self.audit.is_empty()
     }
 }
 
@@ -80,7 +88,9 @@ impl Database {
             .with_context(|| format!("cannot use the database {}", path.display()))?;
         let versions = audit::newest_versions(&connection)
             .with_context(|| format!("cannot read the database {}", path.display()))?;
-        Ok(Self { connection, path, versions })
+        let chain = Chain::open(&connection)
+            .with_context(|| format!("cannot read the database {}", path.display()))?;
+        Ok(Self { connection, path, versions, chain })
     }
 
     /// One without a file, for the fuzzers (tests/fuzz).
@@ -92,7 +102,12 @@ impl Database {
         let mut connection = Connection::open_in_memory()?;
         schema::create(&mut connection)?;
         connection.execute_batch("DROP TRIGGER audit_is_not_deleted")?;
-        Ok(Self { connection, path: PathBuf::new(), versions: BTreeMap::new() })
+        Ok(Self {
+            connection,
+            path: PathBuf::new(),
+            versions: BTreeMap::new(),
+            chain: Chain::default(),
+        })
     }
 
     /// Forgets everything, for the fuzzers (tests/fuzz).
@@ -102,7 +117,10 @@ impl Database {
     #[cfg(fuzzing)]
     pub fn clear(&mut self) -> Result<()> {
         self.versions.clear();
-        for table in ["tokens", "gateways", "groups", "policy_history", "audit"] {
+        self.chain = Chain::default();
+        for table in
+            ["tokens", "gateways", "groups", "policy_history", "audit", "users", "api_tokens"]
+        {
             self.connection.execute(&format!("DELETE FROM {table}"), [])?;
         }
         Ok(())
@@ -114,6 +132,15 @@ impl Database {
     /// Names the file, the table and the row that cannot be understood.
     pub fn load(&self) -> Result<Stored> {
         tables::load(&self.connection)
+            .with_context(|| format!("cannot read the database {}", self.path.display()))
+    }
+
+    /// Who may use the pages and the API.
+    ///
+    /// # Errors
+    /// Names the file, the table and the row that cannot be understood.
+    pub fn accounts(&self) -> Result<Accounts> {
+        accounts::load(&self.connection)
             .with_context(|| format!("cannot read the database {}", self.path.display()))
     }
 
@@ -132,17 +159,20 @@ impl Database {
     }
 
     fn write(&mut self, batch: &Batch, now: u64) -> Result<()> {
-        let mut versions = self.versions.clone();
+        let (mut versions, mut chain) = (self.versions.clone(), self.chain);
         let transaction = self.connection.transaction()?;
         for (record, who) in &batch.changes {
             tables::apply(&transaction, record)?;
             audit::keep_policy(&transaction, &mut versions, record, who, now)?;
         }
+        for change in &batch.accounts {
+            accounts::apply(&transaction, change)?;
+        }
         for entry in &batch.audit {
-            audit::append(&transaction, entry, now)?;
+            chain = audit::append(&transaction, chain, entry, now)?;
         }
         transaction.commit()?;
-        self.versions = versions;
+        (self.versions, self.chain) = (versions, chain);
         Ok(())
     }
 
@@ -166,12 +196,21 @@ impl Database {
             .with_context(|| format!("cannot read the database {}", self.path.display()))
     }
 
-    /// The audit trail, newest first, at most `most` lines.
+    /// Lines of the audit trail, newest first.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub fn audit_trail(&self, most: u32) -> Result<Vec<AuditRow>> {
-        audit::trail(&self.connection, most)
+    pub fn audit_trail(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
+        audit::trail(&self.connection, filter)
+            .with_context(|| format!("cannot read the database {}", self.path.display()))
+    }
+
+    /// Is the audit trail as it was written?
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn verify_audit(&self) -> Result<AuditVerdict> {
+        chain::verify(&self.connection)
             .with_context(|| format!("cannot read the database {}", self.path.display()))
     }
 
@@ -190,6 +229,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::{ApiToken, PasswordHash, Role};
     use tsg_control::group::Settings;
     use tsg_control::keys::PublicKey;
     use tsg_control::policy::Policy;
@@ -238,7 +278,7 @@ mod tests {
 
     fn batch(records: Vec<Record>) -> Batch {
         let by = |record| (record, "somebody".to_owned());
-        Batch { changes: records.into_iter().map(by).collect(), audit: Vec::new() }
+        Batch { changes: records.into_iter().map(by).collect(), ..Batch::default() }
     }
 
     #[test]
@@ -262,6 +302,40 @@ mod tests {
         ];
         database.store(&batch(gone), 3).unwrap();
         assert_eq!(database.load().unwrap(), Stored::default());
+    }
+
+    #[test]
+    fn accounts_come_back_as_they_were() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut database = Database::open(folder.path()).unwrap();
+        let mut accounts = Accounts::default();
+        let hash = || PasswordHash::read("$argon2id$v=19$x".to_owned()).unwrap();
+        let token = ApiToken {
+            id: 1,
+            name: "grafana".to_owned(),
+            role: Role::Viewer,
+            hash: [3; 32],
+            made_by: "ann".to_owned(),
+            since: 5,
+            expires: 9,
+        };
+        let mut changes = vec![
+            accounts.add_user("ann", Role::Admin, hash(), 5).unwrap(),
+            accounts.add_user("ben", Role::Operator, hash(), 5).unwrap(),
+            accounts.set_role("ben", Role::SecurityOfficer).unwrap(),
+            accounts.add_token(token).unwrap(),
+        ];
+        let store = |database: &mut Database, accounts: Vec<Change>| {
+            database.store(&Batch { accounts, ..Batch::default() }, 1).unwrap();
+        };
+        store(&mut database, std::mem::take(&mut changes));
+        drop(database);
+        let mut database = Database::open(folder.path()).unwrap();
+        assert_eq!(database.accounts().unwrap(), accounts);
+        changes.push(accounts.remove_user("ben").unwrap());
+        changes.push(accounts.remove_token(1).unwrap());
+        store(&mut database, changes);
+        assert_eq!(database.accounts().unwrap(), accounts);
     }
 
     #[test]

@@ -7,10 +7,14 @@
 //! * [`network`]: the ZeroMQ sockets that gateways connect to
 //! * [`database`]: what must survive, durable before anybody is told
 //! * [`operations`]: everything that an operator can ask for, whatever the door
+//! * [`orders`]: the way from the doors to the main thread
+//! * [`accounts`]: who may use the pages and the API
 //! * [`admin`]: the door for root, a Unix socket
+//! * [`web`]: the pages and the API
 //! * [`cli`]: the command line, a client of that socket
 //! * [`identity`], [`clock`], [`process`]: what a daemon needs besides
 
+pub mod accounts;
 pub mod admin;
 pub mod cli;
 pub mod clock;
@@ -21,4 +25,6 @@ pub mod identity;
 mod json;
 pub mod network;
 pub mod operations;
+pub mod orders;
 pub mod process;
+pub mod web;

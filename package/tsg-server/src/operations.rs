@@ -1,35 +1,44 @@
 //! Everything that an operator can ask for: the one door, whatever leads to it.
 //!
-//! The Unix socket's clients send an [`Operation`] and are sent an [`Answer`] or a [`Refusal`]; web
-//! pages will call the same. Checks, audit and the calls into the state machine are here and
-//! nowhere else.
+//! The Unix socket's clients send an [`Operation`] and are sent an [`Answer`] or a [`Refusal`]; the
+//! web's pages and its API call the same. Checks, audit and the calls into the state machine are here
+//! and nowhere else; who may ask for what is [`crate::accounts::Role`]'s.
 
+mod account;
 mod answer;
 mod audited;
+mod command;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod naming;
 mod order;
 mod outcomes;
 mod reveal;
+mod settings;
 mod status;
+mod traffic;
 mod view;
 
+pub use account::{ApiTokenView, CreatedApiToken, UserView, read_api_token};
 pub use answer::{Answer, Done, Refusal, RefusalKind};
 pub use audited::{changes, entry};
+pub(crate) use command::command_kind;
 pub use naming::GatewayName;
 pub use outcomes::{Outcome, Outcomes};
 pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
-pub use status::{GatewayAlarm, Status};
+pub use settings::{settings, settings_tag};
+pub use status::{GatewayAlarm, GroupStatus, PendingGateway, Status};
+pub use traffic::{Sample, Traffic, TrafficView};
 pub use view::{Approval, CreatedToken, PolicyView, ServerKey};
 
-use crate::database::Database;
+use crate::accounts::{Accounts, Change, PasswordHash, Role};
+use crate::database::{AuditFilter, Database};
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Action, Rule};
-use tsg_control::server::Server;
+use tsg_control::server::{GatewayFilter, Server};
 
 /// What an operator asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,8 +48,12 @@ pub enum Operation {
     Key {},
     /// How everything is.
     Status {},
+    /// What was sealed, opened and dropped in the last hour.
+    Traffic {},
     /// All gateways, those that wait first.
     GatewayList {},
+    /// Some gateways.
+    GatewayFind(GatewayFilter),
     /// One gateway.
     GatewayShow {
         /// Which.
@@ -117,6 +130,9 @@ pub enum Operation {
         group: String,
         /// Names and values.
         settings: Vec<(String, String)>,
+        /// The settings that the change began with, by their tag: nothing is changed if they are others by now.
+        #[serde(default)]
+        base: Option<String>,
     },
     /// Reveals the keys of a group, to look into packets.
     GroupKeys {
@@ -142,6 +158,9 @@ pub enum Operation {
         /// Must be the group's own if given: it is a setting of the group.
         #[serde(default)]
         default_action: Option<Action>,
+        /// The version that the change began with: nothing is changed if there is another by now.
+        #[serde(default)]
+        base: Option<u64>,
     },
     /// Are these rules good?
     PolicyCheck {
@@ -176,9 +195,54 @@ pub enum Operation {
         group: String,
     },
     /// What operators ordered, newest first.
-    AuditList {
-        /// At most so many lines.
-        most: u32,
+    AuditList(AuditFilter),
+    /// Is the audit trail as it was written?
+    AuditVerify {},
+    /// Who may sign in.
+    UserList {},
+    /// Somebody who may sign in.
+    UserAdd {
+        /// As what.
+        name: String,
+        /// What they may do.
+        role: Role,
+        /// Their password's hash.
+        password: PasswordHash,
+    },
+    /// Another role.
+    UserSetRole {
+        /// Whose.
+        name: String,
+        /// What they may do from now on.
+        role: Role,
+    },
+    /// Another password.
+    UserSetPassword {
+        /// Whose.
+        name: String,
+        /// Its hash.
+        password: PasswordHash,
+    },
+    /// Takes somebody away.
+    UserRemove {
+        /// Whom.
+        name: String,
+    },
+    /// A token for a program that uses the API.
+    ApiTokenCreate {
+        /// What it is for.
+        name: String,
+        /// What it may do.
+        role: Role,
+        /// For how many seconds it is good.
+        lifetime: u32,
+    },
+    /// All tokens for programs.
+    ApiTokenList {},
+    /// Makes such a token worthless.
+    ApiTokenRevoke {
+        /// Its number.
+        id: u64,
     },
 }
 
@@ -190,6 +254,16 @@ impl Operator {
     /// A process on the Unix socket, as the kernel names it.
     pub fn peer(uid: u32, pid: i32) -> Self {
         Self(format!("uid {uid} (pid {pid})"))
+    }
+
+    /// Somebody who signed in, and from where.
+    pub fn user(name: &str, from: std::net::IpAddr) -> Self {
+        Self(format!("{name} ({from})"))
+    }
+
+    /// A program with a token, and from where.
+    pub fn token(name: &str, id: u64, from: std::net::IpAddr) -> Self {
+        Self(format!("API token {id} {name} ({from})"))
     }
 
     /// A process that sent a signal.
@@ -204,6 +278,11 @@ pub(crate) struct Desk<'a> {
     pub(crate) database: &'a Database,
     pub(crate) identity: &'a Identity,
     pub(crate) outcomes: &'a mut Outcomes,
+    pub(crate) accounts: &'a mut Accounts,
+    /// What changes in them.
+    pub(crate) account_changes: &'a mut Vec<Change>,
+    pub(crate) traffic: &'a Traffic,
+    pub(crate) operator: &'a Operator,
     pub(crate) running: Running<'a>,
     /// The server's time in milliseconds.
     pub(crate) now: u64,
@@ -228,6 +307,8 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
     match operation {
         Op::Key {} => Ok(Answer::Key(ServerKey::of(desk.identity))),
         Op::Status {} => Ok(Answer::Status(Box::new(status::status(desk)))),
+        Op::Traffic {} => Ok(Answer::Traffic(desk.traffic.view())),
+        Op::GatewayFind(filter) => Ok(Answer::Found(desk.server.find(filter, desk.now))),
         Op::GatewayList {} => Ok(Answer::Gateways(desk.server.gateways(desk.now))),
         Op::GatewayShow { gateway } => view::gateway(desk, gateway),
         Op::GatewayApprove { gateway, group, fingerprint } => {
@@ -243,11 +324,13 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::GroupShow { group } => Ok(Answer::Group(Box::new(view::group(desk, group)?))),
         Op::GroupAdd { group } => order::add_group(desk, group),
         Op::GroupRemove { group } => order::remove_group(desk, group),
-        Op::GroupSet { group, settings } => order::set_group(desk, group, settings),
+        Op::GroupSet { group, settings, base } => {
+            order::set_group(desk, group, settings, base.as_deref())
+        }
         Op::GroupKeys { group, reveal, senders } => reveal::reveal(desk, group, *reveal, *senders),
         Op::PolicyShow { group } => view::policy(desk, group),
-        Op::PolicySet { group, rules, default_action } => {
-            order::set_policy(desk, group, rules, *default_action)
+        Op::PolicySet { group, rules, default_action, base } => {
+            order::set_policy(desk, group, rules, *default_action, *base)
         }
         Op::PolicyCheck { rules } => order::check_policy(rules),
         Op::PolicyHistory { group } => view::history(desk, group),
@@ -257,6 +340,17 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::TokenList {} => Ok(Answer::Tokens(desk.server.tokens())),
         Op::TokenRevoke { id } => order::revoke_token(desk, *id),
         Op::Rekey { group } => order::rekey(desk, group),
-        Op::AuditList { most } => view::audit(desk, *most),
+        Op::AuditList(filter) => view::audit(desk, filter),
+        Op::AuditVerify {} => view::verify_audit(desk),
+        Op::UserList {} => Ok(account::users(desk)),
+        Op::UserAdd { name, role, password } => account::add_user(desk, name, *role, password),
+        Op::UserSetRole { name, role } => account::set_role(desk, name, *role),
+        Op::UserSetPassword { name, password } => account::set_password(desk, name, password),
+        Op::UserRemove { name } => account::remove_user(desk, name),
+        Op::ApiTokenCreate { name, role, lifetime } => {
+            account::create_token(desk, name, *role, *lifetime)
+        }
+        Op::ApiTokenList {} => Ok(account::tokens(desk)),
+        Op::ApiTokenRevoke { id } => account::revoke_token(desk, *id),
     }
 }

@@ -27,7 +27,8 @@ pub use record::{
     EpochRecord, GatewayRecord, GroupRecord, PolicyRecord, Record, Stored, TokenRecord,
 };
 pub use view::{
-    EpochView, GatewayState, GatewayView, GroupView, RevealedEpoch, TokenView, suite_name,
+    EpochView, GatewayFilter, GatewayLine, GatewayPage, GatewayState, GatewayView, GroupView,
+    RevealedEpoch, TokenView, suite_name,
 };
 
 use crate::gateway::SILENCE;

@@ -1,4 +1,4 @@
-//! libsodium's ciphers and key derivation behind tsg-esp's traits, and the boxes that CURVE is made of.
+//! libsodium's ciphers and key derivation behind tsg-esp's traits, the boxes that CURVE is made of, and passwords.
 //!
 //! The only crate that calls libsodium; the calls are in the module `sys`. Nothing that a packet needs allocates.
 //! Call [`init`] and [`self_test`] once at start, before any thread.
@@ -8,6 +8,7 @@
 
 mod boxes;
 mod cipher;
+pub mod password;
 mod self_test;
 mod sys;
 

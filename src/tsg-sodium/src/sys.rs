@@ -242,6 +242,40 @@ impl fmt::Debug for AesState {
     }
 }
 
+pub(crate) fn password_hash(password: &[u8]) -> Option<String> {
+    let mut text = [0_u8; ffi::crypto_pwhash_STRBYTES as usize];
+    // SAFETY: text has the size that libsodium writes, which ends with a zero; password is valid for reads of its length.
+    let result = unsafe {
+        ffi::crypto_pwhash_str(
+            text.as_mut_ptr().cast(),
+            password.as_ptr().cast(),
+            password.len() as c_ulonglong,
+            ffi::crypto_pwhash_OPSLIMIT_INTERACTIVE.into(),
+            ffi::crypto_pwhash_MEMLIMIT_INTERACTIVE as usize,
+        )
+    };
+    let text = CStr::from_bytes_until_nul(&text).ok()?.to_str().ok()?;
+    (result == 0).then(|| text.to_owned())
+}
+
+pub(crate) fn password_verify(hash: &str, password: &[u8]) -> bool {
+    let mut text = [0_u8; ffi::crypto_pwhash_STRBYTES as usize];
+    // The last one stays zero: it ends the text.
+    if hash.len() >= text.len() {
+        return false;
+    }
+    text[..hash.len()].copy_from_slice(hash.as_bytes());
+    // SAFETY: text ends with a zero; password is valid for reads of its length.
+    let result = unsafe {
+        ffi::crypto_pwhash_str_verify(
+            text.as_ptr().cast(),
+            password.as_ptr().cast(),
+            password.len() as c_ulonglong,
+        )
+    };
+    result == 0
+}
+
 /// What libsodium leaves behind after a failure differs by version and cipher, so it is wiped here.
 fn authentic(result: i32, data: &mut [u8]) -> Result<(), Unauthentic> {
     if result == 0 {

@@ -1,15 +1,13 @@
 //! One client: lines in, lines out.
 
-use super::Order;
-use super::socket::Letterbox;
 use crate::json;
 use crate::operations::{Answer, Operation, Operator, Refusal, RefusalKind};
+use crate::orders::Letterbox;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
 /// A longer line is refused.
@@ -76,17 +74,7 @@ fn talk(stream: &UnixStream, letterbox: &Letterbox) -> io::Result<()> {
 }
 
 fn ask(line: &[u8], operator: &Operator, letterbox: &Letterbox) -> Reply {
-    let operation = match operation(line) {
-        Ok(operation) => operation,
-        Err(refusal) => return Reply::Error(refusal),
-    };
-    let ending = || Refusal::new(RefusalKind::Unavailable, "the key server is ending");
-    let (reply, answer) = sync_channel(1);
-    let order = Order { operation, operator: operator.clone(), reply };
-    if !letterbox.put(order) {
-        return Reply::Error(ending());
-    }
-    answer.recv().unwrap_or_else(|_| Err(ending())).into()
+    operation(line).and_then(|operation| letterbox.ask(operation, operator.clone())).into()
 }
 
 /// What a client's line asks for.

@@ -1,18 +1,16 @@
-//! The listening socket, and the queue from its connections to the main thread.
+//! The listening socket.
 
-use super::{Order, connection};
+use super::connection;
 use crate::files;
+use crate::orders::Letterbox;
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::fs;
 use std::io::ErrorKind;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 /// More clients at once are sent away.
@@ -22,22 +20,6 @@ const MOST_CLIENTS: usize = 16;
 #[derive(Debug)]
 pub struct Admin {
     path: PathBuf,
-    orders: Receiver<Order>,
-    bell: Arc<EventFd>,
-}
-
-/// What a connection needs to hand in an order.
-#[derive(Clone)]
-pub(super) struct Letterbox {
-    orders: SyncSender<Order>,
-    bell: Arc<EventFd>,
-}
-
-impl Letterbox {
-    /// Gives whether the server took it.
-    pub(super) fn put(&self, order: Order) -> bool {
-        self.orders.send(order).is_ok() && self.bell.write(1).is_ok()
-    }
 }
 
 impl Admin {
@@ -45,7 +27,7 @@ impl Admin {
     ///
     /// # Errors
     /// Names the path: another server answers there, or it cannot be made.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, letterbox: Letterbox) -> Result<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.exists()) {
             files::prepare(folder, 0o755)?;
@@ -55,37 +37,11 @@ impl Admin {
             .with_context(|| format!("cannot make the socket {}", path.display()))?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600))
             .with_context(|| format!("cannot close {} to others", path.display()))?;
-        let (sender, orders) = sync_channel(MOST_CLIENTS);
-        let bell = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
-            .context("cannot make an eventfd")?;
-        let bell = Arc::new(bell);
-        let letterbox = Letterbox { orders: sender, bell: Arc::clone(&bell) };
         thread::Builder::new()
             .name("admin".to_owned())
             .spawn(move || accept_all(&listener, &letterbox))
             .context("cannot start the admin thread")?;
-        Ok(Self { path: path.to_owned(), orders, bell })
-    }
-
-    /// Readable when there is an order.
-    pub fn bell(&self) -> BorrowedFd<'_> {
-        self.bell.as_fd()
-    }
-
-    /// Quiet again; call it before taking orders.
-    pub fn silence(&self) {
-        // EAGAIN: it was not ringing.
-        let _ = self.bell.read();
-    }
-
-    /// Readable again: there is more to take.
-    pub fn ring(&self) {
-        let _ = self.bell.write(1);
-    }
-
-    /// The next order.
-    pub fn next_order(&self) -> Option<Order> {
-        self.orders.try_recv().ok()
+        Ok(Self { path: path.to_owned() })
     }
 }
 

@@ -3,13 +3,15 @@
 mod operation;
 mod value;
 
+use crate::accounts::Role;
+use crate::operations::command_kind;
 use clap::{Parser, Subcommand, ValueEnum};
 use log::LevelFilter;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use tsg_control::message::CommandKind;
 use tsg_log::Target;
-use value::{command_kind, duration, range, setting};
+use value::{duration, range, setting};
 
 /// The TSG key server: lets gateways in, pushes policy, rotates keys.
 #[derive(Debug, Parser)]
@@ -66,7 +68,21 @@ pub(super) enum Command {
         /// At most so many lines, the newest
         #[arg(long, default_value_t = 50, value_name = "NUMBER")]
         last: u32,
+        /// Only lines with this text in them
+        #[arg(long, default_value = "")]
+        text: String,
+        /// Look whether the whole trail is as it was written, and show its newest hash
+        #[arg(long, conflicts_with_all = ["last", "text"])]
+        verify: bool,
     },
+    /// Show what was sealed, opened and dropped in the last hour
+    Traffic,
+    /// People who may sign in to the pages
+    #[command(subcommand)]
+    User(User),
+    /// Tokens of programs that use the API
+    #[command(subcommand)]
+    ApiToken(ApiToken),
     /// Collect diagnostics for support in one file, without secrets, from a server that may be dead
     Bundle(Bundle),
 }
@@ -101,6 +117,21 @@ pub(super) struct Run {
     /// Port that gateways connect to; 0 for any
     #[arg(long, env = "TSG_SERVER_PORT", default_value_t = 5555)]
     pub(super) port: u16,
+    /// Address of the pages and the API, `*` for all; without a password nobody gets further than the sign-in page
+    #[arg(long, env = "TSG_SERVER_WEB", default_value = "*", value_name = "ADDRESS")]
+    pub(super) web: String,
+    /// Port of the pages and the API; 0 for none
+    #[arg(long, env = "TSG_SERVER_WEB_PORT", default_value_t = 8888, value_name = "PORT")]
+    pub(super) web_port: u16,
+    /// Certificate chain of the pages, in PEM; without it the server makes one for itself
+    #[arg(long, env = "TSG_SERVER_WEB_CERT", requires = "web_key", value_name = "FILE")]
+    pub(super) web_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM
+    #[arg(long, env = "TSG_SERVER_WEB_KEY", requires = "web_cert", value_name = "FILE")]
+    pub(super) web_key: Option<PathBuf>,
+    /// No TLS, behind a proxy on this machine: only with a loopback address
+    #[arg(long, env = "TSG_SERVER_WEB_PLAIN", conflicts_with_all = ["web_cert", "web_key"])]
+    pub(super) web_plain: bool,
     /// Port of the announcements; 0 for any
     #[arg(long, env = "TSG_SERVER_PUB_PORT", default_value_t = 5556, value_name = "PORT")]
     pub(super) pub_port: u16,
@@ -275,5 +306,47 @@ pub(super) enum Token {
     /// All tokens
     List,
     /// Make a token worthless
+    Revoke { id: u64 },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum User {
+    /// Everybody
+    List,
+    /// Somebody new; the password is asked for, or read from standard input
+    Add {
+        name: String,
+        /// viewer, operator, security-officer or admin
+        #[arg(long)]
+        role: Role,
+    },
+    /// Give somebody another role; whoever is signed in has to do so again
+    SetRole {
+        name: String,
+        /// viewer, operator, security-officer or admin
+        role: Role,
+    },
+    /// Give somebody another password; it is asked for, or read from standard input
+    SetPassword { name: String },
+    /// Take somebody away
+    Remove { name: String },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ApiToken {
+    /// All tokens
+    List,
+    /// A new one, which is shown only this once
+    Create {
+        /// What it is for
+        name: String,
+        /// viewer, operator, security-officer or admin
+        #[arg(long, default_value = "viewer")]
+        role: Role,
+        /// For how long it is good: 15m, 24h, 90d
+        #[arg(long, default_value = "365d", value_parser = duration, value_name = "TIME")]
+        expires: u32,
+    },
+    /// Make one worthless
     Revoke { id: u64 },
 }

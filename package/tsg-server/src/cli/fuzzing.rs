@@ -1,6 +1,6 @@
 //! Doors for the fuzzers (tests/fuzz), and in no other build.
 
-use super::args::{Args, Command, Policy};
+use super::args::{Args, Command, Policy, User};
 use super::{policy_file, show};
 use crate::operations::{Answer, Operation};
 use anyhow::{Result, bail};
@@ -8,7 +8,7 @@ use clap::Parser as _;
 use tsg_control::policy::Rule;
 use zeroize::Zeroizing;
 
-/// What a command line asks of the server; nothing for one that reads a file or starts the server.
+/// What a command line asks of the server; nothing for one that reads a file or a password, or starts the server.
 ///
 /// # Errors
 /// It is wrong.
@@ -16,6 +16,7 @@ pub fn operation(words: &[String]) -> Result<Option<Operation>> {
     let args = Args::try_parse_from(words)?;
     match &args.command {
         Command::Run(_)
+        | Command::User(User::Add { .. } | User::SetPassword { .. })
         | Command::Policy(Policy::Set { file: Some(_), .. } | Policy::Check { .. }) => Ok(None),
         command => command.operation().map(Some),
     }

@@ -1,5 +1,6 @@
 //! Answers as people read them.
 
+mod account;
 mod gateway;
 mod group;
 mod status;
@@ -78,6 +79,12 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
             }
             table.text("nothing was ordered yet")
         }
+        Answer::AuditVerdict(verdict) => account::verdict(verdict),
+        Answer::Found(page) => gateway::list(&page.gateways),
+        Answer::Traffic(traffic) => account::traffic(traffic),
+        Answer::Users(users) => account::users(users),
+        Answer::ApiToken(token) => return line(&token.token),
+        Answer::ApiTokens(tokens) => account::api_tokens(tokens),
     })
 }
 

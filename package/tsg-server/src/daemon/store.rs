@@ -41,8 +41,12 @@ impl Daemon {
             if self.full_until.take().is_some() {
                 log::warn!("there is room on the disk again: {} changes stored", self.batch.len());
             }
-            for (record, _) in &std::mem::take(&mut self.batch).changes {
+            let batch = std::mem::take(&mut self.batch);
+            for (record, _) in &batch.changes {
                 self.roster.note(record);
+            }
+            if !batch.accounts.is_empty() {
+                self.directory.show(&self.accounts);
             }
             return Ok(true);
         };
@@ -58,7 +62,7 @@ impl Daemon {
         let text = format!("{error:#}; whether it was stored is not known; the key server ends");
         for pending in self.answers.drain(..) {
             let refusal = Refusal::new(RefusalKind::Unavailable, text.clone());
-            let _ = pending.reply.try_send(Err(refusal));
+            pending.reply.give(Err(refusal));
         }
         Err(error)
     }
@@ -71,8 +75,7 @@ impl Daemon {
             self.network.announce(&announcement);
         }
         for pending in self.answers.drain(..) {
-            // Who does not wait any more does not want to know.
-            let _ = pending.reply.try_send(pending.outcome);
+            pending.reply.give(pending.outcome);
         }
     }
 
@@ -91,7 +94,7 @@ impl Daemon {
                             when there is room, if the key server runs until then";
                 Refusal::new(RefusalKind::Unavailable, text)
             };
-            let _ = reply.try_send(if changes { Err(waits()) } else { outcome });
+            reply.give(if changes { Err(waits()) } else { outcome });
         }
     }
 

@@ -2,13 +2,12 @@
 
 use super::signals::Asked;
 use super::{Daemon, LOOK_AT_CLOCK};
-use crate::admin::Order;
 use crate::clock::Reading;
 use crate::database::AuditEntry;
 use crate::network::Received;
 use crate::operations::{self, Answer, Desk, Operator, Refusal, Running};
+use crate::orders::{Order, Reply};
 use anyhow::Result;
-use std::sync::mpsc::SyncSender;
 use tsg_control::message::ToServer;
 use tsg_control::server::{Level, Record};
 
@@ -24,7 +23,7 @@ const MOST_LINES: u32 = 50;
 /// An answer that waits until it is true.
 pub(super) struct Pending {
     pub(super) outcome: Result<Answer, Refusal>,
-    pub(super) reply: SyncSender<Result<Answer, Refusal>>,
+    pub(super) reply: Reply,
     /// The order changed something.
     pub(super) changes: bool,
 }
@@ -88,6 +87,7 @@ impl Daemon {
             self.server.handle_clock_jump(self.clock.at(reading));
             self.note_changes("clock");
         }
+        self.traffic.follow(&self.server, self.clock.at(reading));
         self.network.look_around(reading.boot)
     }
 
@@ -144,13 +144,13 @@ impl Daemon {
     }
 
     fn take_orders(&mut self, now: u64) {
-        self.admin.silence();
+        self.orders.silence();
         for _ in 0..MOST_ORDERS {
-            let Some(order) = self.admin.next_order() else { return };
+            let Some(order) = self.orders.next_order() else { return };
             self.carry_out(order, now);
         }
         // There may be more.
-        self.admin.ring();
+        self.orders.ring();
     }
 
     fn carry_out(&mut self, order: Order, now: u64) {
@@ -167,6 +167,10 @@ impl Daemon {
             database: &self.database,
             identity: &self.identity,
             outcomes: &mut self.outcomes,
+            accounts: &mut self.accounts,
+            account_changes: &mut self.batch.accounts,
+            traffic: &self.traffic,
+            operator: &operator,
             running: Running {
                 listen: self.network.listen(),
                 publish: self.network.publish(),

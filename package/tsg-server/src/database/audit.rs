@@ -1,5 +1,6 @@
 //! What was ordered, by whom, and which policies there were. Rows are only ever added.
 
+use super::chain::Chain;
 use super::tables::{json, number};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, params};
@@ -49,19 +50,67 @@ pub struct PolicyRow {
     pub policy: PolicyRecord,
 }
 
-pub(super) fn append(connection: &Connection, entry: &AuditEntry, now: u64) -> Result<()> {
-    connection.execute(
-        "INSERT INTO audit (at, who, action, object, outcome) VALUES (?1, ?2, ?3, ?4, ?5)",
-        params![number(now)?, entry.who, entry.action, entry.object, entry.outcome],
-    )?;
-    Ok(())
+/// Which lines of the audit trail an operator wants to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuditFilter {
+    /// At most so many, the newest.
+    pub most: u32,
+    /// Only those before the one of this number.
+    pub before: Option<u64>,
+    /// Only those with this text in them.
+    pub text: String,
+    /// Only those from then on, in milliseconds since 1970.
+    pub since: Option<u64>,
+    /// Only those before then, in milliseconds since 1970.
+    pub until: Option<u64>,
 }
 
-pub(super) fn trail(connection: &Connection, most: u32) -> Result<Vec<AuditRow>> {
-    let mut statement = connection.prepare(
-        "SELECT id, at, who, action, object, outcome FROM audit ORDER BY id DESC LIMIT ?1",
+/// Adds a line. Gives the chain with it.
+pub(super) fn append(
+    connection: &Connection,
+    chain: Chain,
+    entry: &AuditEntry,
+    now: u64,
+) -> Result<Chain> {
+    let newest = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'audit'";
+    let id = connection.query_row(newest, [], |row| row.get::<_, i64>(0))?.unsigned_abs() + 1;
+    let chain = chain.after(id, now, [&entry.who, &entry.action, &entry.object, &entry.outcome]);
+    connection.execute(
+        "INSERT INTO audit (id, at, who, action, object, outcome, chain)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            number(id)?,
+            number(now)?,
+            entry.who,
+            entry.action,
+            entry.object,
+            entry.outcome,
+            chain.bytes()
+        ],
     )?;
-    let rows = statement.query_map([most], |row| {
+    Ok(chain)
+}
+
+pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
+    // As few as can be are looked at: ids fall.
+    let mut statement = connection.prepare(
+        "SELECT id, at, who, action, object, outcome FROM audit
+          WHERE id < ?1 AND at >= ?2 AND at < ?3
+            AND (?4 = '' OR instr(lower(who || char(10) || action || char(10) || object || char(10) || outcome), ?4) > 0)
+          ORDER BY id DESC LIMIT ?5",
+    )?;
+    let limit = |bound: Option<u64>, otherwise: i64| {
+        bound.map_or(otherwise, |bound| i64::try_from(bound).unwrap_or(i64::MAX))
+    };
+    let asked = params![
+        limit(filter.before, i64::MAX),
+        limit(filter.since, 0),
+        limit(filter.until, i64::MAX),
+        filter.text.to_ascii_lowercase(),
+        filter.most
+    ];
+    let rows = statement.query_map(asked, |row| {
         Ok(AuditRow {
             id: row.get::<_, i64>(0)?.unsigned_abs(),
             at: row.get::<_, i64>(1)?.unsigned_abs(),

@@ -14,7 +14,7 @@ const BUSY: Duration = Duration::from_secs(2);
 const MOST_ROWS: usize = 500;
 
 /// Heading and question. No hash of a token, and no key: fingerprints are in what the daemon answers.
-const QUESTIONS: [(&str, &str); 13] = [
+const QUESTIONS: [(&str, &str); 15] = [
     ("schema", "PRAGMA user_version"),
     ("application", "PRAGMA application_id"),
     ("journal", "PRAGMA journal_mode"),
@@ -35,6 +35,11 @@ const QUESTIONS: [(&str, &str); 13] = [
     (
         "tokens: number, group, expires, used",
         "SELECT id, group_name, expires, used_by IS NOT NULL FROM tokens",
+    ),
+    ("users: name, role", "SELECT name, role FROM users"),
+    (
+        "tokens of programs: number, name, role, expires",
+        "SELECT id, name, role, expires FROM api_tokens",
     ),
     (
         "audit trail, newest first",
@@ -112,7 +117,7 @@ mod tests {
         let before = fs::read(&path).unwrap();
         let text = inspect(folder.path());
         assert!(text.contains("== integrity\nok\n"), "{text}");
-        assert!(text.contains("== schema\n1\n"), "{text}");
+        assert!(text.contains("== schema\n2\n"), "{text}");
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something is left over");
         let mut damaged = before.clone();

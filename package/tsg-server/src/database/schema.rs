@@ -7,7 +7,10 @@ use rusqlite::Connection;
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// From an empty file to now, one step each; entry 0 makes schema 1. Only ever added to.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_first.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/0001_first.sql"),
+    include_str!("../../migrations/0002_accounts.sql"),
+];
 
 /// `TSGk`: marks the file as a key server's.
 const APPLICATION: i32 = 0x5453_476b;
@@ -104,7 +107,9 @@ fn migrate(connection: &mut Connection, from: usize) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::AuditFilter;
     use super::*;
+    use crate::accounts::Role;
     use std::collections::BTreeSet;
     use tsg_control::group::{Fail, Mode, NonIp, Settings};
     use tsg_control::keys::PublicKey;
@@ -145,7 +150,10 @@ mod tests {
     fn every_old_dump_leads_to_the_schema() {
         let mut fresh = Connection::open_in_memory().unwrap();
         create(&mut fresh).unwrap();
-        let dumps = [include_str!("../../tests/dumps/schema-1.sql")];
+        let dumps = [
+            include_str!("../../tests/dumps/schema-1.sql"),
+            include_str!("../../tests/dumps/schema-2.sql"),
+        ];
         assert_eq!(dumps.len(), MIGRATIONS.len(), "commit a dump of every schema");
         for (at, dump) in dumps.iter().enumerate() {
             let mut old = Connection::open_in_memory().unwrap();
@@ -192,9 +200,38 @@ mod tests {
             (1, vec![0xd9, 0x1d], 1_795_275_985)
         );
         assert_eq!((token.group.as_str(), token.used_by), ("plant", None));
-        let trail = super::super::audit::trail(&old, 100).unwrap();
+        let trail =
+            super::super::audit::trail(&old, &AuditFilter { most: 100, ..AuditFilter::default() })
+                .unwrap();
         assert_eq!((trail.len(), trail[0].action.as_str()), (7, "gateway revoke"));
         let history = super::super::audit::policies(&old, "plant", 100).unwrap();
         assert_eq!(history.len(), 3);
+    }
+
+    #[test]
+    fn the_dump_of_schema_2_is_read_to_its_values() {
+        let mut old = Connection::open_in_memory().unwrap();
+        old.execute_batch(include_str!("../../tests/dumps/schema-2.sql")).unwrap();
+        migrate(&mut old, 2).unwrap();
+        let accounts = super::super::accounts::load(&old).unwrap();
+        let users: Vec<_> = accounts
+            .users()
+            .map(|user| (user.name.as_str(), user.role, user.since, user.version))
+            .collect();
+        let since = 1_795_932_758;
+        assert_eq!(
+            users,
+            [("ann", Role::Admin, since, 1), ("ben", Role::SecurityOfficer, since, 2)]
+        );
+        tsg_sodium::init().unwrap();
+        assert!(accounts.user("ann").unwrap().password.fits("correct horse battery"));
+        let [token] = &accounts.tokens().collect::<Vec<_>>()[..] else { panic!() };
+        assert_eq!(
+            (token.id, token.name.as_str(), token.role, token.since, token.expires),
+            (1, "grafana", Role::Viewer, since, since + 31_536_000)
+        );
+        let verdict = super::super::chain::verify(&old).unwrap();
+        assert_eq!((verdict.lines, verdict.unchained, verdict.broken.as_str()), (11, 0, ""));
+        assert!(verdict.head.starts_with("2388cb257cdf5c1d"), "{}", verdict.head);
     }
 }

@@ -110,7 +110,7 @@ pub(super) fn load(connection: &Connection) -> Result<Stored> {
     })
 }
 
-fn all<T>(
+pub(super) fn all<T>(
     connection: &Connection,
     table: &str,
     query: &str,
@@ -132,7 +132,7 @@ fn parsed<T: DeserializeOwned>(row: &Row<'_>, column: &str) -> Result<T> {
     serde_json::from_str(&text).with_context(|| format!("column {column}"))
 }
 
-fn counted(row: &Row<'_>, column: &str) -> Result<u64> {
+pub(super) fn counted(row: &Row<'_>, column: &str) -> Result<u64> {
     let value: i64 = row.get(column).with_context(|| format!("column {column}"))?;
     u64::try_from(value).with_context(|| format!("column {column} is negative"))
 }

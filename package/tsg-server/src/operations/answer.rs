@@ -1,10 +1,13 @@
 //! What comes of an operation, as programs and the command line read it.
 
-use super::{Approval, CreatedToken, Outcome, PolicyView, RevealedGroup, ServerKey, Status};
-use crate::database::{AuditRow, PolicyRow};
+use super::{
+    ApiTokenView, Approval, CreatedApiToken, CreatedToken, Outcome, PolicyView, RevealedGroup,
+};
+use super::{ServerKey, Status, TrafficView, UserView};
+use crate::database::{AuditRow, AuditVerdict, PolicyRow};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use tsg_control::server::{GatewayView, GroupView, TokenView};
+use tsg_control::server::{GatewayPage, GatewayView, GroupView, TokenView};
 
 /// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -58,6 +61,18 @@ pub enum Answer {
     },
     /// To [`super::Operation::AuditList`].
     Audit(Vec<AuditRow>),
+    /// To [`super::Operation::AuditVerify`].
+    AuditVerdict(AuditVerdict),
+    /// To [`super::Operation::Traffic`].
+    Traffic(TrafficView),
+    /// To [`super::Operation::GatewayFind`].
+    Found(GatewayPage),
+    /// To [`super::Operation::UserList`].
+    Users(Vec<UserView>),
+    /// To [`super::Operation::ApiTokenCreate`].
+    ApiToken(CreatedApiToken),
+    /// To [`super::Operation::ApiTokenList`].
+    ApiTokens(Vec<ApiTokenView>),
 }
 
 /// Done, with what changed in words.
@@ -84,6 +99,8 @@ pub enum RefusalKind {
     NotFound,
     /// It does not fit to what there is.
     Conflict,
+    /// What it began with is not so any more.
+    Changed,
     /// The operation itself is wrong.
     Invalid,
     /// This operator may not.

@@ -18,6 +18,7 @@ pub fn entry(
         Ok(Answer::Approved(approval)) => format!("done: {}", approval.fingerprint),
         Ok(Answer::Accepted { version }) => format!("done: version {version}"),
         Ok(Answer::Token(token)) => format!("done: token {}", token.id),
+        Ok(Answer::ApiToken(token)) => format!("done: API token {}", token.id),
         Ok(Answer::Rekeying { epoch, .. }) => format!("done: epoch {epoch}"),
         Ok(Answer::Commanded { command }) => format!("sent: command {command}"),
         Ok(_) => "done".to_owned(),
@@ -41,7 +42,9 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
     Some(match operation {
         Op::Key {}
         | Op::Status {}
+        | Op::Traffic {}
         | Op::GatewayList {}
+        | Op::GatewayFind(_)
         | Op::GatewayShow { .. }
         | Op::GatewayOutcome { .. }
         | Op::GroupList {}
@@ -50,7 +53,10 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         | Op::PolicyCheck { .. }
         | Op::PolicyHistory { .. }
         | Op::TokenList {}
-        | Op::AuditList { .. } => return None,
+        | Op::AuditList(_)
+        | Op::AuditVerify {}
+        | Op::UserList {}
+        | Op::ApiTokenList {} => return None,
         Op::GatewayApprove { gateway, group, .. } => {
             ("gateway approve", format!("{gateway} into {group}"))
         }
@@ -66,7 +72,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         }
         Op::GroupAdd { group } => ("group add", group.clone()),
         Op::GroupRemove { group } => ("group remove", group.clone()),
-        Op::GroupSet { group, settings } => {
+        Op::GroupSet { group, settings, .. } => {
             let list: Vec<_> =
                 settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
             ("group set", format!("{group}: {}", list.join(" ")))
@@ -80,6 +86,14 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         }
         Op::TokenRevoke { id } => ("token revoke", id.to_string()),
         Op::Rekey { group } => ("rekey", group.clone()),
+        Op::UserAdd { name, role, .. } => ("user add", format!("{name} as {role}")),
+        Op::UserSetRole { name, role } => ("user set role", format!("{name}: {role}")),
+        Op::UserSetPassword { name, .. } => ("user set password", name.clone()),
+        Op::UserRemove { name } => ("user remove", name.clone()),
+        Op::ApiTokenCreate { name, role, lifetime } => {
+            ("api-token create", format!("{name} as {role}, {lifetime} seconds"))
+        }
+        Op::ApiTokenRevoke { id } => ("api-token revoke", id.to_string()),
     })
 }
 

@@ -1,6 +1,9 @@
 //! A door for the fuzzers (tests/fuzz), and in no other build.
 
-use super::{Answer, Desk, Operator, Outcomes, Refusal, RefusalKind, Running, entry, perform};
+use super::{
+    Answer, Desk, Operator, Outcomes, Refusal, RefusalKind, Running, Traffic, entry, perform,
+};
+use crate::accounts::Accounts;
 use crate::admin;
 use crate::database::{Batch, Database};
 use crate::identity::Identity;
@@ -14,6 +17,7 @@ pub struct Office {
     database: Database,
     identity: Identity,
     outcomes: Outcomes,
+    accounts: Accounts,
 }
 
 impl Office {
@@ -23,7 +27,8 @@ impl Office {
     /// The folder cannot be written.
     pub fn open(folder: &Path) -> Result<Self> {
         let outcomes = Outcomes::default();
-        Ok(Self { database: Database::in_memory()?, identity: Identity::open(folder)?, outcomes })
+        let (database, accounts) = (Database::in_memory()?, Accounts::default());
+        Ok(Self { database, identity: Identity::open(folder)?, outcomes, accounts })
     }
 
     /// Begins anew with an empty database.
@@ -31,7 +36,7 @@ impl Office {
     /// # Errors
     /// SQLite's.
     pub fn clear(&mut self) -> Result<()> {
-        self.outcomes = Outcomes::default();
+        (self.outcomes, self.accounts) = (Outcomes::default(), Accounts::default());
         self.database.clear()
     }
 
@@ -41,11 +46,17 @@ impl Office {
     /// Why it was not done.
     pub fn ask(&mut self, server: &mut Server, line: &[u8], now: u64) -> Result<Answer, Refusal> {
         let operation = admin::operation(line)?;
+        let operator = Operator::peer(0, 1);
+        let mut accounts = Vec::new();
         let mut desk = Desk {
             server,
             database: &self.database,
             identity: &self.identity,
             outcomes: &mut self.outcomes,
+            accounts: &mut self.accounts,
+            account_changes: &mut accounts,
+            traffic: &Traffic::default(),
+            operator: &operator,
             running: Running {
                 listen: "tcp://192.0.2.10:5555",
                 publish: "tcp://192.0.2.10:5556",
@@ -57,9 +68,8 @@ impl Office {
             now,
         };
         let outcome = perform(&mut desk, &operation);
-        let operator = Operator::peer(0, 1);
         let audit = entry(&operator, &operation, &outcome).into_iter().collect();
-        let mut batch = Batch { changes: Vec::new(), audit };
+        let mut batch = Batch { changes: Vec::new(), accounts, audit };
         while let Some(record) = server.poll_record() {
             batch.changes.push((record, operator.0.clone()));
         }

@@ -8,7 +8,7 @@ use super::{Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tsg_control::keys::PublicKey;
-use tsg_control::server::{GatewayState, GatewayView};
+use tsg_control::server::{GatewayLine, GatewayState};
 
 /// How an operator names a gateway.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ impl fmt::Display for GatewayName {
 
 impl GatewayName {
     /// The one gateway that is meant.
-    pub(super) fn find(&self, gateways: &[GatewayView]) -> Result<GatewayView, Refusal> {
+    pub(super) fn find(&self, gateways: &[GatewayLine]) -> Result<GatewayLine, Refusal> {
         let mut owner = gateways.iter().filter(|g| fingerprint_is(&g.fingerprint, &self.0));
         if let Some(owner) = owner.next() {
             return Ok(owner.clone());
@@ -48,7 +48,7 @@ impl GatewayName {
         self.0.parse().ok()
     }
 
-    fn names(&self, gateway: &GatewayView) -> bool {
+    fn names(&self, gateway: &GatewayLine) -> bool {
         if let Some(key) = self.key() {
             return gateway.key == key;
         }
@@ -56,7 +56,7 @@ impl GatewayName {
     }
 }
 
-fn ambiguous(text: &str, several: &[&GatewayView]) -> Refusal {
+fn ambiguous(text: &str, several: &[&GatewayLine]) -> Refusal {
     let shown = several.iter().take(4).map(|gateway| {
         let state = match gateway.state {
             GatewayState::Pending => "pending",
@@ -95,29 +95,19 @@ fn digits(text: &str) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn gateway(key: u8, name: &str, state: GatewayState) -> GatewayView {
+    fn gateway(key: u8, name: &str, state: GatewayState) -> GatewayLine {
         let key = PublicKey([key; 32]);
-        GatewayView {
+        GatewayLine {
             name: name.to_owned(),
             key,
             fingerprint: key.fingerprint().to_string(),
             state,
-            group: String::new(),
-            reason: None,
-            version: String::new(),
-            speaks: None,
-            heard: None,
-            sealing: 0,
-            current: false,
-            aes: false,
             alarms: Vec::new(),
-            machines: Vec::new(),
-            pinned: Vec::new(),
-            counters: std::collections::BTreeMap::new(),
+            is_there: false,
         }
     }
 
-    fn found(text: &str, gateways: &[GatewayView]) -> Result<PublicKey, String> {
+    fn found(text: &str, gateways: &[GatewayLine]) -> Result<PublicKey, String> {
         let name = GatewayName(text.to_owned());
         name.find(gateways).map(|g| g.key).map_err(|refusal| refusal.message)
     }

@@ -1,13 +1,14 @@
 //! Orders: what changes something.
 
 use super::naming::fingerprint_is;
+use super::settings::settings_tag;
 use super::view;
 use super::{Answer, Approval, CreatedToken, Desk, Done, GatewayName, Refusal, RefusalKind};
 use std::net::IpAddr;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Action, Policy, Rule};
-use tsg_control::server::{GatewayState, GatewayView, OrderError};
+use tsg_control::server::{GatewayLine, GatewayState, OrderError};
 use tsg_control::token::Token;
 
 /// Tokens are good for at most this long, in seconds.
@@ -31,6 +32,10 @@ fn done(text: String) -> Ordered {
 
 fn invalid(text: String) -> Refusal {
     Refusal::new(RefusalKind::Invalid, text)
+}
+
+fn changed(text: &str) -> Refusal {
+    Refusal::new(RefusalKind::Changed, text)
 }
 
 pub(super) fn approve(
@@ -57,7 +62,7 @@ fn to_approve(desk: &Desk<'_>, name: &GatewayName) -> Result<PublicKey, Refusal>
     if let Some(key) = name.key() {
         return Ok(key);
     }
-    let gateways = desk.server.gateways(desk.now);
+    let gateways = desk.server.lines(desk.now);
     let can_be: Vec<_> = gateways
         .iter()
         .filter(|gateway| matches!(gateway.state, GatewayState::Pending | GatewayState::Revoked))
@@ -73,17 +78,17 @@ fn to_approve(desk: &Desk<'_>, name: &GatewayName) -> Result<PublicKey, Refusal>
 
 /// A gateway of any kind.
 fn find(desk: &Desk<'_>, gateway: &GatewayName) -> Result<(PublicKey, String), Refusal> {
-    Ok(named(gateway.find(&desk.server.gateways(desk.now))?))
+    Ok(named(gateway.find(&desk.server.lines(desk.now))?))
 }
 
 /// A gateway that was let in once: what one that waits calls itself is no obstacle.
 fn find_known(desk: &Desk<'_>, gateway: &GatewayName) -> Result<(PublicKey, String), Refusal> {
-    let mut known = desk.server.gateways(desk.now);
+    let mut known = desk.server.lines(desk.now);
     known.retain(|gateway| gateway.state != GatewayState::Pending);
     Ok(named(gateway.find(&known)?))
 }
 
-fn named(found: GatewayView) -> (PublicKey, String) {
+fn named(found: GatewayLine) -> (PublicKey, String) {
     let name = if found.name.is_empty() { found.fingerprint } else { found.name };
     (found.key, name)
 }
@@ -137,7 +142,15 @@ pub(super) fn set_group(
     desk: &mut Desk<'_>,
     group: &str,
     settings: &[(String, String)],
+    base: Option<&str>,
 ) -> Ordered {
+    if let Some(base) = base
+        && base != settings_tag(&view::group(desk, group)?.settings)
+    {
+        return Err(changed(
+            "somebody else has changed the settings meanwhile: look at them again",
+        ));
+    }
     desk.server.set_group(group, settings, desk.now)?;
     let list: Vec<_> = settings.iter().map(|(name, value)| format!("{name}={value}")).collect();
     done(format!("{group}: {}", list.join(" ")))
@@ -148,8 +161,13 @@ pub(super) fn set_policy(
     group: &str,
     rules: &[Rule],
     default_action: Option<Action>,
+    base: Option<u64>,
 ) -> Ordered {
-    let own = view::group(desk, group)?.settings.default_action;
+    let found = view::group(desk, group)?;
+    if base.is_some_and(|base| base != found.policy_version) {
+        return Err(changed("somebody else has changed the rules meanwhile: look at them again"));
+    }
+    let own = found.settings.default_action;
     if default_action.is_some_and(|given| given != own) {
         return Err(invalid(format!(
             "default_action is a setting of the group, and {own} there: change it with \

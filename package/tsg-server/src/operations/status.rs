@@ -4,7 +4,7 @@ use super::Desk;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tsg_control::keys::PublicKey;
-use tsg_control::server::{GatewayState, GatewayView, GroupView};
+use tsg_control::server::{GatewayState, GroupView};
 use tsg_control::timeline::Stage;
 
 /// The state of the server.
@@ -90,14 +90,13 @@ pub struct GroupStatus {
 }
 
 pub(super) fn status(desk: &Desk<'_>) -> Status {
-    let gateways = desk.server.gateways(desk.now);
+    let gateways = desk.server.lines(desk.now);
     let of = |state: GatewayState| gateways.iter().filter(move |g| g.state == state);
     let pending = of(GatewayState::Pending).map(|gateway| PendingGateway {
         name: gateway.name.clone(),
         fingerprint: gateway.fingerprint.clone(),
     });
-    let heard = |g: &&GatewayView| g.state == GatewayState::Online || g.speaks.is_some();
-    let alarms = gateways.iter().filter(heard).flat_map(|gateway| {
+    let alarms = gateways.iter().filter(|gateway| gateway.is_there).flat_map(|gateway| {
         let alarm =
             |text: &String| GatewayAlarm { gateway: gateway.name.clone(), alarm: text.clone() };
         gateway.alarms.iter().map(alarm)

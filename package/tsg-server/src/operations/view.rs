@@ -1,6 +1,7 @@
 //! Answers to questions, and the forms of those that have no view in the state machine.
 
 use super::{Answer, Desk, GatewayName, Refusal, RefusalKind};
+use crate::database::AuditFilter;
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
 use tsg_control::keys::PublicKey;
@@ -71,7 +72,9 @@ pub struct CreatedToken {
 }
 
 pub(super) fn gateway(desk: &Desk<'_>, name: &GatewayName) -> Result<Answer, Refusal> {
-    let found = name.find(&desk.server.gateways(desk.now))?;
+    let key = name.find(&desk.server.lines(desk.now))?.key;
+    let gone = || Refusal::new(RefusalKind::NotFound, format!("there is no gateway {name}"));
+    let found = desk.server.gateway(&key, desk.now).ok_or_else(gone)?;
     Ok(Answer::Gateway(Box::new(found)))
 }
 
@@ -101,9 +104,15 @@ pub(super) fn history(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
     Ok(Answer::History(rows.map_err(|error| unreadable(&error))?))
 }
 
-pub(super) fn audit(desk: &Desk<'_>, most: u32) -> Result<Answer, Refusal> {
-    let rows = desk.database.audit_trail(most.min(MOST_AUDIT));
+pub(super) fn audit(desk: &Desk<'_>, filter: &AuditFilter) -> Result<Answer, Refusal> {
+    let filter = AuditFilter { most: filter.most.min(MOST_AUDIT), ..filter.clone() };
+    let rows = desk.database.audit_trail(&filter);
     Ok(Answer::Audit(rows.map_err(|error| unreadable(&error))?))
+}
+
+pub(super) fn verify_audit(desk: &Desk<'_>) -> Result<Answer, Refusal> {
+    let verdict = desk.database.verify_audit();
+    Ok(Answer::AuditVerdict(verdict.map_err(|error| unreadable(&error))?))
 }
 
 fn unreadable(error: &anyhow::Error) -> Refusal {

@@ -20,11 +20,20 @@ pub(super) struct Place {
     folder: TempDir,
     /// Chosen by the first server here, kept by the next ones.
     port: u16,
+    pages: Pages,
+}
+
+/// How the pages are served.
+#[derive(Clone, Copy)]
+pub(super) enum Pages {
+    None,
+    Plain,
+    Tls,
 }
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), port: 0 }
+        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -58,9 +67,15 @@ impl Place {
             "stderr",
             "--log-level",
             "debug",
+            "--web",
+            if matches!(self.pages, Pages::None) { "" } else { "127.0.0.1" },
+            "--web-port",
+            "0",
         ]
+        .into_iter()
+        .chain(matches!(self.pages, Pages::Plain).then_some("--web-plain"))
         .map(str::to_owned)
-        .to_vec()
+        .collect()
     }
 
     /// A server here that must not start: gives its complaint.
@@ -96,6 +111,10 @@ impl Daemon {
     pub(super) fn start_in(place: Place) -> Self {
         let command = Command::new(PROGRAM);
         Self::start_by(place, command)
+    }
+
+    pub(super) fn start_with(place: Place, pages: Pages) -> Self {
+        Self::start_in(Place { pages, ..place })
     }
 
     /// A start that SIGKILL ends after so long, or as soon as it listens.
@@ -191,6 +210,21 @@ impl Daemon {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{words:?}: {error}");
         serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// A command that must succeed, with something to read.
+    pub(super) fn ask_with(&self, words: &[&str], input: &str) {
+        let mut child = Command::new(PROGRAM)
+            .env_clear()
+            .arg("--socket")
+            .arg(self.place.socket())
+            .args(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success(), "{words:?}");
     }
 
     /// A command that must fail; gives its complaint.

@@ -23,3 +23,4 @@ mod many;
 mod previous;
 mod rekeys;
 mod sockets;
+mod web;

@@ -1,7 +1,7 @@
 //! What operators are shown.
 
 use super::unreadable::version_alarm;
-use super::{Gateway, Server};
+use super::{Gateway, Server, Stranger};
 use crate::group::Settings;
 use crate::keys::PublicKey;
 use crate::policy::Policy;
@@ -63,6 +63,50 @@ pub struct GatewayView {
     pub pinned: Vec<IpAddr>,
     /// What it counted since its start.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// A gateway in a line: what tells it from others, and how it is. Quicker to make than a [`GatewayView`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatewayLine {
+    /// Its name; empty for one that waits and gave none.
+    pub name: String,
+    /// Its public key.
+    pub key: PublicKey,
+    /// What to compare with `tsg fingerprint` on the box.
+    pub fingerprint: String,
+    /// Where it stands.
+    pub state: GatewayState,
+    /// What is wrong, as it says or as the server sees.
+    pub alarms: Vec<String>,
+    /// It was heard lately, or is heard and not understood.
+    pub is_there: bool,
+}
+
+/// Which gateways an operator wants to see.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct GatewayFilter {
+    /// In this state.
+    pub state: Option<GatewayState>,
+    /// Of this group.
+    pub group: Option<String>,
+    /// Something is wrong with it.
+    pub alarmed: bool,
+    /// In its name, its version, an address behind it, or at the beginning of its fingerprint.
+    pub text: String,
+    /// Not the first so many.
+    pub skip: usize,
+    /// And not more than so many; 0 for all.
+    pub most: usize,
+}
+
+/// Some of the gateways.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GatewayPage {
+    /// So many there are that fit.
+    pub total: usize,
+    /// Those that were asked for, those that wait first, then by name.
+    pub gateways: Vec<GatewayView>,
 }
 
 /// An epoch, as an operator sees it.
@@ -140,60 +184,113 @@ pub const fn suite_name(suite: Suite) -> &'static str {
 impl Server {
     /// All gateways: those that wait first, then by name.
     pub fn gateways(&self, now: u64) -> Vec<GatewayView> {
-        let mut pending: Vec<_> = self.pending.iter().collect();
+        self.find(&GatewayFilter::default(), now).gateways
+    }
+
+    /// All gateways, in a line each: those that wait first, then by name.
+    pub fn lines(&self, now: u64) -> Vec<GatewayLine> {
+        let filter = GatewayFilter::default();
+        let all = self.gateways_that(&Wanted::new(&filter), now);
+        all.iter().map(|found| self.line(found, now)).collect()
+    }
+
+    /// The gateway with this key.
+    pub fn gateway(&self, key: &PublicKey, now: u64) -> Option<GatewayView> {
+        match (self.gateways.get(key), self.pending.get(key)) {
+            (Some(gateway), _) => Some(self.gateway_view(gateway, now)),
+            (None, Some(stranger)) => Some(stranger.view(key, now)),
+            (None, None) => None,
+        }
+    }
+
+    /// Those gateways that fit, a part of them.
+    pub fn find(&self, filter: &GatewayFilter, now: u64) -> GatewayPage {
+        let wanted = Wanted::new(filter);
+        let all = self.gateways_that(&wanted, now);
+        let most = if filter.most == 0 { usize::MAX } else { filter.most };
+        let shown = all.iter().skip(filter.skip).take(most);
+        GatewayPage {
+            total: all.len(),
+            gateways: shown.map(|found| self.shown(found, now)).collect(),
+        }
+    }
+
+    fn gateways_that(&self, wanted: &Wanted<'_>, now: u64) -> Vec<Found<'_>> {
+        let mut pending: Vec<_> = self
+            .pending
+            .iter()
+            .filter(|(key, stranger)| wanted.has_stranger(key, stranger))
+            .collect();
         pending.sort_by_key(|(_, stranger)| stranger.first);
-        let waiting = pending.into_iter().map(|(key, stranger)| GatewayView {
-            name: stranger.name.clone(),
-            key: *key,
-            fingerprint: key.fingerprint().to_string(),
-            state: GatewayState::Pending,
-            group: String::new(),
-            reason: None,
-            version: stranger.version.clone(),
-            speaks: None,
-            heard: Some(now.saturating_sub(stranger.last) / 1000),
-            sealing: 0,
-            current: false,
-            aes: stranger.aes,
-            alarms: Vec::new(),
-            machines: Vec::new(),
-            pinned: Vec::new(),
-            counters: BTreeMap::new(),
-        });
-        let mut known: Vec<_> = self.gateways.values().map(|g| self.gateway_view(g, now)).collect();
-        known.sort_by(|a, b| a.name.cmp(&b.name));
-        waiting.chain(known).collect()
+        let waiting = pending.into_iter().map(|(key, stranger)| Found::Stranger(key, stranger));
+        let fits = |gateway: &&Gateway| {
+            wanted.has_gateway(gateway, now)
+                && (!wanted.filter.alarmed || !self.alarms(gateway, now).is_empty())
+        };
+        let mut known: Vec<_> = self.gateways.values().filter(fits).collect();
+        known.sort_by(|a, b| a.record.name.cmp(&b.record.name));
+        waiting.chain(known.into_iter().map(Found::Gateway)).collect()
+    }
+
+    /// What members have counted since their start, with their groups.
+    pub fn counted(&self) -> impl Iterator<Item = (&PublicKey, &str, &BTreeMap<String, u64>)> {
+        self.gateways.iter().filter_map(|(key, gateway)| {
+            let session = gateway.session.as_ref()?;
+            Some((key, gateway.record.group.as_str(), &session.counters))
+        })
+    }
+
+    fn line(&self, found: &Found<'_>, now: u64) -> GatewayLine {
+        let (name, key, state, alarms, is_there) = match found {
+            Found::Stranger(key, stranger) => {
+                (&stranger.name, **key, GatewayState::Pending, Vec::new(), false)
+            }
+            Found::Gateway(gateway) => {
+                let state = gateway.state(now);
+                let is_there =
+                    state == GatewayState::Online || gateway.other_version(now).is_some();
+                let record = &gateway.record;
+                (&record.name, record.key, state, self.alarms(gateway, now), is_there)
+            }
+        };
+        let (name, fingerprint) = (name.clone(), key.fingerprint().to_string());
+        GatewayLine { name, key, fingerprint, state, alarms, is_there }
+    }
+
+    fn shown(&self, found: &Found<'_>, now: u64) -> GatewayView {
+        match found {
+            Found::Stranger(key, stranger) => stranger.view(key, now),
+            Found::Gateway(gateway) => self.gateway_view(gateway, now),
+        }
+    }
+
+    fn alarms(&self, gateway: &Gateway, now: u64) -> Vec<String> {
+        let mut alarms = gateway.session.as_ref().map(|s| s.alarms.clone()).unwrap_or_default();
+        alarms.extend(gateway.other_version(now).map(version_alarm));
+        if gateway.is_greedy() {
+            alarms.push("it started so often that it gets no more sender numbers".to_owned());
+        }
+        alarms
     }
 
     fn gateway_view(&self, gateway: &Gateway, now: u64) -> GatewayView {
         let record = &gateway.record;
         let session = gateway.session.as_ref();
-        let state = match (&record.revoked, gateway.online(now)) {
-            (Some(_), _) => GatewayState::Revoked,
-            (None, Some(_)) => GatewayState::Online,
-            (None, None) => GatewayState::Offline,
-        };
         let revision = self.groups.get(&record.group).map_or(0, |group| group.revision);
-        let mut alarms = session.map(|s| s.alarms.clone()).unwrap_or_default();
-        let speaks = gateway.other_version(now);
-        alarms.extend(speaks.map(version_alarm));
-        if gateway.is_greedy() {
-            alarms.push("it started so often that it gets no more sender numbers".to_owned());
-        }
         GatewayView {
             name: record.name.clone(),
             key: record.key,
             fingerprint: record.key.fingerprint().to_string(),
-            state,
+            state: gateway.state(now),
             group: record.group.clone(),
             reason: record.revoked.clone(),
             version: session.map(|s| s.version.clone()).unwrap_or_default(),
-            speaks,
+            speaks: gateway.other_version(now),
             heard: session.map(|s| now.saturating_sub(s.heard) / 1000),
             sealing: session.map_or(0, |s| s.sealing),
             current: session.is_some_and(|s| s.acked == revision),
             aes: record.aes,
-            alarms,
+            alarms: self.alarms(gateway, now),
             machines: record.machines.clone(),
             pinned: record.pinned.clone(),
             counters: session.map(|s| s.counters.clone()).unwrap_or_default(),
@@ -260,5 +357,88 @@ impl Server {
             })
         });
         Ok(revealed.collect())
+    }
+}
+
+/// A gateway, before it is shown.
+enum Found<'a> {
+    Stranger(&'a PublicKey, &'a Stranger),
+    Gateway(&'a Gateway),
+}
+
+/// A filter, ready to be compared with.
+struct Wanted<'a> {
+    filter: &'a GatewayFilter,
+    text: String,
+    /// The text, if it can be the beginning of a fingerprint.
+    digits: Option<String>,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(filter: &'a GatewayFilter) -> Self {
+        let text = filter.text.trim().to_lowercase();
+        let digits = text.replace('-', "");
+        let is_hex = digits.len() >= 4 && digits.bytes().all(|b| b.is_ascii_hexdigit());
+        Self { filter, digits: is_hex.then_some(digits), text }
+    }
+
+    fn has_stranger(&self, key: &PublicKey, stranger: &Stranger) -> bool {
+        self.filter.state.is_none_or(|state| state == GatewayState::Pending)
+            && self.filter.group.is_none()
+            && !self.filter.alarmed
+            && (self.is_in(&stranger.name) || self.is_in(&stranger.version) || self.begins(key))
+    }
+
+    fn has_gateway(&self, gateway: &Gateway, now: u64) -> bool {
+        let record = &gateway.record;
+        let version =
+            || gateway.session.as_ref().is_some_and(|session| self.is_in(&session.version));
+        let machine =
+            || record.machines.iter().chain(&record.pinned).any(|at| self.is_in(&at.to_string()));
+        self.filter.state.is_none_or(|state| state == gateway.state(now))
+            && self.filter.group.as_ref().is_none_or(|group| *group == record.group)
+            && (self.is_in(&record.name) || version() || self.begins(&record.key) || machine())
+    }
+
+    fn is_in(&self, text: &str) -> bool {
+        self.text.is_empty() || text.to_lowercase().contains(&self.text)
+    }
+
+    fn begins(&self, key: &PublicKey) -> bool {
+        let whole = || key.fingerprint().to_string().replace('-', "");
+        self.digits.as_ref().is_some_and(|digits| whole().starts_with(digits))
+    }
+}
+
+impl Stranger {
+    fn view(&self, key: &PublicKey, now: u64) -> GatewayView {
+        GatewayView {
+            name: self.name.clone(),
+            key: *key,
+            fingerprint: key.fingerprint().to_string(),
+            state: GatewayState::Pending,
+            group: String::new(),
+            reason: None,
+            version: self.version.clone(),
+            speaks: None,
+            heard: Some(now.saturating_sub(self.last) / 1000),
+            sealing: 0,
+            current: false,
+            aes: self.aes,
+            alarms: Vec::new(),
+            machines: Vec::new(),
+            pinned: Vec::new(),
+            counters: BTreeMap::new(),
+        }
+    }
+}
+
+impl Gateway {
+    fn state(&self, now: u64) -> GatewayState {
+        match (&self.record.revoked, self.online(now)) {
+            (Some(_), _) => GatewayState::Revoked,
+            (None, Some(_)) => GatewayState::Online,
+            (None, None) => GatewayState::Offline,
+        }
     }
 }

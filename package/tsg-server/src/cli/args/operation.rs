@@ -1,7 +1,8 @@
 //! The operation that each command is.
 
-use super::super::policy_file;
-use super::{Command, Gateway, Group, Policy, Token};
+use super::super::{password, policy_file};
+use super::{ApiToken, Command, Gateway, Group, Policy, Token, User};
+use crate::database::AuditFilter;
 use crate::operations::{GatewayName, Operation};
 use anyhow::{Result, bail};
 use std::time::Duration;
@@ -23,7 +24,10 @@ impl Command {
             | Self::Group(_)
             | Self::Policy(_)
             | Self::Token(_)
-            | Self::Audit { .. } => None,
+            | Self::Audit { .. }
+            | Self::Traffic
+            | Self::User(_)
+            | Self::ApiToken(_) => None,
         }
     }
 
@@ -39,7 +43,15 @@ impl Command {
             Self::Policy(command) => command.operation()?,
             Self::Token(command) => command.operation(),
             Self::Rekey { group, .. } => Op::Rekey { group: group.clone() },
-            Self::Audit { last } => Op::AuditList { most: *last },
+            Self::Audit { verify: true, .. } => Op::AuditVerify {},
+            Self::Audit { last, text, .. } => Op::AuditList(AuditFilter {
+                most: *last,
+                text: text.clone(),
+                ..AuditFilter::default()
+            }),
+            Self::Traffic => Op::Traffic {},
+            Self::User(command) => command.operation()?,
+            Self::ApiToken(command) => command.operation(),
         })
     }
 }
@@ -81,7 +93,7 @@ impl Group {
             Self::Add { group } => Op::GroupAdd { group: group.clone() },
             Self::Show { group } => Op::GroupShow { group: group.clone() },
             Self::Set { group, settings } => {
-                Op::GroupSet { group: group.clone(), settings: settings.clone() }
+                Op::GroupSet { group: group.clone(), settings: settings.clone(), base: None }
             }
             Self::Remove { group } => Op::GroupRemove { group: group.clone() },
             Self::Keys { group, reveal, senders } => {
@@ -102,12 +114,14 @@ impl Policy {
                     group: group.clone(),
                     rules: policy.rules,
                     default_action: policy.default_action,
+                    base: None,
                 }
             }
             Self::Set { group, file: None, rule } => Op::PolicySet {
                 group: group.clone(),
                 rules: policy_file::rules(rule)?,
                 default_action: None,
+                base: None,
             },
             Self::Check { file } => Op::PolicyCheck { rules: policy_file::read(file)?.rules },
             Self::History { group } => Op::PolicyHistory { group: group.clone() },
@@ -126,6 +140,36 @@ impl Token {
             },
             Self::List => Op::TokenList {},
             Self::Revoke { id } => Op::TokenRevoke { id: *id },
+        }
+    }
+}
+
+impl User {
+    fn operation(&self) -> Result<Operation> {
+        use Operation as Op;
+        Ok(match self {
+            Self::List => Op::UserList {},
+            Self::Add { name, role } => {
+                Op::UserAdd { name: name.clone(), role: *role, password: password::ask()? }
+            }
+            Self::SetRole { name, role } => Op::UserSetRole { name: name.clone(), role: *role },
+            Self::SetPassword { name } => {
+                Op::UserSetPassword { name: name.clone(), password: password::ask()? }
+            }
+            Self::Remove { name } => Op::UserRemove { name: name.clone() },
+        })
+    }
+}
+
+impl ApiToken {
+    fn operation(&self) -> Operation {
+        use Operation as Op;
+        match self {
+            Self::List => Op::ApiTokenList {},
+            Self::Create { name, role, expires } => {
+                Op::ApiTokenCreate { name: name.clone(), role: *role, lifetime: *expires }
+            }
+            Self::Revoke { id } => Op::ApiTokenRevoke { id: *id },
         }
     }
 }

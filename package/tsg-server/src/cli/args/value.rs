@@ -1,7 +1,6 @@
 //! Values on the command line, as people type them.
 
 use tsg_control::group::seconds;
-use tsg_control::message::{CommandKind, LogLevel};
 
 pub(super) fn setting(text: &str) -> Result<(String, String), String> {
     let split = text.split_once('=').ok_or("a setting is given as name=value")?;
@@ -18,29 +17,4 @@ pub(super) fn range(text: &str) -> Result<(u32, u32), String> {
         (Ok(first), Ok(last)) => Ok((first, last)),
         _ => Err("two numbers such as 1..100".to_owned()),
     }
-}
-
-pub(super) fn command_kind(text: &str) -> Result<CommandKind, String> {
-    Ok(match text {
-        "rekey" => CommandKind::Rekey,
-        "reload" => CommandKind::Reload,
-        "reregister" => CommandKind::Reregister,
-        "diagnostics" => CommandKind::Diagnostics,
-        "reboot" => CommandKind::Reboot,
-        _ => {
-            let level = match text.strip_prefix("log-level=") {
-                Some("error") => LogLevel::Error,
-                Some("warn") => LogLevel::Warn,
-                Some("info") => LogLevel::Info,
-                Some("debug") => LogLevel::Debug,
-                Some("trace") => LogLevel::Trace,
-                Some(_) | None => {
-                    return Err("one of rekey, reload, reregister, diagnostics, reboot, \
-                         log-level=error|warn|info|debug|trace"
-                        .to_owned());
-                }
-            };
-            CommandKind::LogLevel(level)
-        }
-    })
 }

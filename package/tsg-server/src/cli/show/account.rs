@@ -1,0 +1,57 @@
+//! Users, tokens of programs, the audit trail's verdict and traffic, for people.
+
+use super::date;
+use crate::cli::table::Table;
+use crate::database::AuditVerdict;
+use crate::operations::{ApiTokenView, Sample, TrafficView, UserView};
+
+pub(super) fn users(users: &[UserView]) -> String {
+    let mut table = Table::new(&["USER", "ROLE", "SINCE"]);
+    for user in users {
+        table.line(vec![user.name.clone(), user.role.to_string(), date(user.since * 1000)]);
+    }
+    table.text("no users: the first one is made on the set-up page, or by `user add`")
+}
+
+pub(super) fn api_tokens(tokens: &[ApiTokenView]) -> String {
+    let mut table = Table::new(&["TOKEN", "NAME", "ROLE", "EXPIRES", "MADE BY"]);
+    for token in tokens {
+        table.line(vec![
+            token.id.to_string(),
+            token.name.clone(),
+            token.role.to_string(),
+            date(token.expires * 1000),
+            token.made_by.clone(),
+        ]);
+    }
+    table.text("no API tokens")
+}
+
+pub(super) fn verdict(verdict: &AuditVerdict) -> String {
+    let AuditVerdict { lines, unchained, head, broken } = verdict;
+    if !broken.is_empty() {
+        return format!("NOT as it was written: {broken}\n");
+    }
+    let older = match unchained {
+        0 => String::new(),
+        older => format!(", the first {older} by a server that made no hashes yet"),
+    };
+    format!("{lines} lines, as they were written{older}\nnewest hash  {head}\n")
+}
+
+pub(super) fn traffic(traffic: &TrafficView) -> String {
+    let mut table =
+        Table::new(&["GROUP", "SEALED", "OPENED", "DROPPED", "IN CLEAR", "IN THE LAST"]);
+    for (group, samples) in &traffic.groups {
+        let sum = |count: fn(&Sample) -> u64| samples.iter().map(count).sum::<u64>().to_string();
+        table.line(vec![
+            group.clone(),
+            sum(|sample| sample.sealed),
+            sum(|sample| sample.opened),
+            sum(|sample| sample.dropped),
+            sum(|sample| sample.bypassed),
+            super::span(traffic.every * samples.len() as u64),
+        ]);
+    }
+    table.text("nothing was counted yet")
+}

@@ -1,0 +1,67 @@
+//! The server itself, and its audit trail.
+
+use super::shapes::{AuditLine, Status, Traffic, Verdict, WhichLines};
+use super::{App, Failures, Json, Outcome, Program, Wanted, answer};
+use crate::database::AuditFilter;
+use crate::operations::Operation;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(status))
+        .routes(routes!(traffic))
+        .routes(routes!(audit))
+        .routes(routes!(verify_audit))
+}
+
+/// How everything is
+#[utoipa::path(
+    get,
+    path = "/status",
+    tag = "server",
+    responses((status = 200, body = Status), Failures),
+)]
+async fn status(program: Program) -> Outcome<Status> {
+    let found = answer!(program.ask(Operation::Status {}).await?, Status)?;
+    Ok(Json((*found).into()))
+}
+
+/// Packets in the last hour
+#[utoipa::path(
+    get,
+    path = "/traffic",
+    tag = "server",
+    responses((status = 200, body = Traffic), Failures),
+)]
+async fn traffic(program: Program) -> Outcome<Traffic> {
+    let found = answer!(program.ask(Operation::Traffic {}).await?, Traffic)?;
+    Ok(Json(found.into()))
+}
+
+/// The audit trail, newest first
+#[utoipa::path(
+    get,
+    path = "/audit",
+    tag = "server",
+    params(WhichLines),
+    responses((status = 200, body = Vec<AuditLine>), Failures),
+)]
+async fn audit(program: Program, Wanted(which): Wanted<WhichLines>) -> Outcome<Vec<AuditLine>> {
+    let WhichLines { text, before, since, until, limit } = which;
+    let filter = AuditFilter { most: limit, before, text, since, until };
+    let found = answer!(program.ask(Operation::AuditList(filter)).await?, Audit)?;
+    Ok(Json(found.into_iter().map(AuditLine::from).collect()))
+}
+
+/// Is the audit trail as it was written?
+#[utoipa::path(
+    get,
+    path = "/audit/verdict",
+    tag = "server",
+    responses((status = 200, body = Verdict), Failures),
+)]
+async fn verify_audit(program: Program) -> Outcome<Verdict> {
+    let found = answer!(program.ask(Operation::AuditVerify {}).await?, AuditVerdict)?;
+    Ok(Json(found.into()))
+}

@@ -1,0 +1,165 @@
+//! The certificate of the pages: the operator's, or one that the server makes for itself and keeps.
+
+use super::Options;
+use super::accept::Tls;
+use crate::files;
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::unistd::gethostname;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Both in one file, in the data folder.
+const FILE: &str = "web.pem";
+
+/// Years that the server's own certificate is good for: whoever trusts it has compared its fingerprint.
+const YEARS: i32 = 10;
+
+/// Certificate and key, ready for use.
+pub(super) fn tls(options: &Options, data: &Path) -> Result<Tls> {
+    let (chain, key, named) = match &options.certificate {
+        Some((chain, key)) => (read(chain)?, read_key(key)?, chain.clone()),
+        None => own(data)?,
+    };
+    let parsed =
+        parse(&chain, &key).with_context(|| format!("{} is of no use", named.display()))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth();
+    let fingerprint = fingerprint(parsed.0.first().context("there is no certificate")?);
+    let config = config.with_single_cert(parsed.0, parsed.1).with_context(|| {
+        format!("{}: certificate and key do not fit each other", named.display())
+    })?;
+    Ok(Tls { config: Arc::new(config), fingerprint })
+}
+
+type Pem = zeroize::Zeroizing<String>;
+
+fn read(path: &Path) -> Result<Pem> {
+    fs::read_to_string(path)
+        .map(Pem::new)
+        .with_context(|| format!("cannot read {}", path.display()))
+}
+
+fn read_key(path: &Path) -> Result<Pem> {
+    let key = files::read_secret(path)?;
+    key.with_context(|| format!("{} is not there: it was given by --web-key", path.display()))
+}
+
+fn own(data: &Path) -> Result<(Pem, Pem, std::path::PathBuf)> {
+    let path = data.join(FILE);
+    let both = match files::read_secret(&path)? {
+        Some(both) => both,
+        None => {
+            let made = make()?;
+            files::write_new_secret(&path, made.as_bytes())?;
+            log::info!("made a certificate for the pages, in {}", path.display());
+            made
+        }
+    };
+    Ok((both.clone(), both, path))
+}
+
+/// A new one. It is for the names that are known of this machine.
+fn make() -> Result<Pem> {
+    let host = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.extend(addresses().filter(|at| !names.contains(at)).collect::<Vec<_>>());
+    if !host.is_empty() && !names.contains(&host) {
+        names.insert(0, host);
+    }
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, names.first().map_or("tsg-server", String::as_str));
+    named.push(DnType::OrganizationName, "TSG key server");
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = named;
+    let year = 1970 + i32::try_from(crate::clock::Reading::now()?.wall / 31_556_952_000)?;
+    params.not_before = rcgen::date_time_ymd(year - 1, 1, 1);
+    params.not_after = rcgen::date_time_ymd(year + YEARS, 1, 1);
+    let key = KeyPair::generate()?;
+    let certificate = params.self_signed(&key)?;
+    Ok(Pem::new(format!("{}{}", certificate.pem(), *Pem::new(key.serialize_pem()))))
+}
+
+fn addresses() -> impl Iterator<Item = String> {
+    let all = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    all.filter_map(|interface| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|at| at.ip().to_string());
+        let global = |ip: &std::net::Ipv6Addr| !ip.is_unicast_link_local();
+        let v6 =
+            || address.as_sockaddr_in6().map(|at| at.ip()).filter(global).map(|ip| ip.to_string());
+        v4.or_else(v6)
+    })
+}
+
+type Parsed = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
+
+fn parse(chain: &str, key: &str) -> Result<Parsed> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|error| anyhow!("it holds no certificate in PEM: {error}"))?;
+    ensure!(!chain.is_empty(), "it holds no certificate in PEM");
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
+        .map_err(|error| anyhow!("its key is no private key in PEM: {error}"))?;
+    Ok((chain, key))
+}
+
+/// As browsers show it: SHA-256 in pairs of digits.
+fn fingerprint(certificate: &CertificateDer<'_>) -> String {
+    let hash = Sha256::digest(certificate);
+    let pairs: Vec<_> = hash.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!("SHA-256 {}", pairs.join(":"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(certificate: Option<(&Path, &Path)>) -> Options {
+        let certificate = certificate.map(|(a, b)| (a.to_owned(), b.to_owned()));
+        Options { address: "*".to_owned(), port: 0, certificate, plain: false }
+    }
+
+    #[test]
+    fn it_is_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = tls(&options(None), folder.path()).unwrap().fingerprint;
+        let again = tls(&options(None), folder.path()).unwrap().fingerprint;
+        assert_eq!(first, again);
+        assert_eq!(first.len(), "SHA-256 ".len() + 95);
+    }
+
+    #[test]
+    fn what_is_no_certificate_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        let pem = make().unwrap();
+        let other = make().unwrap();
+        let only = |text: &str, kind: &str| {
+            let at = text.find(&format!("-----BEGIN {kind}")).unwrap();
+            let end = text[at..].find("-----END").unwrap() + at;
+            let line = text[end..].find('\n').unwrap() + end + 1;
+            text[at..line].to_owned()
+        };
+        files::write_new_secret(&path("good.crt"), only(&pem, "CERT").as_bytes()).unwrap();
+        files::write_new_secret(&path("good.key"), only(&pem, "PRIV").as_bytes()).unwrap();
+        files::write_new_secret(&path("other.key"), only(&other, "PRIV").as_bytes()).unwrap();
+        files::write_new_secret(&path("none"), b"hello").unwrap();
+        let told = |chain: &str, key: &str| {
+            let options = options(Some((&path(chain), &path(key))));
+            tls(&options, folder.path()).err().map(|error| format!("{error:#}")).unwrap_or_default()
+        };
+        assert_eq!(told("good.crt", "good.key"), "");
+        assert!(told("good.crt", "other.key").contains("do not fit each other"));
+        assert!(told("none", "good.key").contains("holds no certificate"));
+        assert!(told("good.crt", "none").contains("no private key"));
+        assert!(told("good.crt", "gone").contains("is not there"));
+    }
+}
