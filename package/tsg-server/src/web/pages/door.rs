@@ -132,9 +132,9 @@ static NOBODY: LazyLock<Option<PasswordHash>> = LazyLock::new(|| {
 
 /// Only a page of ours is gone to.
 fn inside(to: &str) -> &str {
-    let is_path =
-        to.starts_with('/') && !to.starts_with("//") && !to.contains(['\\', '\r', '\n', '\t']);
-    if is_path && to.is_ascii() { to } else { "/" }
+    let is_path = to.starts_with('/') && !to.starts_with("//") && !to.contains('\\');
+    // Anything else is no header's value.
+    if is_path && to.bytes().all(|byte| byte.is_ascii_graphic()) { to } else { "/" }
 }
 
 async fn sign_out(State(app): State<App>, Posted(visitor, ()): Posted<()>) -> Response {
@@ -260,7 +260,9 @@ mod tests {
         for good in ["/", "/gateways?state=pending", "/groups/plant/policy"] {
             assert_eq!(inside(good), good);
         }
-        for bad in ["", "//evil", "https://evil", "/\\evil", "/a\r\nb", "evil", "/\u{e9}"] {
+        for bad in
+            ["", "//evil", "https://evil", "/\\evil", "/a\r\nb", "evil", "/\u{e9}", "/\0", "/a b"]
+        {
             assert_eq!(inside(bad), "/", "{bad:?}");
         }
     }
