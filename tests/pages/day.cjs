@@ -145,13 +145,13 @@ async function watch() {
 	/* It renews itself. */
 	await open('/');
 	await page.waitForSelector('#live-groups >> text=in step', { timeout: 30_000 });
-	await page.waitForSelector('#live-traffic svg.chart', { timeout: 60_000 });
-	await page.waitForFunction(() => !/sealed: 0$/m.test(document.querySelector('.key').innerText));
+	/* A gateway reports once a minute. */
+	await page.waitForSelector('#live-traffic svg.chart', { timeout: 150_000 });
+	await page.waitForFunction(() => !/sealed: 0$/m.test(document.querySelector('.key').innerText), null, { timeout: 150_000 });
 	await look('overview');
 	await open('/gateways', 'gateways');
 	await page.click('text=gwa');
-	/* A gateway reports every ten seconds, and as often the page renews itself. */
-	await page.waitForSelector('#live-counted >> text=sealed', { timeout: 60_000 });
+	await page.waitForSelector('#live-counted >> text=sealed', { timeout: 150_000 });
 	await look('gateway');
 	await page.selectOption('#command', 'diagnostics');
 	await press('Send');
