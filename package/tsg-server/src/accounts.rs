@@ -36,6 +36,16 @@ pub struct User {
     pub version: u64,
 }
 
+/// Tells a user from one of the same name who was taken away, and from before the last change.
+pub type Version = (u64, u64);
+
+impl User {
+    /// What a session is bound to.
+    pub const fn session_version(&self) -> Version {
+        (self.since, self.version)
+    }
+}
+
 /// A program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiToken {

@@ -1,6 +1,6 @@
 //! The audit trail is a chain: each row has a hash over itself and the row before. Who changes or takes out a row has to
 //! write all later ones anew, and cannot without the newest hash being another one than was written down elsewhere
-//! (`tsg-server audit --verify` prints it, and every export ends with it).
+//! (`tsg-server audit --verify` prints it, and the page Audit when it is asked to check).
 //!
 //! SHA-256 over the hash of the row before, then id, at, who, action, object and outcome, each as text behind its length
 //! in eight bytes. Rows of servers that made no chain yet are counted in, but nothing says what they were.

@@ -114,7 +114,7 @@ impl Sample {
         }
     }
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.sealed = self.sealed.saturating_add(other.sealed);
         self.opened = self.opened.saturating_add(other.opened);
         self.dropped = self.dropped.saturating_add(other.dropped);

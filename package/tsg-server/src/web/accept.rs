@@ -1,6 +1,7 @@
 //! Connections: taken, made safe, served, and none of them for ever.
 
 use super::Peer;
+use super::throttle::network;
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
@@ -10,7 +11,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use rustls::ServerConfig;
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
@@ -19,12 +21,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-/// Connections at once, and of one machine.
+/// Connections at once, and of one machine or network of IPv6.
 const MOST: usize = 512;
 const MOST_OF_ONE: usize = 64;
 
 /// A handshake, and the head of a request, may take so long.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A connection ends after this, however slowly somebody reads: streams of events end by themselves before.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// When the server ends, what is being answered may take so long.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -50,11 +55,12 @@ struct Guests(Arc<Mutex<HashMap<IpAddr, usize>>>);
 struct Guest {
     guests: Guests,
     from: IpAddr,
-    _room: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl Guests {
-    fn admit(&self, from: IpAddr, room: OwnedSemaphorePermit) -> Option<Guest> {
+    fn admit(&self, from: IpAddr, room: Option<OwnedSemaphorePermit>) -> Option<Guest> {
+        let from = network(from);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(from).or_default();
         if *count >= MOST_OF_ONE {
@@ -88,9 +94,9 @@ pub(super) async fn all(
     let (room, guests) = (Arc::new(Semaphore::new(MOST)), Guests::default());
     let farewell = GracefulShutdown::new();
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+        // Whatever it waits for, the end of the server comes first.
+        let (permit, accepted) = tokio::select! {
+            next = next(&listener, &room) => next,
             _ = ended.changed() => break,
         };
         let (stream, from) = match accepted {
@@ -105,13 +111,25 @@ pub(super) async fn all(
         let Some(guest) = guests.admit(from, permit) else { continue };
         let (router, acceptor, watcher) = (router.clone(), acceptor.clone(), farewell.watcher());
         tokio::spawn(async move {
-            if let Err(error) = one(stream, acceptor, router, from, watcher).await {
-                log::debug!("{from}: {error}");
+            match timeout(LONGEST, one(stream, acceptor, router, from, watcher)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::debug!("{from}: {error}"),
+                Err(_) => log::debug!("{from}: the connection was open for too long"),
             }
             drop(guest);
         });
     }
     let _ = timeout(FAREWELL, farewell.shutdown()).await;
+}
+
+/// Room for one more connection, and then that.
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (Option<OwnedSemaphorePermit>, io::Result<(TcpStream, SocketAddr)>) {
+    // It is never closed.
+    let permit = Arc::clone(room).acquire_owned().await.ok();
+    (permit, listener.accept().await)
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;

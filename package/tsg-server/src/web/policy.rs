@@ -1,6 +1,6 @@
 //! Rules between the editor and the policy: rows of text, what is wrong with each, and what differs between two lists.
 
-use tsg_control::policy::{Action, Policy, Rule};
+use tsg_control::policy::{Action, MAX_RULES, Policy, Rule};
 
 /// The fields of a row, as forms name them.
 pub(super) const FIELDS: [&str; 7] =
@@ -130,11 +130,14 @@ impl Row {
     }
 }
 
-/// The rows in a form: a row begins with each `action`.
+/// The rows in a form: a row begins with each `action`. One more than a policy may have is enough to say so.
 pub(super) fn rows(fields: &[(String, String)]) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for (name, value) in fields {
         if name == "action" {
+            if rows.len() > MAX_RULES {
+                break;
+            }
             rows.push(Row::default());
         }
         if let Some(field) = rows.last_mut().and_then(|row| row.field(name)) {

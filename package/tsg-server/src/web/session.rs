@@ -2,7 +2,7 @@
 
 use super::desk::Caller;
 use super::{App, Peer};
-use crate::accounts::{Directory, Role};
+use crate::accounts::{Directory, Role, Version};
 use axum::extract::FromRequestParts;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
@@ -33,8 +33,8 @@ pub(super) struct Sessions(Mutex<HashMap<[u8; 32], Session>>);
 
 struct Session {
     user: String,
-    /// Of the user, when they signed in.
-    version: u64,
+    /// Which user of that name, and in which version.
+    version: Version,
     began: Instant,
     seen: Instant,
     csrf: String,
@@ -71,7 +71,7 @@ impl Sessions {
     pub(super) fn begin(
         &self,
         user: &str,
-        version: u64,
+        version: Version,
         secure: bool,
         now: Instant,
     ) -> HeaderValue {
@@ -110,7 +110,8 @@ impl Sessions {
         let mut sessions = self.lock();
         let session = sessions.get_mut(&key).filter(|session| session.lives(now))?;
         let accounts = directory.now();
-        let user = accounts.user(&session.user).filter(|user| user.version == session.version);
+        let user =
+            accounts.user(&session.user).filter(|user| user.session_version() == session.version);
         let Some(user) = user else {
             sessions.remove(&key);
             return None;
@@ -280,7 +281,7 @@ mod tests {
     #[test]
     fn a_cookie_is_known_until_the_session_ends() {
         let bench = Bench::new();
-        let cookie = bench.sessions.begin("ben", 1, true, Instant::now());
+        let cookie = bench.sessions.begin("ben", (1, 1), true, Instant::now());
         let text = cookie.to_str().unwrap();
         assert!(text.ends_with("; Path=/; HttpOnly; SameSite=Strict; Secure"), "{text}");
         let visitor = bench.find(&cookie).unwrap();
@@ -294,10 +295,17 @@ mod tests {
     fn who_was_changed_or_taken_away_has_no_session() {
         let mut bench = Bench::new();
         let cookies =
-            ["ann", "ben"].map(|user| bench.sessions.begin(user, 1, true, Instant::now()));
+            ["ann", "ben"].map(|user| bench.sessions.begin(user, (1, 1), true, Instant::now()));
         bench.accounts.set_role("ben", Role::Operator).unwrap();
         bench.directory.show(&bench.accounts);
         assert!(bench.find(&cookies[0]).is_some() && bench.find(&cookies[1]).is_none());
+        // Somebody else of the same name has not signed in.
+        let cookie = bench.sessions.begin("ben", (1, 1), true, Instant::now());
+        bench.accounts.remove_user("ben").unwrap();
+        let hash = PasswordHash::read("$argon2id$x".to_owned()).unwrap();
+        bench.accounts.add_user("ben", Role::Admin, hash, 2).unwrap();
+        bench.directory.show(&bench.accounts);
+        assert!(bench.find(&cookie).is_none());
     }
 
     #[test]
@@ -305,7 +313,7 @@ mod tests {
         let bench = Bench::new();
         let now = Instant::now();
         let old = |seen: Duration, began: Duration| {
-            let cookie = bench.sessions.begin("ann", 1, true, now);
+            let cookie = bench.sessions.begin("ann", (1, 1), true, now);
             for session in bench.sessions.lock().values_mut() {
                 (session.seen, session.began) = (now - seen, now - began);
             }
@@ -319,9 +327,9 @@ mod tests {
     #[test]
     fn there_are_never_too_many() {
         let bench = Bench::new();
-        let first = bench.sessions.begin("ann", 1, true, Instant::now());
+        let first = bench.sessions.begin("ann", (1, 1), true, Instant::now());
         for _ in 0..MOST {
-            bench.sessions.begin("ann", 1, true, Instant::now());
+            bench.sessions.begin("ann", (1, 1), true, Instant::now());
         }
         assert_eq!(bench.sessions.lock().len(), MOST);
         assert!(bench.find(&first).is_none(), "the oldest ended");
@@ -330,7 +338,7 @@ mod tests {
     #[test]
     fn what_is_no_cookie_of_ours_is_none() {
         let bench = Bench::new();
-        bench.sessions.begin("ann", 1, true, Instant::now());
+        bench.sessions.begin("ann", (1, 1), true, Instant::now());
         for wrong in ["__Host-tsg=", "__Host-tsg=AAAA", "tsg=x", "=", ";;;", "__Host-tsg"] {
             assert!(bench.find(&HeaderValue::from_str(wrong).unwrap()).is_none(), "{wrong}");
         }

@@ -398,7 +398,15 @@ fn an_operators_day() {
     let again = ann.page("/groups/plant/policy?version=1");
     assert!(!again.text.contains("name=\"name\" value=\"modbus\""), "the rules of version 1");
 
-    ann.post("/groups/plant/settings", &[("mode", "migrate"), ("fail", "closed")]);
+    let page = ann.page("/groups/plant").text;
+    let base = page.split("name=\"base\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let change = [("base", base), ("mode", "migrate"), ("fail", "closed")];
+    ann.post("/groups/plant/settings", &change);
+    assert_eq!(site.daemon.ask(&["group", "show", "plant"])["settings"]["mode"], "migrate");
+    // A form that shows what was so before changes nothing back.
+    ann.post("/groups/plant/settings", &[("base", base), ("mode", "enforce"), ("fail", "open")]);
+    assert!(ann.page("/groups/plant").text.contains("Somebody else has changed the settings"));
+    ann.post("/groups/plant/settings", &[("mode", "enforce")]);
     assert_eq!(site.daemon.ask(&["group", "show", "plant"])["settings"]["mode"], "migrate");
     ann.post("/groups/plant/rekey", &[]);
     ann.post(&format!("/gateways/{print}/revoke"), &[("reason", "stolen")]);

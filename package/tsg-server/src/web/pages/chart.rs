@@ -26,9 +26,7 @@ pub(super) fn draw(traffic: &TrafficView) -> Option<Chart> {
     for samples in traffic.groups.values() {
         // They all end now.
         for (sum, sample) in sums.iter_mut().rev().zip(samples.iter().rev()) {
-            sum.sealed += sample.sealed;
-            sum.opened += sample.opened;
-            sum.dropped += sample.dropped;
+            sum.add(*sample);
         }
     }
     let rate = |count: u64| count as f64 / traffic.every.max(1) as f64;
@@ -39,7 +37,8 @@ pub(super) fn draw(traffic: &TrafficView) -> Option<Chart> {
     ];
     let highest = lines.iter().flat_map(|(_, counts)| counts).copied().max().unwrap_or(0);
     let most = round_up(rate(highest));
-    let total = |counts: &[u64]| counts.iter().sum::<u64>();
+    let total =
+        |counts: &[u64]| counts.iter().fold(0, |sum: u64, count| sum.saturating_add(*count));
     let words: Vec<_> = lines.iter().map(|(_, counts)| counted(total(counts))).collect();
     let (sealed, opened, dropped) = (&words[0], &words[1], &words[2]);
     let mut svg = format!(

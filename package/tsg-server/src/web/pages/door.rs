@@ -1,7 +1,7 @@
 //! Before somebody is signed in, and about themselves: set-up, sign-in, the own password.
 
 use super::{Frame, show};
-use crate::accounts::{AccountError, PasswordHash, Role};
+use crate::accounts::{AccountError, PasswordHash, Role, User};
 use crate::operations::{Operation, Operator, Refusal};
 use crate::web::safety::{Open, Posted};
 use crate::web::session::{Visitor, with_cookie};
@@ -106,7 +106,8 @@ async fn sign_in(
         let wrong = format!("Too many attempts: wait {} s and try again.", wait.as_secs() + 1);
         return again(StatusCode::TOO_MANY_REQUESTS, wrong);
     }
-    let known = app.directory.now().user(&name).map(|user| (user.password.clone(), user.version));
+    let known =
+        app.directory.now().user(&name).map(|user| (user.password.clone(), user.session_version()));
     // Whoever is not there takes as long.
     let hash = known.as_ref().map_or_else(|| NOBODY.clone(), |(hash, _)| Some(hash.clone()));
     let fits = match hash {
@@ -183,7 +184,8 @@ async fn set_up(
     match app.desk.carry_out(operator, operation).await {
         Ok(_) => {
             app.setup.close();
-            let cookie = app.sessions.begin(&name, 1, app.secure, Instant::now());
+            let version = app.directory.now().user(&name).map_or((0, 0), User::session_version);
+            let cookie = app.sessions.begin(&name, version, app.secure, Instant::now());
             with_cookie(cookie, "/")
         }
         Err(refusal) => wrong(super::capital(&refusal.message)),
@@ -224,7 +226,8 @@ async fn change_password(
     match app.desk.carry_out(visitor.caller().operator, operation).await {
         Ok(_) => {
             // All other sessions end with this; the one that asked goes on.
-            let version = app.directory.now().user(&visitor.user).map_or(0, |user| user.version);
+            let version =
+                app.directory.now().user(&visitor.user).map_or((0, 0), User::session_version);
             let cookie = app.sessions.begin(&visitor.user, version, app.secure, Instant::now());
             with_cookie(cookie, "/account")
         }

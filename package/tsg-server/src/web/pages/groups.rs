@@ -3,7 +3,7 @@
 use super::{Frame, or_refuse, order, show, words};
 use crate::accounts::Role;
 use crate::database::PolicyRow;
-use crate::operations::{Operation, Refusal, settings};
+use crate::operations::{Operation, Refusal, settings, settings_tag};
 use crate::web::App;
 use crate::web::desk::{Caller, answer};
 use crate::web::policy::{Change, difference};
@@ -41,6 +41,8 @@ struct One {
     frame: Frame,
     group: Box<GroupView>,
     settings: Vec<Setting>,
+    /// Of the settings that the form shows.
+    base: String,
 }
 
 #[derive(Template)]
@@ -166,7 +168,12 @@ async fn list(State(app): State<App>, visitor: Visitor) -> Response {
 async fn one(State(app): State<App>, visitor: Visitor, Path(name): Path<String>) -> Response {
     let group = or_refuse!(app, visitor, group(&app, &visitor.caller(), &name).await);
     let frame = Frame::new(&app, &visitor, "/groups", format!("Group {}", group.name));
-    show(&One { frame, settings: form(&group.settings), group })
+    show(&One {
+        frame,
+        settings: form(&group.settings),
+        base: settings_tag(&group.settings),
+        group,
+    })
 }
 
 #[derive(Deserialize)]
@@ -207,6 +214,7 @@ async fn set(
 ) -> Response {
     let caller = visitor.caller();
     let group = or_refuse!(app, visitor, group(&app, &caller, &name).await);
+    let base = fields.iter().find(|(name, _)| name == "base").map(|(_, value)| value.clone());
     let known = form(&group.settings);
     let is_changed = |(name, value): &(String, String)| {
         known.iter().any(|setting| setting.name == name && setting.value != *value)
@@ -219,7 +227,11 @@ async fn set(
     order(
         &app,
         &visitor,
-        Operation::GroupSet { group: name.clone(), settings: changed, base: None },
+        Operation::GroupSet {
+            group: name.clone(),
+            settings: changed,
+            base: base.or_else(|| Some(String::new())),
+        },
         &path(&name),
     )
     .await
