@@ -24,16 +24,34 @@ function renew() {
 	}).catch(() => { /* The next event tries again. */ });
 }
 
+// A browser opens six connections to a server: a page that nobody looks at holds none.
+let events = null;
+
 function listen() {
-	const events = new EventSource("/live");
-	events.addEventListener("change", renew);
-	events.addEventListener("error", () => {
-		if (events.readyState === EventSource.CLOSED)
-			setTimeout(() => fetch("/live", { method: "HEAD", headers: { "x-tsg-live": "1" } })
-				.then(answer => answer.status === 401 ? location.reload() : listen(), () => setTimeout(listen, 5000)), 1000);
+	if (events)
+		events.close();
+	events = document.hidden ? null : new EventSource("/live");
+	if (!events)
+		return;
+	const own = events;
+	own.addEventListener("change", renew);
+	own.addEventListener("error", () => {
+		if (own.readyState === EventSource.CLOSED)
+			setTimeout(again, 2000);
 	});
-	document.addEventListener("visibilitychange", renew);
 }
+
+function again() {
+	fetch("/live", { method: "HEAD", headers: { "x-tsg-live": "1" } })
+		.then(answer => answer.status === 401 ? location.reload() : listen(), () => setTimeout(again, 5000));
+}
+
+document.addEventListener("visibilitychange", () => {
+	if (document.querySelector("[data-live]")) {
+		listen();
+		renew();
+	}
+});
 
 // What cannot be taken back is asked for once more.
 document.addEventListener("submit", event => {

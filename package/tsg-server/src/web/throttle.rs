@@ -1,7 +1,7 @@
 //! How often somebody may try a password, or the set-up code.
 //!
-//! After a few wrong ones each further attempt waits twice as long, for a name and for an address, whether or not there
-//! is such a user. A name's own wait is short enough that nobody can keep an administrator out for longer than minutes.
+//! After a few wrong ones each further attempt waits twice as long: for a name from one machine or network of IPv6, and
+//! from there for any name, whether or not there is such a user. Nobody can make somebody wait who is elsewhere.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -25,7 +25,7 @@ const MOST: usize = 10_000;
 /// Wrong attempts.
 #[derive(Default)]
 pub(super) struct Throttle {
-    names: Mutex<Tries<String>>,
+    names: Mutex<Tries<(String, IpAddr)>>,
     addresses: Mutex<Tries<IpAddr>>,
 }
 
@@ -49,30 +49,32 @@ impl Throttle {
     /// # Errors
     /// How long to wait.
     pub(super) fn begin(&self, name: &str, from: IpAddr, now: Instant) -> Result<(), Duration> {
-        let name = name.chars().take(64).collect::<String>().to_lowercase();
+        let (name, from) = key(name, from);
         let (mut names, mut addresses) = (lock(&self.names), lock(&self.addresses));
-        let wait = names.wait(&name, FREE_BY_NAME, now).max(addresses.wait(
-            &network(from),
-            FREE_BY_ADDRESS,
-            now,
-        ));
+        let name_wait = names.wait(&(name.clone(), from), FREE_BY_NAME, now);
+        let wait = name_wait.max(addresses.wait(&from, FREE_BY_ADDRESS, now));
         if !wait.is_zero() {
             return Err(wait);
         }
-        names.count(name, now);
-        addresses.count(network(from), now);
+        names.count((name, from), now);
+        addresses.count(from, now);
         Ok(())
     }
 
     /// It was the right one.
     pub(super) fn right(&self, name: &str, from: IpAddr) {
-        lock(&self.names).0.remove(&name.to_lowercase());
-        lock(&self.addresses).0.remove(&network(from));
+        let (name, from) = key(name, from);
+        lock(&self.addresses).0.remove(&from);
+        lock(&self.names).0.remove(&(name, from));
     }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn key(name: &str, from: IpAddr) -> (String, IpAddr) {
+    (name.chars().take(64).collect::<String>().to_lowercase(), network(from))
 }
 
 /// Who has one address of IPv6 has a whole network of them.
@@ -132,6 +134,8 @@ mod tests {
         }
         assert_eq!(waits[..6], [1, 2, 4, 8, 16, 32]);
         assert_eq!(waits.last(), Some(&LONGEST.as_secs()));
+        // Who is elsewhere does not wait for that.
+        throttle.begin("ann", "192.0.2.2".parse().unwrap(), now).unwrap();
         throttle.right("ann", HERE);
         throttle.begin("ann", HERE, now).unwrap();
     }
