@@ -6,9 +6,9 @@
 demo:
 	@STAY=$(STAY) tests/lab/demo
 
-# All tests that run in minutes.
+# All tests that run in minutes; ATTACKS=1: the lab's attacks and faults as well.
 test:
-	@tests/run
+	@ATTACKS=$(ATTACKS) tests/run
 
 # And those that take long: a virtual machine, armv7, sanitizers.
 test-all:

@@ -40,7 +40,8 @@ CREATE TABLE users (
     role       TEXT NOT NULL,             -- tsg_server::accounts::Role
     password   TEXT NOT NULL,             -- argon2id, in its text form
     since      INTEGER NOT NULL,
-    version    INTEGER NOT NULL           -- counts the changes: each ends the user's sessions
+    version    INTEGER NOT NULL,          -- counts the changes: each ends the user's sessions
+    totp       TEXT                       -- secret of the second factor, in base32
 ) STRICT;
 
 CREATE TABLE api_tokens (

@@ -1,6 +1,6 @@
 /*
  * An operator's day on the key server's pages, in Chromium: first start, groups, rules, letting gateways in, watching,
- * new keys, throwing one out, the audit trail. Every page is looked at by axe-core, in light and dark.
+ * new keys, a second factor, throwing one out, the audit trail. Every page is looked at by axe-core, in light and dark.
  *
  * Run by tests/lab/test_9_pages.py, which has the plant: what it knows comes as JSON in DAY, what it does in between is
  * asked for by a line on standard output and answered by a line on standard input.
@@ -10,6 +10,7 @@
 const { chromium } = require('playwright-core');
 const axe = require('fs').readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
 const assert = require('assert/strict');
+const crypto = require('crypto');
 const readline = require('readline');
 
 const { base, code, boxes, pictures } = JSON.parse(process.env.DAY);
@@ -188,6 +189,39 @@ async function others() {
 	await other.close();
 }
 
+/* What an authenticator app shows now: RFC 6238. */
+function codeOf(secret) {
+	const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+	const bits = [...secret].map(letter => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
+	const key = Buffer.from(bits.match(/.{8}/g).map(byte => parseInt(byte, 2)));
+	const time = Buffer.alloc(8);
+	time.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+	const hash = crypto.createHmac('sha1', key).update(time).digest();
+	const number = hash.readUInt32BE(hash[19] & 15) & 0x7fffffff;
+	return String(number % 1_000_000).padStart(6, '0');
+}
+
+async function secondFactor() {
+	await open('/account', 'account');
+	await page.fill('#on', PASSWORD);
+	await press('Set it up');
+	await page.waitForSelector('.qr svg');
+	await look('second-factor');
+	const secret = (await page.innerText('#second ~ p code')).replaceAll(' ', '');
+	await page.fill('#code', codeOf(secret));
+	await press('Confirm');
+	await told('you sign in with a code');
+	await press('Sign out');
+	await page.fill('#name', 'ann');
+	await page.fill('#password', PASSWORD);
+	await page.keyboard.press('Enter');
+	await page.waitForSelector('#code');
+	await look('code');
+	await page.fill('#code', codeOf(secret));
+	await page.keyboard.press('Enter');
+	await page.waitForSelector('h1 >> text=Overview');
+}
+
 async function throwOut() {
 	await open('/gateways?text=gwb');
 	await page.click('text=gwb');
@@ -221,6 +255,7 @@ async function main() {
 	await please('polls are sealed');
 	await watch();
 	await others();
+	await secondFactor();
 	await throwOut();
 	/* Refusals of what was typed wrong are no mistakes of the pages. */
 	const own = complaints.filter(text => !/status of (409|422)/.test(text));

@@ -69,8 +69,8 @@ function rules(table) {
 		waiting = setTimeout(() => {
 			const form = table.closest("form");
 			const data = new URLSearchParams(new FormData(form));
-			fetch(form.dataset.check, { method: "POST", body: data, headers: { "x-tsg-live": "1" } })
-				.then(answer => answer.ok ? answer.json() : null)
+			fetch(form.dataset.check, { method: "POST", body: data })
+				.then(answer => answer.ok && !answer.redirected ? answer.json() : null)
 				.then(wrong => wrong && show(wrong));
 		}, 300);
 	}
@@ -104,12 +104,13 @@ function rules(table) {
 		const box = row.getBoundingClientRect();
 		body.insertBefore(dragged, event.clientY < box.top + box.height / 2 ? row : row.nextSibling);
 	});
-	body.addEventListener("pointerup", () => {
-		if (dragged)
-			dragged.classList.remove("dragged");
-		dragged = null;
-		check();
-	});
+	for (const end of ["pointerup", "pointercancel"])
+		body.addEventListener(end, () => {
+			if (dragged)
+				dragged.classList.remove("dragged");
+			dragged = null;
+			check();
+		});
 	body.addEventListener("click", event => {
 		const button = event.target.closest("button[data-move]");
 		if (!button)

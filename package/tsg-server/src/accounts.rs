@@ -4,9 +4,11 @@
 //! [`Directory`], which shows a change when it is durable.
 
 mod role;
+mod totp;
 
 pub use role::Role;
 pub(crate) use role::needed;
+pub use totp::TotpSecret;
 
 use anyhow::Result;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -30,6 +32,8 @@ pub struct User {
     pub role: Role,
     /// What their password is known by.
     pub password: PasswordHash,
+    /// Makes the codes that they have to type besides, if they want it so.
+    pub totp: Option<TotpSecret>,
     /// Seconds since 1970.
     pub since: u64,
     /// Counts the changes: whoever signed in before the last one has to do so again.
@@ -70,6 +74,30 @@ pub struct ApiToken {
 #[serde(transparent)]
 pub struct PasswordHash(String);
 
+/// What is to be another about a user.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct UserChange {
+    /// What they may do from now on.
+    pub role: Option<Role>,
+    /// Their password's hash.
+    pub password: Option<PasswordHash>,
+    /// The second factor.
+    pub totp: Option<Totp>,
+    /// Nothing is changed if the user is another one by now.
+    pub base: Option<Version>,
+}
+
+/// The second factor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Totp {
+    /// A password is enough.
+    Off,
+    /// Codes made with this secret.
+    On(TotpSecret),
+}
+
 /// What changed, for the database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -90,6 +118,8 @@ pub enum AccountError {
     NotFound(String),
     /// It does not fit to what there is.
     Conflict(String),
+    /// What it began with is not so any more.
+    Changed(String),
     /// It is wrong in itself.
     Invalid(String),
 }
@@ -171,13 +201,15 @@ fn check_password(password: &str) -> Result<(), AccountError> {
 fn check_name(name: &str) -> Result<(), AccountError> {
     let good = !name.is_empty()
         && name.len() <= LONGEST_NAME
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_@+".contains(&b));
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_@+".contains(&b))
+        // Not what a path or a command line takes for something else.
+        && name.starts_with(|first: char| first.is_ascii_alphanumeric());
     if good {
         return Ok(());
     }
     let shown: String = name.chars().filter(|c| !c.is_control()).take(60).collect();
     Err(AccountError::Invalid(format!(
-        "{shown:?} is no name: 1 to {LONGEST_NAME} of the letters a to z, digits and . - _ @ +"
+        "{shown:?} is no name: 1 to {LONGEST_NAME} of the letters a to z, digits and . - _ @ +, the first a letter or digit"
     )))
 }
 
@@ -233,32 +265,37 @@ impl Accounts {
             return Err(AccountError::Conflict(format!("there is a user {name} already")));
         }
         self.check_room(self.users.len())?;
-        Ok(self.put(User { name: name.to_owned(), role, password, since: now, version: 1 }))
+        Ok(self.put(User {
+            name: name.to_owned(),
+            role,
+            password,
+            totp: None,
+            since: now,
+            version: 1,
+        }))
     }
 
-    /// Another role.
+    /// Another role, password or second factor: all that is to be changed, or nothing.
     ///
     /// # Errors
-    /// There is no such user, or nobody would be an administrator.
-    pub fn set_role(&mut self, name: &str, role: Role) -> Result<Change, AccountError> {
+    /// There is no such user, it is another one than the change began with, or nobody would be an administrator.
+    pub fn change_user(&mut self, name: &str, change: &UserChange) -> Result<Change, AccountError> {
         let user = self.known(name)?;
+        if change.base.is_some_and(|base| base != user.session_version()) {
+            let text = format!("{name} was changed meanwhile: look again");
+            return Err(AccountError::Changed(text));
+        }
+        let role = change.role.unwrap_or(user.role);
         if role != Role::Admin {
             self.check_other_admin(&user)?;
         }
-        Ok(self.put(User { role, version: user.version + 1, ..user }))
-    }
-
-    /// Another password.
-    ///
-    /// # Errors
-    /// There is no such user.
-    pub fn set_password(
-        &mut self,
-        name: &str,
-        password: PasswordHash,
-    ) -> Result<Change, AccountError> {
-        let user = self.known(name)?;
-        Ok(self.put(User { password, version: user.version + 1, ..user }))
+        let password = change.password.clone().unwrap_or_else(|| user.password.clone());
+        let totp = match &change.totp {
+            None => user.totp.clone(),
+            Some(Totp::Off) => None,
+            Some(Totp::On(secret)) => Some(secret.clone()),
+        };
+        Ok(self.put(User { role, password, totp, version: user.version + 1, ..user }))
     }
 
     /// Takes a user away.
@@ -352,6 +389,10 @@ mod tests {
         PasswordHash::read("$argon2id$v=19$x".to_owned()).unwrap()
     }
 
+    fn role(role: Role) -> UserChange {
+        UserChange { role: Some(role), ..UserChange::default() }
+    }
+
     fn accounts() -> Accounts {
         let mut accounts = Accounts::default();
         accounts.add_user("ann", Role::Admin, hash(), 1).unwrap();
@@ -363,9 +404,9 @@ mod tests {
     fn somebody_is_always_an_administrator() {
         let mut accounts = accounts();
         let only = |error| matches!(error, Err(AccountError::Conflict(text)) if text.contains("only administrator"));
-        assert!(only(accounts.set_role("ann", Role::Viewer)));
+        assert!(only(accounts.change_user("ann", &role(Role::Viewer))));
         assert!(only(accounts.remove_user("ann")));
-        accounts.set_role("ben", Role::Admin).unwrap();
+        accounts.change_user("ben", &role(Role::Admin)).unwrap();
         accounts.remove_user("ann").unwrap();
         assert!(only(accounts.remove_user("ben")));
     }
@@ -374,16 +415,20 @@ mod tests {
     fn every_change_of_a_user_makes_another_version() {
         let mut accounts = accounts();
         let version = |accounts: &Accounts| accounts.user("ben").unwrap().version;
-        accounts.set_role("ben", Role::Operator).unwrap();
+        accounts.change_user("ben", &role(Role::Operator)).unwrap();
         assert_eq!(version(&accounts), 2);
-        accounts.set_password("ben", hash()).unwrap();
+        let password = UserChange { password: Some(hash()), ..UserChange::default() };
+        accounts.change_user("ben", &password).unwrap();
         assert_eq!(version(&accounts), 3);
+        let late = UserChange { base: Some((1, 2)), ..password };
+        let refused = accounts.change_user("ben", &late);
+        assert!(matches!(refused, Err(AccountError::Changed(_))), "{refused:?}");
     }
 
     #[test]
     fn names_are_plain_and_come_once() {
         let mut accounts = accounts();
-        for wrong in ["", "a b", "a\n", "ä", "<b>", &"x".repeat(65)] {
+        for wrong in ["", "a b", "a\n", "ä", "<b>", ".", "..", "-x", &"x".repeat(65)] {
             let error = accounts.add_user(wrong, Role::Viewer, hash(), 1).unwrap_err();
             assert!(matches!(error, AccountError::Invalid(_)), "{wrong:?}: {error:?}");
         }

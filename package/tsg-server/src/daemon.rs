@@ -11,6 +11,7 @@ mod turn;
 
 use crate::accounts::{Accounts, Directory};
 use crate::admin::Admin;
+use crate::archive::Archive;
 use crate::clock::{Reading, ServerClock};
 use crate::database::{Batch, Database};
 use crate::files::DataFolder;
@@ -50,6 +51,7 @@ struct Daemon {
     network: Network,
     roster: Roster,
     admin: Admin,
+    archive: Archive,
     orders: Orders,
     signals: Signals,
     clock: ServerClock,
@@ -89,6 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
     let held = DataFolder::open(&options.data)?;
     let identity = Identity::open(&options.data)?;
     let database = Database::open(&options.data)?;
+    let archive = Archive::open(&options.data)?;
     let (stored, accounts) = (database.load()?, database.accounts()?);
     let directory = Directory::default();
     directory.show(&accounts);
@@ -115,6 +118,7 @@ pub fn run(options: &Options) -> Result<()> {
         network,
         roster,
         admin,
+        archive,
         orders,
         signals,
         clock,
@@ -131,8 +135,9 @@ pub fn run(options: &Options) -> Result<()> {
         talk: turn::Talk::default(),
     };
     let ended = daemon.turns();
-    let Daemon { network, admin, orders, .. } = daemon;
+    let Daemon { network, admin, archive, orders, .. } = daemon;
     drop(admin);
+    drop(archive);
     // Whoever still waits for an answer is told that there is none.
     drop(orders);
     drop(web);

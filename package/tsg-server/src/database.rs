@@ -7,12 +7,14 @@ mod accounts;
 mod audit;
 mod chain;
 mod inspect;
+mod reader;
 mod schema;
 mod tables;
 
 pub use audit::{AuditEntry, AuditFilter, AuditRow, PolicyRow};
 pub use chain::AuditVerdict;
 pub use inspect::inspect;
+pub use reader::{Lookout, Reader};
 
 use crate::accounts::{Accounts, Change};
 use crate::files;
@@ -187,33 +189,6 @@ impl Database {
         })
     }
 
-    /// The accepted policies of a group, newest first, at most `most`.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn policy_history(&self, group: &str, most: u32) -> Result<Vec<PolicyRow>> {
-        audit::policies(&self.connection, group, most)
-            .with_context(|| format!("cannot read the database {}", self.path.display()))
-    }
-
-    /// Lines of the audit trail, newest first.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn audit_trail(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
-        audit::trail(&self.connection, filter)
-            .with_context(|| format!("cannot read the database {}", self.path.display()))
-    }
-
-    /// Is the audit trail as it was written?
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn verify_audit(&self) -> Result<AuditVerdict> {
-        chain::verify(&self.connection)
-            .with_context(|| format!("cannot read the database {}", self.path.display()))
-    }
-
     /// Size of the file on disk in bytes, its log included.
     pub fn size(&self) -> u64 {
         let log = self.path.with_extension("db-wal");
@@ -229,7 +204,7 @@ impl Database {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{ApiToken, PasswordHash, Role};
+    use crate::accounts::{ApiToken, PasswordHash, Role, Totp, TotpSecret, UserChange};
     use tsg_control::group::Settings;
     use tsg_control::keys::PublicKey;
     use tsg_control::policy::Policy;
@@ -319,10 +294,16 @@ mod tests {
             since: 5,
             expires: 9,
         };
+        let secret = TotpSecret::read("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ").unwrap();
+        let change = UserChange {
+            role: Some(Role::SecurityOfficer),
+            totp: Some(Totp::On(secret)),
+            ..UserChange::default()
+        };
         let mut changes = vec![
             accounts.add_user("ann", Role::Admin, hash(), 5).unwrap(),
             accounts.add_user("ben", Role::Operator, hash(), 5).unwrap(),
-            accounts.set_role("ben", Role::SecurityOfficer).unwrap(),
+            accounts.change_user("ben", &change).unwrap(),
             accounts.add_token(token).unwrap(),
         ];
         let store = |database: &mut Database, accounts: Vec<Change>| {
@@ -360,7 +341,7 @@ mod tests {
         }
         let mut database = Database::open(folder.path()).unwrap();
         database.store(&batch(vec![Record::Group(changed)]), 9).unwrap();
-        let kept = database.policy_history("plant", 10).unwrap();
+        let kept = database.reader().policy_history("plant", 10).unwrap();
         let versions: Vec<_> = kept.iter().map(|row| row.policy.version).collect();
         assert_eq!(versions, [3, 2, 1]);
         assert_eq!(kept[0].who, "somebody");

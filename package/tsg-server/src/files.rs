@@ -9,8 +9,8 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use zeroize::Zeroizing;
 
-/// More than this is no file of ours.
-const MOST_BYTES: u64 = 4096;
+/// More than this is no key, and no certificate.
+const MOST_BYTES: u64 = 65_536;
 
 /// The data folder, held so that no second server uses it; released when dropped.
 #[derive(Debug)]
@@ -113,12 +113,24 @@ pub fn write_new_secret(path: &Path, content: &[u8]) -> Result<()> {
         .with_context(|| format!("cannot write {} to disk", folder.display()))
 }
 
-/// Reads a file that only its owner may read. `None` if there is none.
+/// Reads a file of ours that only its owner may read. `None` if there is none.
 ///
 /// # Errors
 /// Names the file and what to do: it is open to others, too long, or unreadable.
 pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>> {
-    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
+    read(path, libc::O_NOFOLLOW)
+}
+
+/// The same of a file that the operator named: what gives it out may link to it, as certbot does.
+///
+/// # Errors
+/// As [`read_secret`].
+pub fn read_named_secret(path: &Path) -> Result<Option<Zeroizing<String>>> {
+    read(path, 0)
+}
+
+fn read(path: &Path, flags: i32) -> Result<Option<Zeroizing<String>>> {
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context(format!("cannot read {}", path.display())),
@@ -136,7 +148,11 @@ pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>> {
     file.take(MOST_BYTES + 1)
         .read_to_string(&mut text)
         .with_context(|| format!("cannot read {}", path.display()))?;
-    ensure!(text.len() as u64 <= MOST_BYTES, "{} is too long to be a key", path.display());
+    ensure!(
+        text.len() as u64 <= MOST_BYTES,
+        "{} is too long to be a key: {MOST_BYTES} bytes are the most",
+        path.display()
+    );
     Ok(Some(text))
 }
 

@@ -8,6 +8,7 @@
 //! * [`database`]: what must survive, durable before anybody is told
 //! * [`operations`]: everything that an operator can ask for, whatever the door
 //! * [`orders`]: the way from the doors to the main thread
+//! * [`archive`]: beside it, who reads what was long ago
 //! * [`accounts`]: who may use the pages and the API
 //! * [`admin`]: the door for root, a Unix socket
 //! * [`web`]: the pages and the API
@@ -16,6 +17,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod archive;
 pub mod cli;
 pub mod clock;
 pub mod daemon;

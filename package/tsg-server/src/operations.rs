@@ -29,9 +29,9 @@ pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
 pub use settings::{settings, settings_tag};
 pub use status::{GatewayAlarm, GroupStatus, PendingGateway, Status};
 pub use traffic::{Sample, Traffic, TrafficView};
-pub use view::{Approval, CreatedToken, PolicyView, ServerKey};
+pub use view::{Approval, CreatedToken, PolicyView, ServerKey, look_back, looks_back};
 
-use crate::accounts::{Accounts, Change, PasswordHash, Role};
+use crate::accounts::{Accounts, Change, PasswordHash, Role, UserChange};
 use crate::database::{AuditFilter, Database};
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
@@ -208,20 +208,16 @@ pub enum Operation {
         role: Role,
         /// Their password's hash.
         password: PasswordHash,
+        /// Only if there is nobody yet.
+        #[serde(default)]
+        first: bool,
     },
-    /// Another role.
-    UserSetRole {
+    /// Another role, password or second factor.
+    UserChange {
         /// Whose.
         name: String,
-        /// What they may do from now on.
-        role: Role,
-    },
-    /// Another password.
-    UserSetPassword {
-        /// Whose.
-        name: String,
-        /// Its hash.
-        password: PasswordHash,
+        /// What is to be another.
+        change: UserChange,
     },
     /// Takes somebody away.
     UserRemove {
@@ -333,19 +329,20 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
             order::set_policy(desk, group, rules, *default_action, *base)
         }
         Op::PolicyCheck { rules } => order::check_policy(rules),
-        Op::PolicyHistory { group } => view::history(desk, group),
         Op::TokenCreate { group, lifetime, servers } => {
             order::create_token(desk, group, *lifetime, servers)
         }
         Op::TokenList {} => Ok(Answer::Tokens(desk.server.tokens())),
         Op::TokenRevoke { id } => order::revoke_token(desk, *id),
         Op::Rekey { group } => order::rekey(desk, group),
-        Op::AuditList(filter) => view::audit(desk, filter),
-        Op::AuditVerify {} => view::verify_audit(desk),
+        Op::AuditList(_) | Op::AuditVerify {} | Op::PolicyHistory { .. } => {
+            look_back(desk.database.reader(), operation)
+        }
         Op::UserList {} => Ok(account::users(desk)),
-        Op::UserAdd { name, role, password } => account::add_user(desk, name, *role, password),
-        Op::UserSetRole { name, role } => account::set_role(desk, name, *role),
-        Op::UserSetPassword { name, password } => account::set_password(desk, name, password),
+        Op::UserAdd { name, role, password, first } => {
+            account::add_user(desk, name, *role, password, *first)
+        }
+        Op::UserChange { name, change } => account::change_user(desk, name, change),
         Op::UserRemove { name } => account::remove_user(desk, name),
         Op::ApiTokenCreate { name, role, lifetime } => {
             account::create_token(desk, name, *role, *lifetime)

@@ -7,7 +7,9 @@
 mod accept;
 mod api;
 mod certificate;
+mod codes;
 mod desk;
+mod hashing;
 mod live;
 mod pages;
 mod policy;
@@ -20,8 +22,11 @@ use crate::accounts::Directory;
 use crate::orders::Letterbox;
 use accept::Tls;
 use anyhow::{Context, Result, ensure};
+use api::Readiness;
 use axum::Router;
+use codes::Codes;
 use desk::Desk;
+use hashing::Hashing;
 use live::Live;
 use session::Sessions;
 use setup::Setup;
@@ -29,11 +34,12 @@ use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 use throttle::Throttle;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
-/// Passwords that are hashed at once: each takes 64 MiB.
-const MOST_HASHING: usize = 2;
+/// It is looked this often whether the certificate was renewed.
+const LOOK_AT_CERTIFICATE: Duration = Duration::from_secs(60);
 
 /// Where and how.
 #[derive(Clone, Debug)]
@@ -58,7 +64,9 @@ struct Parts {
     sessions: Sessions,
     setup: Setup,
     throttle: Throttle,
-    hashing: Semaphore,
+    hashing: Hashing,
+    codes: Codes,
+    readiness: Readiness,
     live: Live,
     /// Cookies are for TLS only.
     secure: bool,
@@ -111,11 +119,14 @@ impl Web {
             directory,
             sessions: Sessions::default(),
             throttle: Throttle::default(),
-            hashing: Semaphore::new(MOST_HASHING),
+            hashing: Hashing::default(),
+            codes: Codes::default(),
+            readiness: Readiness::default(),
             live: Live::default(),
             secure: tls.is_some(),
         }));
         let (end, ended) = watch::channel(false);
+        let renewal = Renewal { options: options.clone(), data: data.to_owned() };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(4)
@@ -127,7 +138,7 @@ impl Web {
         let thread = thread::Builder::new()
             .name("web".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(app, listener, tls, ended));
+                runtime.block_on(serve(app, listener, tls, renewal, ended));
                 runtime.shutdown_background();
             })
             .context("cannot start the thread of the pages")?;
@@ -167,13 +178,30 @@ fn listen(options: &Options) -> Result<TcpListener> {
     Ok(listener)
 }
 
-async fn serve(app: App, listener: TcpListener, tls: Option<Tls>, ended: watch::Receiver<bool>) {
+/// Where another certificate would be found.
+struct Renewal {
+    options: Options,
+    data: PathBuf,
+}
+
+async fn serve(
+    app: App,
+    listener: TcpListener,
+    tls: Option<Tls>,
+    Renewal { options, data }: Renewal,
+    ended: watch::Receiver<bool>,
+) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
         Ok(listener) => listener,
         Err(error) => return log::error!("cannot serve pages: {error}"),
     };
     let ticking = tokio::spawn(live::follow(app.clone()));
-    accept::all(listener, tls, router(app), ended).await;
+    let config = tls.map(|tls| {
+        let (serve, config) = watch::channel(tls.config);
+        tokio::spawn(certificate::follow(options, data, LOOK_AT_CERTIFICATE, serve));
+        config
+    });
+    accept::all(listener, config, router(app), ended).await;
     ticking.abort();
 }
 

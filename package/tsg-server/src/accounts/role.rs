@@ -100,8 +100,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::Rekey { .. } => Some(Role::SecurityOfficer),
         Op::UserList {}
         | Op::UserAdd { .. }
-        | Op::UserSetRole { .. }
-        | Op::UserSetPassword { .. }
+        | Op::UserChange { .. }
         | Op::UserRemove { .. }
         | Op::ApiTokenCreate { .. }
         | Op::ApiTokenList {}

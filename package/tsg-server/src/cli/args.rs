@@ -328,6 +328,8 @@ pub(super) enum User {
     },
     /// Give somebody another password; it is asked for, or read from standard input
     SetPassword { name: String },
+    /// Let somebody sign in with the password alone, who has lost the app that makes their codes
+    NoSecondFactor { name: String },
     /// Take somebody away
     Remove { name: String },
 }

@@ -16,6 +16,7 @@ pub(super) fn ask() -> Result<PasswordHash> {
     PasswordHash::of(&password).map_err(|error| match error {
         AccountError::NotFound(text)
         | AccountError::Conflict(text)
+        | AccountError::Changed(text)
         | AccountError::Invalid(text) => {
             anyhow!(text)
         }

@@ -14,8 +14,9 @@ use tsg_control::server::{Level, Record};
 /// Messages that are taken in before the next transaction.
 const MOST_MESSAGES: usize = 512;
 
-/// Orders that are taken in before the next transaction.
+/// Orders that are taken in before the next transaction, and for how many milliseconds: gateways wait meanwhile.
 const MOST_ORDERS: usize = 16;
+const LONGEST_FOR_ORDERS: u64 = 20;
 
 /// Lines of the state machine that are logged in a second, of each level.
 const MOST_LINES: u32 = 50;
@@ -67,7 +68,7 @@ impl Daemon {
         let end = self.take_signals()?;
         self.take_messages()?;
         let now = self.now()?;
-        self.take_orders(now);
+        self.take_orders(now)?;
         if self.server.poll_timeout(now).is_some_and(|due| due <= now + 50) {
             self.server.handle_timeout(now);
         }
@@ -143,14 +144,23 @@ impl Daemon {
         Ok(())
     }
 
-    fn take_orders(&mut self, now: u64) {
+    fn take_orders(&mut self, now: u64) -> Result<()> {
         self.orders.silence();
+        let until = Reading::now()?.boot + LONGEST_FOR_ORDERS;
         for _ in 0..MOST_ORDERS {
-            let Some(order) = self.orders.next_order() else { return };
+            let Some(order) = self.orders.next_order() else { return Ok(()) };
+            if operations::looks_back(&order.operation) {
+                self.archive.take(order);
+                continue;
+            }
             self.carry_out(order, now);
+            if Reading::now()?.boot >= until {
+                break;
+            }
         }
         // There may be more.
         self.orders.ring();
+        Ok(())
     }
 
     fn carry_out(&mut self, order: Order, now: u64) {

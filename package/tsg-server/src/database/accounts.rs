@@ -1,12 +1,12 @@
 //! Users, and tokens of programs, as rows.
 
 use super::tables::{all, counted, number};
-use crate::accounts::{Accounts, ApiToken, Change, PasswordHash, Role, User};
+use crate::accounts::{Accounts, ApiToken, Change, PasswordHash, Role, TotpSecret, User};
 use anyhow::{Context, Result, anyhow};
 use rusqlite::{Connection, Row, params};
 
 pub(super) fn load(connection: &Connection) -> Result<Accounts> {
-    let users = "SELECT name, role, password, since, version FROM users";
+    let users = "SELECT name, role, password, totp, since, version FROM users";
     let tokens = "SELECT id, name, role, hash, made_by, since, expires FROM api_tokens";
     Ok(Accounts::new(
         all(connection, "users", users, user)?,
@@ -17,12 +17,15 @@ pub(super) fn load(connection: &Connection) -> Result<Accounts> {
 pub(super) fn apply(connection: &Connection, change: &Change) -> Result<()> {
     match change {
         Change::User(user) => connection.execute(
-            "INSERT INTO users (name, role, password, since, version) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT (name) DO UPDATE SET role = ?2, password = ?3, since = ?4, version = ?5",
+            "INSERT INTO users (name, role, password, totp, since, version)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT (name) DO UPDATE
+             SET role = ?2, password = ?3, totp = ?4, since = ?5, version = ?6",
             params![
                 user.name,
                 user.role.name(),
                 user.password.text(),
+                user.totp.as_ref().map(|secret| secret.text().to_string()),
                 number(user.since)?,
                 number(user.version)?
             ],
@@ -56,7 +59,10 @@ fn role(row: &Row<'_>) -> Result<Role> {
 }
 
 fn user(row: &Row<'_>) -> Result<User> {
+    let totp: Option<String> = row.get("totp")?;
+    let totp = totp.map(|text| TotpSecret::read(&text).context("column totp is no secret"));
     Ok(User {
+        totp: totp.transpose()?,
         name: row.get("name")?,
         role: role(row)?,
         password: PasswordHash::read(row.get("password")?).context("column password is no hash")?,

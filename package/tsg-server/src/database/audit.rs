@@ -1,6 +1,6 @@
 //! What was ordered, by whom, and which policies there were. Rows are only ever added.
 
-use super::chain::Chain;
+use super::chain::{Chain, hex};
 use super::tables::{json, number};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, params};
@@ -36,6 +36,9 @@ pub struct AuditRow {
     pub object: String,
     /// What came of it.
     pub outcome: String,
+    /// The hash over it and all before it, hexadecimal; empty if an older server wrote it.
+    #[serde(default)]
+    pub chain: String,
 }
 
 /// A policy version that was accepted.
@@ -95,7 +98,7 @@ pub(super) fn append(
 pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
     // As few as can be are looked at: ids fall.
     let mut statement = connection.prepare(
-        "SELECT id, at, who, action, object, outcome FROM audit
+        "SELECT id, at, who, action, object, outcome, chain FROM audit
           WHERE id < ?1 AND at >= ?2 AND at < ?3
             AND (?4 = '' OR instr(lower(who || char(10) || action || char(10) || object || char(10) || outcome), ?4) > 0)
           ORDER BY id DESC LIMIT ?5",
@@ -118,6 +121,7 @@ pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec
             action: row.get(3)?,
             object: row.get(4)?,
             outcome: row.get(5)?,
+            chain: row.get::<_, Option<[u8; 32]>>(6)?.as_ref().map(hex).unwrap_or_default(),
         })
     })?;
     rows.map(|row| row.context("table audit")).collect()

@@ -7,9 +7,10 @@ use rusqlite::Connection;
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// From an empty file to now, one step each; entry 0 makes schema 1. Only ever added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_accounts.sql"),
+    include_str!("../../migrations/0003_totp.sql"),
 ];
 
 /// `TSGk`: marks the file as a key server's.
@@ -153,6 +154,7 @@ mod tests {
         let dumps = [
             include_str!("../../tests/dumps/schema-1.sql"),
             include_str!("../../tests/dumps/schema-2.sql"),
+            include_str!("../../tests/dumps/schema-3.sql"),
         ];
         assert_eq!(dumps.len(), MIGRATIONS.len(), "commit a dump of every schema");
         for (at, dump) in dumps.iter().enumerate() {
@@ -233,5 +235,16 @@ mod tests {
         let verdict = super::super::chain::verify(&old).unwrap();
         assert_eq!((verdict.lines, verdict.unchained, verdict.broken.as_str()), (11, 0, ""));
         assert!(verdict.head.starts_with("2388cb257cdf5c1d"), "{}", verdict.head);
+    }
+
+    #[test]
+    fn the_dump_of_schema_3_has_second_factors() {
+        let mut old = Connection::open_in_memory().unwrap();
+        old.execute_batch(include_str!("../../tests/dumps/schema-3.sql")).unwrap();
+        migrate(&mut old, 3).unwrap();
+        let accounts = super::super::accounts::load(&old).unwrap();
+        let factor = |name| accounts.user(name).unwrap().totp.as_ref().map(|totp| totp.text());
+        assert_eq!(factor("ann").unwrap().as_str(), "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ");
+        assert!(factor("ben").is_none());
     }
 }

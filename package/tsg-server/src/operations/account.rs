@@ -1,7 +1,7 @@
 //! Users, and tokens of programs.
 
 use super::{Answer, Desk, Done, Refusal, RefusalKind};
-use crate::accounts::{AccountError, ApiToken, Change, PasswordHash, Role, hash_of};
+use crate::accounts::{AccountError, ApiToken, Change, PasswordHash, Role, UserChange, hash_of};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
@@ -22,6 +22,9 @@ pub struct UserView {
     pub role: Role,
     /// Since when, seconds since 1970.
     pub since: u64,
+    /// They type a code besides their password.
+    #[serde(default)]
+    pub second_factor: bool,
 }
 
 /// A token of a program, without its secret.
@@ -59,6 +62,7 @@ impl From<AccountError> for Refusal {
         match error {
             AccountError::NotFound(text) => Self::new(RefusalKind::NotFound, text),
             AccountError::Conflict(text) => Self::new(RefusalKind::Conflict, text),
+            AccountError::Changed(text) => Self::new(RefusalKind::Changed, text),
             AccountError::Invalid(text) => Self::new(RefusalKind::Invalid, text),
         }
     }
@@ -69,6 +73,7 @@ pub(super) fn users(desk: &Desk<'_>) -> Answer {
         name: user.name.clone(),
         role: user.role,
         since: user.since,
+        second_factor: user.totp.is_some(),
     };
     Answer::Users(desk.accounts.users().map(view).collect())
 }
@@ -78,19 +83,19 @@ pub(super) fn add_user(
     name: &str,
     role: Role,
     password: &PasswordHash,
+    first: bool,
 ) -> Ordered {
+    if first && !desk.accounts.is_empty() {
+        let text = "somebody else was quicker: there is an administrator already";
+        return Err(Refusal::new(RefusalKind::Conflict, text));
+    }
     let change = desk.accounts.add_user(name, role, password.clone(), desk.now / 1000)?;
     changed(desk, change, format!("{name} may sign in as {role}"))
 }
 
-pub(super) fn set_role(desk: &mut Desk<'_>, name: &str, role: Role) -> Ordered {
-    let change = desk.accounts.set_role(name, role)?;
-    changed(desk, change, format!("{name} is {role} now, and has to sign in again"))
-}
-
-pub(super) fn set_password(desk: &mut Desk<'_>, name: &str, password: &PasswordHash) -> Ordered {
-    let change = desk.accounts.set_password(name, password.clone())?;
-    changed(desk, change, format!("{name} has a new password"))
+pub(super) fn change_user(desk: &mut Desk<'_>, name: &str, change: &UserChange) -> Ordered {
+    let changed_to = desk.accounts.change_user(name, change)?;
+    changed(desk, changed_to, format!("{name} is changed, and has to sign in again"))
 }
 
 pub(super) fn remove_user(desk: &mut Desk<'_>, name: &str) -> Ordered {

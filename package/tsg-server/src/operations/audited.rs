@@ -1,6 +1,7 @@
 //! The line that an operation leaves in the audit trail.
 
 use super::{Answer, Operation, Operator, Refusal};
+use crate::accounts::{Totp, UserChange};
 use crate::database::AuditEntry;
 use tsg_control::message::CommandKind;
 
@@ -87,14 +88,23 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         Op::TokenRevoke { id } => ("token revoke", id.to_string()),
         Op::Rekey { group } => ("rekey", group.clone()),
         Op::UserAdd { name, role, .. } => ("user add", format!("{name} as {role}")),
-        Op::UserSetRole { name, role } => ("user set role", format!("{name}: {role}")),
-        Op::UserSetPassword { name, .. } => ("user set password", name.clone()),
+        Op::UserChange { name, change } => ("user change", format!("{name}: {}", what(change))),
         Op::UserRemove { name } => ("user remove", name.clone()),
         Op::ApiTokenCreate { name, role, lifetime } => {
             ("api-token create", format!("{name} as {role}, {lifetime} seconds"))
         }
         Op::ApiTokenRevoke { id } => ("api-token revoke", id.to_string()),
     })
+}
+
+fn what(change: &UserChange) -> String {
+    let role = change.role.map(|role| format!("role {role}"));
+    let password = change.password.as_ref().map(|_| "another password".to_owned());
+    let totp = change.totp.as_ref().map(|totp| match totp {
+        Totp::Off => "no second factor".to_owned(),
+        Totp::On(_) => "a second factor".to_owned(),
+    });
+    role.into_iter().chain(password).chain(totp).collect::<Vec<_>>().join(", ")
 }
 
 const fn command_name(kind: &CommandKind) -> &'static str {

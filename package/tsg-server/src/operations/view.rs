@@ -1,8 +1,9 @@
 //! Answers to questions, and the forms of those that have no view in the state machine.
 
-use super::{Answer, Desk, GatewayName, Refusal, RefusalKind};
-use crate::database::AuditFilter;
+use super::{Answer, Desk, GatewayName, Operation, Refusal, RefusalKind};
+use crate::database::{AuditFilter, Reader};
 use crate::identity::Identity;
+use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use tsg_control::keys::PublicKey;
 use tsg_control::policy::Policy;
@@ -99,22 +100,26 @@ pub(super) fn policy(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
     }))
 }
 
-pub(super) fn history(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
-    let rows = desk.database.policy_history(name, MOST_HISTORY);
-    Ok(Answer::History(rows.map_err(|error| unreadable(&error))?))
+/// Is this a question about what was long ago?
+pub fn looks_back(operation: &Operation) -> bool {
+    use Operation as Op;
+    matches!(operation, Op::AuditList(_) | Op::AuditVerify {} | Op::PolicyHistory { .. })
 }
 
-pub(super) fn audit(desk: &Desk<'_>, filter: &AuditFilter) -> Result<Answer, Refusal> {
-    let filter = AuditFilter { most: filter.most.min(MOST_AUDIT), ..filter.clone() };
-    let rows = desk.database.audit_trail(&filter);
-    Ok(Answer::Audit(rows.map_err(|error| unreadable(&error))?))
-}
-
-pub(super) fn verify_audit(desk: &Desk<'_>) -> Result<Answer, Refusal> {
-    let verdict = desk.database.verify_audit();
-    Ok(Answer::AuditVerdict(verdict.map_err(|error| unreadable(&error))?))
-}
-
-fn unreadable(error: &anyhow::Error) -> Refusal {
-    Refusal::new(RefusalKind::Unavailable, format!("{error:#}"))
+/// Answers one that [`looks_back`].
+///
+/// # Errors
+/// The database cannot be read, or it is another question.
+pub fn look_back(reader: Reader<'_>, operation: &Operation) -> Result<Answer, Refusal> {
+    let answer = if let Operation::AuditList(filter) = operation {
+        let filter = AuditFilter { most: filter.most.min(MOST_AUDIT), ..filter.clone() };
+        reader.audit_trail(&filter).map(Answer::Audit)
+    } else if let Operation::PolicyHistory { group } = operation {
+        reader.policy_history(group, MOST_HISTORY).map(Answer::History)
+    } else if let Operation::AuditVerify {} = operation {
+        reader.verify_audit().map(Answer::AuditVerdict)
+    } else {
+        Err(anyhow!("this is no question about what was long ago"))
+    };
+    answer.map_err(|error| Refusal::new(RefusalKind::Unavailable, format!("{error:#}")))
 }

@@ -86,11 +86,10 @@ impl Drop for Guest {
 /// Takes connections until the server ends.
 pub(super) async fn all(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<watch::Receiver<Arc<ServerConfig>>>,
     router: Router,
     mut ended: watch::Receiver<bool>,
 ) {
-    let acceptor = tls.map(|tls| TlsAcceptor::from(tls.config));
     let (room, guests) = (Arc::new(Semaphore::new(MOST)), Guests::default());
     let farewell = GracefulShutdown::new();
     loop {
@@ -109,7 +108,8 @@ pub(super) async fn all(
             }
         };
         let Some(guest) = guests.admit(from, permit) else { continue };
-        let (router, acceptor, watcher) = (router.clone(), acceptor.clone(), farewell.watcher());
+        let acceptor = tls.as_ref().map(|tls| TlsAcceptor::from(Arc::clone(&tls.borrow())));
+        let (router, watcher) = (router.clone(), farewell.watcher());
         tokio::spawn(async move {
             match timeout(LONGEST, one(stream, acceptor, router, from, watcher)).await {
                 Ok(Ok(())) => {}

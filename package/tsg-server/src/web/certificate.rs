@@ -11,8 +11,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sha2::{Digest as _, Sha256};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+use tokio::sync::watch;
 
 /// Both in one file, in the data folder.
 const FILE: &str = "web.pem";
@@ -39,6 +41,39 @@ pub(super) fn tls(options: &Options, data: &Path) -> Result<Tls> {
     Ok(Tls { config: Arc::new(config), fingerprint })
 }
 
+/// Serves with a renewed certificate as soon as its files are others: nobody is signed out for it. For ever, if there are
+/// files of the operator's.
+pub(super) async fn follow(
+    options: Options,
+    data: PathBuf,
+    every: Duration,
+    serve: watch::Sender<Arc<ServerConfig>>,
+) {
+    let Some((chain, key)) = &options.certificate else { return };
+    let mut known = [stamp(chain), stamp(key)];
+    loop {
+        tokio::time::sleep(every).await;
+        let now = [stamp(chain), stamp(key)];
+        if now == known {
+            continue;
+        }
+        known = now;
+        match tls(&options, &data) {
+            Ok(Tls { config, fingerprint }) => {
+                log::info!("the pages have another certificate now, {fingerprint}");
+                serve.send_replace(config);
+            }
+            Err(error) => log::warn!("{error:#}; the pages keep the certificate that they have"),
+        }
+    }
+}
+
+/// Changes when a file does.
+fn stamp(path: &Path) -> Option<(SystemTime, u64)> {
+    let meta = fs::metadata(path).ok()?;
+    Some((meta.modified().ok()?, meta.len()))
+}
+
 type Pem = zeroize::Zeroizing<String>;
 
 fn read(path: &Path) -> Result<Pem> {
@@ -48,7 +83,7 @@ fn read(path: &Path) -> Result<Pem> {
 }
 
 fn read_key(path: &Path) -> Result<Pem> {
-    let key = files::read_secret(path)?;
+    let key = files::read_named_secret(path)?;
     key.with_context(|| format!("{} is not there: it was given by --web-key", path.display()))
 }
 
@@ -71,7 +106,8 @@ fn make() -> Result<Pem> {
     let host = gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend(addresses().filter(|at| !names.contains(at)).collect::<Vec<_>>());
-    if !host.is_empty() && !names.contains(&host) {
+    // A certificate has no other letters.
+    if !host.is_empty() && host.is_ascii() && !names.contains(&host) {
         names.insert(0, host);
     }
     let mut named = DistinguishedName::new();
@@ -161,5 +197,35 @@ mod tests {
         assert!(told("none", "good.key").contains("holds no certificate"));
         assert!(told("good.crt", "none").contains("no private key"));
         assert!(told("good.crt", "gone").contains("is not there"));
+    }
+
+    #[test]
+    fn a_renewed_one_is_taken_and_a_broken_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let both = folder.path().join("both.pem");
+        files::write_new_secret(&both, make().unwrap().as_bytes()).unwrap();
+        let options = options(Some((&both, &both)));
+        let first = tls(&options, folder.path()).unwrap();
+        let (serve, mut served) = watch::channel(first.config);
+        let replace = |content: &[u8]| {
+            let beside = folder.path().join("renewed");
+            files::write_new_secret(&beside, content).unwrap();
+            fs::rename(beside, &both).unwrap();
+        };
+        let every = Duration::from_millis(5);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let task =
+                tokio::spawn(follow(options.clone(), folder.path().to_owned(), every, serve));
+            tokio::time::sleep(4 * every).await;
+            assert!(!served.has_changed().unwrap());
+            replace(b"half of it");
+            tokio::time::sleep(20 * every).await;
+            assert!(!served.has_changed().unwrap());
+            replace(make().unwrap().as_bytes());
+            let changed = tokio::time::timeout(Duration::from_secs(20), served.changed());
+            changed.await.unwrap().unwrap();
+            task.abort();
+        });
     }
 }

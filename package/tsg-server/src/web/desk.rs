@@ -34,7 +34,9 @@ impl Desk {
         operation: Operation,
     ) -> Result<Answer, Refusal> {
         if !caller.role.may(&operation) {
-            return Err(Refusal::new(RefusalKind::Forbidden, forbidden(&operation)));
+            let forbidden = forbidden(&operation);
+            log::info!("{}: refused: {forbidden}", caller.operator.0);
+            return Err(Refusal::new(RefusalKind::Forbidden, forbidden));
         }
         self.carry_out(caller.operator.clone(), operation).await
     }

@@ -1,5 +1,6 @@
 //! The pages: rendered here, whole, for the role of whoever looks.
 
+mod account;
 mod audit;
 mod chart;
 mod door;
@@ -10,8 +11,6 @@ mod overview;
 mod people;
 mod policy;
 mod words;
-
-pub(super) use door::new_hash;
 
 use super::App;
 use super::session::{Notice, Visitor};
@@ -40,6 +39,7 @@ static ASSETS: LazyLock<String> = LazyLock::new(|| {
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(door::routes())
+        .merge(account::routes())
         .merge(overview::routes())
         .merge(gateways::routes())
         .merge(groups::routes())
@@ -126,18 +126,29 @@ struct Wrong {
     why: String,
 }
 
+const fn status(refusal: &Refusal) -> StatusCode {
+    match refusal.kind {
+        RefusalKind::NotFound => StatusCode::NOT_FOUND,
+        RefusalKind::Forbidden => StatusCode::FORBIDDEN,
+        RefusalKind::Changed => StatusCode::PRECONDITION_FAILED,
+        RefusalKind::Conflict => StatusCode::CONFLICT,
+        RefusalKind::Invalid => StatusCode::UNPROCESSABLE_ENTITY,
+        RefusalKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
 /// A page about why there is none.
 fn refused(app: &App, visitor: &Visitor, refusal: &Refusal) -> Response {
-    let (status, title) = match refusal.kind {
-        RefusalKind::NotFound => (StatusCode::NOT_FOUND, "Not here"),
-        RefusalKind::Forbidden => (StatusCode::FORBIDDEN, "Not for you"),
-        RefusalKind::Changed => (StatusCode::PRECONDITION_FAILED, "Changed meanwhile"),
-        RefusalKind::Conflict => (StatusCode::CONFLICT, "That does not fit"),
-        RefusalKind::Invalid => (StatusCode::UNPROCESSABLE_ENTITY, "That is wrong"),
-        RefusalKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Not now"),
+    let title = match refusal.kind {
+        RefusalKind::NotFound => "Not here",
+        RefusalKind::Forbidden => "Not for you",
+        RefusalKind::Changed => "Changed meanwhile",
+        RefusalKind::Conflict => "That does not fit",
+        RefusalKind::Invalid => "That is wrong",
+        RefusalKind::Unavailable => "Not now",
     };
     let page = Wrong { frame: Frame::new(app, visitor, "", title), why: capital(&refusal.message) };
-    (status, show(&page)).into_response()
+    (status(refusal), show(&page)).into_response()
 }
 
 pub(super) async fn nothing_here(State(app): State<App>, visitor: Visitor) -> Response {

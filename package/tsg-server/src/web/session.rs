@@ -2,11 +2,11 @@
 
 use super::desk::Caller;
 use super::{App, Peer};
-use crate::accounts::{Directory, Role, Version};
+use crate::accounts::{Directory, Role, TotpSecret, Version};
 use axum::extract::FromRequestParts;
 use axum::http::header::{COOKIE, SET_COOKIE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -20,7 +20,8 @@ use std::time::{Duration, Instant};
 const IDLE: Duration = Duration::from_secs(3_600);
 const LONGEST: Duration = Duration::from_secs(12 * 3_600);
 
-/// More are not remembered: the oldest ends.
+/// More are not remembered, of one user and of all: the oldest ends.
+const MOST_OF_ONE: usize = 20;
 const MOST: usize = 1_000;
 
 /// With TLS the name makes browsers insist on it.
@@ -39,6 +40,8 @@ struct Session {
     seen: Instant,
     csrf: String,
     notice: Option<Notice>,
+    /// A second factor that was shown and not confirmed yet.
+    proposed: Option<TotpSecret>,
 }
 
 /// What the next page says on top.
@@ -49,6 +52,7 @@ pub(super) struct Notice {
 }
 
 /// Somebody who is signed in.
+#[derive(Clone)]
 pub(super) struct Visitor {
     pub(super) user: String,
     pub(super) role: Role,
@@ -75,6 +79,18 @@ impl Sessions {
         secure: bool,
         now: Instant,
     ) -> HeaderValue {
+        self.begin_telling(user, version, secure, now, None)
+    }
+
+    /// Begins one whose first page says something.
+    pub(super) fn begin_telling(
+        &self,
+        user: &str,
+        version: Version,
+        secure: bool,
+        now: Instant,
+        text: Option<&str>,
+    ) -> HeaderValue {
         let secret = random();
         let session = Session {
             user: user.to_owned(),
@@ -82,15 +98,18 @@ impl Sessions {
             began: now,
             seen: now,
             csrf: random(),
-            notice: None,
+            notice: text.map(|text| Notice { text: text.to_owned(), is_error: false }),
+            proposed: None,
         };
         let mut sessions = self.lock();
         sessions.retain(|_, session| session.lives(now));
-        if sessions.len() >= MOST
-            && let Some(oldest) =
-                sessions.iter().min_by_key(|(_, session)| session.seen).map(|(key, _)| *key)
-        {
-            sessions.remove(&oldest);
+        for (most, of_one) in [(MOST_OF_ONE, true), (MOST, false)] {
+            let same = sessions.iter().filter(|(_, other)| !of_one || other.user == user);
+            if same.clone().count() >= most
+                && let Some(oldest) = same.min_by_key(|(_, other)| other.seen).map(|(key, _)| *key)
+            {
+                sessions.remove(&oldest);
+            }
         }
         sessions.insert(hash(&secret), session);
         cookie(&secret, secure)
@@ -148,6 +167,18 @@ impl Sessions {
             return None;
         }
         self.lock().get_mut(&visitor.key)?.notice.take()
+    }
+
+    /// A second factor that is to be confirmed.
+    pub(super) fn propose(&self, visitor: &Visitor, secret: Option<TotpSecret>) {
+        if let Some(session) = self.lock().get_mut(&visitor.key) {
+            session.proposed = secret;
+        }
+    }
+
+    /// The one that was proposed.
+    pub(super) fn proposed(&self, visitor: &Visitor) -> Option<TotpSecret> {
+        self.lock().get(&visitor.key)?.proposed.clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 32], Session>> {
@@ -224,8 +255,10 @@ impl FromRequestParts<App> for Visitor {
         let from = parts.extensions.get().map_or(IpAddr::from([0; 4]), |peer: &Peer| peer.0);
         let by_itself = parts.headers.contains_key(BY_ITSELF) || parts.uri.path() == "/live";
         let found = app.sessions.find(&parts.headers, &app.directory, app.secure, from, by_itself);
+        // Where a form was sent to is no page to come back to.
+        let to = parts.uri.path_and_query().filter(|_| parts.method == Method::GET);
         found.ok_or_else(|| SignIn {
-            to: parts.uri.path_and_query().map_or("/", |to| to.as_str()).to_owned(),
+            to: to.map_or("/", |to| to.as_str()).to_owned(),
             by_itself,
             set_up: app.directory.now().is_empty(),
         })
@@ -248,7 +281,7 @@ pub(super) fn with_cookie(cookie: HeaderValue, to: &str) -> Response {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::accounts::{Accounts, PasswordHash};
+    use crate::accounts::{Accounts, PasswordHash, UserChange};
 
     const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
@@ -296,7 +329,8 @@ mod tests {
         let mut bench = Bench::new();
         let cookies =
             ["ann", "ben"].map(|user| bench.sessions.begin(user, (1, 1), true, Instant::now()));
-        bench.accounts.set_role("ben", Role::Operator).unwrap();
+        let role = UserChange { role: Some(Role::Operator), ..UserChange::default() };
+        bench.accounts.change_user("ben", &role).unwrap();
         bench.directory.show(&bench.accounts);
         assert!(bench.find(&cookies[0]).is_some() && bench.find(&cookies[1]).is_none());
         // Somebody else of the same name has not signed in.
@@ -328,11 +362,17 @@ mod tests {
     fn there_are_never_too_many() {
         let bench = Bench::new();
         let first = bench.sessions.begin("ann", (1, 1), true, Instant::now());
-        for _ in 0..MOST {
+        let other = bench.sessions.begin("ben", (1, 1), true, Instant::now());
+        for _ in 0..MOST_OF_ONE {
             bench.sessions.begin("ann", (1, 1), true, Instant::now());
         }
-        assert_eq!(bench.sessions.lock().len(), MOST);
+        assert_eq!(bench.sessions.lock().len(), MOST_OF_ONE + 1);
         assert!(bench.find(&first).is_none(), "the oldest ended");
+        assert!(bench.find(&other).is_some(), "somebody else's did not");
+        for user in 0..MOST {
+            bench.sessions.begin(&format!("user{user}"), (1, 1), true, Instant::now());
+        }
+        assert_eq!(bench.sessions.lock().len(), MOST);
     }
 
     #[test]

@@ -22,5 +22,6 @@ mod hostile;
 mod many;
 mod previous;
 mod rekeys;
+mod second_factor;
 mod sockets;
 mod web;

@@ -9,38 +9,38 @@ use std::time::Duration;
 use tsg_control::gateway::Standing;
 use tsg_control::token::Token;
 
-const PASSWORD: &str = "correct horse battery";
+pub(super) const PASSWORD: &str = "correct horse battery";
 
 /// A server with pages, on loopback without TLS.
-struct Site {
-    daemon: Daemon,
+pub(super) struct Site {
+    pub(super) daemon: Daemon,
     base: String,
     agent: ureq::Agent,
 }
 
 /// A browser.
-struct Browser<'a> {
+pub(super) struct Browser<'a> {
     site: &'a Site,
     cookie: String,
 }
 
-struct Got {
-    status: u16,
-    headers: ureq::http::HeaderMap,
-    text: String,
+pub(super) struct Got {
+    pub(super) status: u16,
+    pub(super) headers: ureq::http::HeaderMap,
+    pub(super) text: String,
 }
 
 impl Got {
-    fn header(&self, name: &str) -> &str {
+    pub(super) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn json(&self) -> Value {
+    pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
     /// What forms of this page have to bring along.
-    fn csrf(&self) -> &str {
+    pub(super) fn csrf(&self) -> &str {
         let at = self.text.find("name=\"csrf\" value=\"").expect("a page with a form") + 19;
         self.text[at..].split('"').next().unwrap()
     }
@@ -62,11 +62,11 @@ impl From<ureq::http::Response<ureq::Body>> for Got {
 }
 
 impl Site {
-    fn start() -> Self {
+    pub(super) fn start() -> Self {
         Self::start_in(Place::new())
     }
 
-    fn start_in(place: Place) -> Self {
+    pub(super) fn start_in(place: Place) -> Self {
         let mut daemon = Daemon::start_with(place, Pages::Plain);
         let line = daemon.wait_log("pages on http://");
         let base = line.split("pages on ").nth(1).unwrap().trim_end_matches('/').to_owned();
@@ -79,53 +79,58 @@ impl Site {
         Self { daemon, base, agent }
     }
 
+    /// Ended, and started anew.
+    pub(super) fn restart(self) -> Self {
+        Self::start_in(self.daemon.stop())
+    }
+
     /// With an administrator, `ann`.
-    fn with_ann() -> Self {
+    pub(super) fn with_ann() -> Self {
         let site = Self::start();
         site.add("ann", "admin");
         site
     }
 
-    fn add(&self, name: &str, role: &str) {
+    pub(super) fn add(&self, name: &str, role: &str) {
         self.daemon.ask_with(&["user", "add", name, "--role", role], &format!("{PASSWORD}\n"));
     }
 
-    fn browser(&self) -> Browser<'_> {
+    pub(super) fn browser(&self) -> Browser<'_> {
         Browser { site: self, cookie: String::new() }
     }
 
-    fn signed_in(&self, name: &str) -> Browser<'_> {
+    pub(super) fn signed_in(&self, name: &str) -> Browser<'_> {
         let mut browser = self.browser();
         let got = browser.post_raw("/login", &[("name", name), ("password", PASSWORD)]);
         assert_eq!((got.status, got.header("location")), (303, "/"), "{}", got.text);
         browser
     }
 
-    fn program(&self, role: &str) -> Program<'_> {
+    pub(super) fn program(&self, role: &str) -> Program<'_> {
         let made = self.daemon.ask(&["api-token", "create", "test", "--role", role]);
         Program { site: self, token: made["token"].as_str().unwrap().to_owned() }
     }
 
-    fn setup_code(&mut self) -> String {
+    pub(super) fn setup_code(&mut self) -> String {
         self.daemon.wait_log("set-up code").rsplit(' ').next().unwrap().to_owned()
     }
 }
 
 impl Browser<'_> {
-    fn get(&self, path: &str) -> Got {
+    pub(super) fn get(&self, path: &str) -> Got {
         let request = self.site.agent.get(format!("{}{path}", self.site.base));
         request.header("cookie", &self.cookie).call().unwrap().into()
     }
 
     /// A page that is there.
-    fn page(&self, path: &str) -> Got {
+    pub(super) fn page(&self, path: &str) -> Got {
         let got = self.get(path);
         assert_eq!(got.status, 200, "{path}: {}", got.text);
         assert!(got.text.len() < 50_000, "{path} has {} bytes", got.text.len());
         got
     }
 
-    fn post_raw(&mut self, path: &str, fields: &[(&str, &str)]) -> Got {
+    pub(super) fn post_raw(&mut self, path: &str, fields: &[(&str, &str)]) -> Got {
         let request = self.site.agent.post(format!("{}{path}", self.site.base));
         let got: Got =
             request.header("cookie", &self.cookie).send_form(fields.to_vec()).unwrap().into();
@@ -136,7 +141,7 @@ impl Browser<'_> {
     }
 
     /// A form of a page of ours.
-    fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Got {
+    pub(super) fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Got {
         let page = self.page("/account");
         let all: Vec<_> =
             [("csrf", page.csrf())].into_iter().chain(fields.iter().copied()).collect();
@@ -145,18 +150,18 @@ impl Browser<'_> {
 }
 
 /// A program with a token.
-struct Program<'a> {
+pub(super) struct Program<'a> {
     site: &'a Site,
     token: String,
 }
 
 impl Program<'_> {
-    fn get(&self, path: &str) -> Got {
+    pub(super) fn get(&self, path: &str) -> Got {
         let request = self.site.agent.get(format!("{}{path}", self.site.base));
         request.header("authorization", format!("Bearer {}", self.token)).call().unwrap().into()
     }
 
-    fn send(&self, method: &str, path: &str, tag: Option<&str>, body: &Value) -> Got {
+    pub(super) fn send(&self, method: &str, path: &str, tag: Option<&str>, body: &Value) -> Got {
         let mut request = ureq::http::Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.site.base))
@@ -420,7 +425,8 @@ fn an_operators_day() {
     assert!(audit.contains("are as they were written") && audit.contains("ann (127.0.0.1)"));
     let lines = ann.get("/audit.jsonl?text=revoke");
     assert_eq!(lines.text.lines().count(), 1, "{}", lines.text);
-    assert!(ann.get("/audit.csv").text.starts_with("id,time,who,action,object,outcome\r\n"));
+    let csv = ann.get("/audit.csv").text;
+    assert!(csv.starts_with("id,time,who,action,object,outcome,chain\r\n"), "{csv}");
     for path in
         ["/enrol", "/people", "/groups", "/groups/plant", "/groups/plant/history", "/account"]
     {

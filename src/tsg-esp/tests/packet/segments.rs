@@ -213,6 +213,23 @@ fn a_wrong_checksum_stays_visible() {
     }
 }
 
+/// Both are right, and nobody knows which one the next card writes.
+#[test]
+fn neither_zero_of_a_tcp_checksum_is_joined() {
+    let mut pieces = cut(&packet(&TCP), Kind::Tcp, 500).unwrap();
+    // What the sum lacks to zero goes into the payload.
+    let missing = u16::from_be_bytes([pieces[1][36], pieces[1][37]]);
+    let word = u16::from_be_bytes([pieces[1][60], pieces[1][61]]);
+    let sum = u32::from(word) + u32::from(missing);
+    let word = (sum & 0xffff) as u16 + (sum >> 16) as u16;
+    pieces[1][60..62].copy_from_slice(&word.to_be_bytes());
+    for zero in [0, 0xffff_u16] {
+        pieces[1][36..38].copy_from_slice(&zero.to_be_bytes());
+        assert_eq!(upper_sum(&pieces[1]), 0, "{zero:04x} is right");
+        assert!(Shape::of(&pieces[1], false).is_none(), "{zero:04x}");
+    }
+}
+
 #[test]
 fn a_short_or_pushed_one_is_the_last() {
     let mut pieces = cut(&packet(&Plain { kind: Kind::Udp, ..TCP }), Kind::Udp, 300).unwrap();

@@ -2,6 +2,7 @@
 
 use super::super::{password, policy_file};
 use super::{ApiToken, Command, Gateway, Group, Policy, Token, User};
+use crate::accounts::{Totp, UserChange};
 use crate::database::AuditFilter;
 use crate::operations::{GatewayName, Operation};
 use anyhow::{Result, bail};
@@ -149,12 +150,24 @@ impl User {
         use Operation as Op;
         Ok(match self {
             Self::List => Op::UserList {},
-            Self::Add { name, role } => {
-                Op::UserAdd { name: name.clone(), role: *role, password: password::ask()? }
+            Self::Add { name, role } => Op::UserAdd {
+                name: name.clone(),
+                role: *role,
+                password: password::ask()?,
+                first: false,
+            },
+            Self::SetRole { name, role } => {
+                let change = UserChange { role: Some(*role), ..UserChange::default() };
+                Op::UserChange { name: name.clone(), change }
             }
-            Self::SetRole { name, role } => Op::UserSetRole { name: name.clone(), role: *role },
             Self::SetPassword { name } => {
-                Op::UserSetPassword { name: name.clone(), password: password::ask()? }
+                let password = Some(password::ask()?);
+                let change = UserChange { password, ..UserChange::default() };
+                Op::UserChange { name: name.clone(), change }
+            }
+            Self::NoSecondFactor { name } => {
+                let change = UserChange { totp: Some(Totp::Off), ..UserChange::default() };
+                Op::UserChange { name: name.clone(), change }
             }
             Self::Remove { name } => Op::UserRemove { name: name.clone() },
         })

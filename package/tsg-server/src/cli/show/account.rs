@@ -6,9 +6,11 @@ use crate::database::AuditVerdict;
 use crate::operations::{ApiTokenView, Sample, TrafficView, UserView};
 
 pub(super) fn users(users: &[UserView]) -> String {
-    let mut table = Table::new(&["USER", "ROLE", "SINCE"]);
+    let mut table = Table::new(&["USER", "ROLE", "SINCE", "SECOND FACTOR"]);
     for user in users {
-        table.line(vec![user.name.clone(), user.role.to_string(), date(user.since * 1000)]);
+        let second = if user.second_factor { "yes" } else { "no" };
+        let since = date(user.since * 1000);
+        table.line(vec![user.name.clone(), user.role.to_string(), since, second.to_owned()]);
     }
     table.text("no users: the first one is made on the set-up page, or by `user add`")
 }

@@ -12,10 +12,13 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The main thread answers in less than this, or the server is not ready.
 const READY: Duration = Duration::from_secs(3);
+
+/// An answer is good for this long.
+const FRESH: Duration = Duration::from_secs(1);
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -24,12 +27,31 @@ pub(super) fn routes() -> Router<App> {
         .route("/readyz", get(ready))
 }
 
+/// Whether the main thread answers. Anybody may ask, so they all share one question a second.
+#[derive(Default)]
+pub(in crate::web) struct Readiness(tokio::sync::Mutex<Option<(Instant, bool)>>);
+
+impl Readiness {
+    async fn ask(&self, app: &App) -> bool {
+        let mut last = self.0.lock().await;
+        if let Some((at, ready)) = *last
+            && at.elapsed() < FRESH
+        {
+            return ready;
+        }
+        let caller = Caller { role: Role::Viewer, operator: Operator("readyz".to_owned()) };
+        let asked = tokio::time::timeout(READY, app.desk.ask(&caller, Operation::Key {})).await;
+        let ready = matches!(asked, Ok(Ok(_)));
+        *last = Some((Instant::now(), ready));
+        ready
+    }
+}
+
 async fn ready(State(app): State<App>) -> Response {
-    let caller = Caller { role: Role::Viewer, operator: Operator("readyz".to_owned()) };
-    let asked = tokio::time::timeout(READY, app.desk.ask(&caller, Operation::Key {})).await;
-    match asked {
-        Ok(Ok(_)) => "ready\n".into_response(),
-        Ok(Err(_)) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response(),
+    if app.readiness.ask(&app).await {
+        "ready\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "not ready\n").into_response()
     }
 }
 

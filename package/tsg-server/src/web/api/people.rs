@@ -2,8 +2,8 @@
 
 use super::shapes::{ApiToken, ChangeUser, MadeApiToken, NewApiToken, NewUser, User};
 use super::{App, At, Body, Failures, Json, Outcome, Problem, Program, answer};
+use crate::accounts::{Totp, UserChange};
 use crate::operations::Operation;
-use crate::web::pages::new_hash;
 use axum::http::StatusCode;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -39,12 +39,13 @@ async fn users(program: Program) -> Outcome<Vec<User>> {
 async fn add(program: Program, Body(new): Body<NewUser>) -> Result<StatusCode, Problem> {
     // Hashing is work that only an administrator may ask for.
     program.ask(Operation::UserList {}).await?;
-    let password = new_hash(program.app(), new.password).await?;
-    program.ask(Operation::UserAdd { name: new.name, role: new.role.into(), password }).await?;
+    let password = program.app().hashing.hash(new.password).await?;
+    let role = new.role.into();
+    program.ask(Operation::UserAdd { name: new.name, role, password, first: false }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Another role or password
+/// Another role or password, or no second factor
 #[utoipa::path(
     patch,
     path = "/users/{user}",
@@ -59,13 +60,22 @@ async fn change(
     Body(change): Body<ChangeUser>,
 ) -> Result<StatusCode, Problem> {
     program.ask(Operation::UserList {}).await?;
-    if let Some(password) = change.password {
-        let password = new_hash(program.app(), password).await?;
-        program.ask(Operation::UserSetPassword { name: name.clone(), password }).await?;
-    }
-    if let Some(role) = change.role {
-        program.ask(Operation::UserSetRole { name, role: role.into() }).await?;
-    }
+    let totp = match change.second_factor {
+        None => None,
+        Some(false) => Some(Totp::Off),
+        Some(true) => {
+            let detail =
+                "`second_factor` can be made false here; who uses the pages turns it on there";
+            return Err(Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail));
+        }
+    };
+    let password = match change.password {
+        None => None,
+        Some(password) => Some(program.app().hashing.hash(password).await?),
+    };
+    let role = change.role.map(Into::into);
+    let change = UserChange { role, password, totp, base: None };
+    program.ask(Operation::UserChange { name, change }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -461,12 +461,14 @@ pub(super) struct AuditLine {
     action: String,
     object: String,
     outcome: String,
+    /// SHA-256 over it and all before it, hexadecimal; empty if an older server wrote it.
+    chain: String,
 }
 
 impl From<AuditRow> for AuditLine {
     fn from(row: AuditRow) -> Self {
-        let AuditRow { id, at, who, action, object, outcome } = row;
-        Self { id, at, who, action, object, outcome }
+        let AuditRow { id, at, who, action, object, outcome, chain } = row;
+        Self { id, at, who, action, object, outcome, chain }
     }
 }
 
@@ -630,11 +632,14 @@ pub(super) struct User {
     name: String,
     role: RoleName,
     since: u64,
+    /// They type a code besides their password.
+    second_factor: bool,
 }
 
 impl From<UserView> for User {
     fn from(view: UserView) -> Self {
-        Self { name: view.name, role: view.role.into(), since: view.since }
+        let UserView { name, role, since, second_factor } = view;
+        Self { name, role: role.into(), since, second_factor }
     }
 }
 
@@ -657,6 +662,8 @@ pub(super) struct ChangeUser {
     /// At least 12 characters.
     #[schema(value_type = Option<String>, min_length = 12, max_length = 1024)]
     pub(super) password: Option<zeroize::Zeroizing<String>>,
+    /// `false` lets somebody sign in without the app that they have lost; only they themselves can turn it on.
+    pub(super) second_factor: Option<bool>,
 }
 
 /// A token of a program, without its secret.

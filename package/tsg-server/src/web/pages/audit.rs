@@ -8,16 +8,19 @@ use crate::web::desk::answer;
 use crate::web::session::Visitor;
 use askama::Template;
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
+use futures_util::stream;
 use serde::{Deserialize, Serialize};
-use std::fmt::Write as _;
 
-/// On one page, and in one file.
+/// On one page.
 const MOST: u32 = 100;
-const MOST_EXPORTED: u32 = 10_000;
+
+/// Read at once for a file.
+const AT_ONCE: u32 = 1_000;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -120,31 +123,55 @@ async fn json_lines(
     visitor: Visitor,
     Query(asked): Query<Asked>,
 ) -> Response {
-    let rows = or_refuse!(app, visitor, rows(&app, &visitor, asked.filter(MOST_EXPORTED)).await);
-    let lines =
-        rows.iter().filter_map(|row| serde_json::to_string(row).ok()).map(|line| line + "\n");
-    file("application/jsonl", "jsonl", lines.collect())
+    let line = |row: &AuditRow| serde_json::to_string(row).unwrap_or_default() + "\n";
+    file(app, visitor, asked.filter(AT_ONCE), ("application/jsonl", "jsonl", ""), line).await
 }
 
 async fn csv(State(app): State<App>, visitor: Visitor, Query(asked): Query<Asked>) -> Response {
-    let rows = or_refuse!(app, visitor, rows(&app, &visitor, asked.filter(MOST_EXPORTED)).await);
-    let mut text = "id,time,who,action,object,outcome\r\n".to_owned();
-    for row in &rows {
+    let line = |row: &AuditRow| {
         let cells = [&row.who, &row.action, &row.object, &row.outcome].map(|cell| cell_of(cell));
-        let _ = write!(text, "{},{},{}\r\n", row.id, words::date(&row.at), cells.join(","));
-    }
-    file("text/csv; charset=utf-8", "csv", text)
+        format!("{},{},{},{}\r\n", row.id, words::date(&row.at), cells.join(","), row.chain)
+    };
+    let head = "id,time,who,action,object,outcome,chain\r\n";
+    file(app, visitor, asked.filter(AT_ONCE), ("text/csv; charset=utf-8", "csv", head), line).await
+}
+
+/// All lines, the newest first, sent as they are read: years of them are no page.
+async fn file(
+    app: App,
+    visitor: Visitor,
+    filter: AuditFilter,
+    (kind, ends, head): (&'static str, &str, &'static str),
+    line: fn(&AuditRow) -> String,
+) -> Response {
+    let first = or_refuse!(app, visitor, rows(&app, &visitor, filter.clone()).await);
+    let named = format!("attachment; filename=\"tsg-audit.{ends}\"");
+    let next = move |(text, now): (String, Option<Vec<AuditRow>>)| {
+        let (app, visitor, filter) = (app.clone(), visitor.clone(), filter.clone());
+        async move {
+            let Some(now) = now else { return Ok(None) };
+            let text = now.iter().fold(text, |text, row| text + &line(row));
+            let before = now.last().map(|row| row.id).filter(|_| now.len() == AT_ONCE as usize);
+            let then = match before {
+                None => None,
+                Some(_) => {
+                    let older = rows(&app, &visitor, AuditFilter { before, ..filter }).await;
+                    // The browser sees that the file is not whole.
+                    Some(older.map_err(|refusal| std::io::Error::other(refusal.message))?)
+                }
+            };
+            Ok::<_, std::io::Error>(Some((text, (String::new(), then))))
+        }
+    };
+    let lines = stream::try_unfold((head.to_owned(), Some(first)), next);
+    let headers = [(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, named)];
+    (headers, Body::from_stream(lines)).into_response()
 }
 
 /// In quotes, and never a formula to a spreadsheet: names are chosen by gateways.
 fn cell_of(text: &str) -> String {
     let guard = if text.starts_with(['=', '+', '-', '@', '\t', '\r']) { "'" } else { "" };
     format!("\"{guard}{}\"", text.replace('"', "\"\""))
-}
-
-fn file(kind: &'static str, ends: &str, text: String) -> Response {
-    let named = format!("attachment; filename=\"tsg-audit.{ends}\"");
-    ([(CONTENT_TYPE, kind.to_owned()), (CONTENT_DISPOSITION, named)], text).into_response()
 }
 
 #[cfg(test)]

@@ -1,28 +1,34 @@
-//! Before somebody is signed in, and about themselves: set-up, sign-in, the own password.
+//! Before somebody is signed in: set-up, and sign-in with a password and, for who wants it so, a code.
 
-use super::{Frame, show};
-use crate::accounts::{AccountError, PasswordHash, Role, User};
-use crate::operations::{Operation, Operator, Refusal};
+use super::show;
+use crate::accounts::{PasswordHash, Role, User};
+use crate::clock::Reading;
+use crate::operations::{Operation, Operator};
 use crate::web::safety::{Open, Posted};
-use crate::web::session::{Visitor, with_cookie};
+use crate::web::session::with_cookie;
 use crate::web::{App, Peer};
 use askama::Template;
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use serde::Deserialize;
+use std::net::IpAddr;
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
+
+/// Nobody knows yet who sends these forms.
+const MOST_BYTES: usize = 8 * 1024;
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
         .route("/login", get(login).post(sign_in))
-        .route("/logout", axum::routing::post(sign_out))
+        .route("/login/code", post(type_code))
         .route("/setup", get(setup).post(set_up))
-        .route("/account", get(account).post(change_password))
+        .layer(DefaultBodyLimit::max(MOST_BYTES))
+        .route("/logout", post(sign_out))
 }
 
 struct Door {
@@ -52,9 +58,11 @@ struct SetupPage {
 }
 
 #[derive(Template)]
-#[template(path = "account.html")]
-struct Account {
-    frame: Frame,
+#[template(path = "code.html")]
+struct CodePage {
+    door: Door,
+    ticket: String,
+    to: String,
 }
 
 #[derive(Deserialize)]
@@ -80,10 +88,11 @@ struct First {
 }
 
 #[derive(Deserialize)]
-struct NewPassword {
-    old: Zeroizing<String>,
-    password: Zeroizing<String>,
-    again: Zeroizing<String>,
+struct TypedCode {
+    ticket: String,
+    code: Zeroizing<String>,
+    #[serde(default)]
+    to: String,
 }
 
 async fn login(State(app): State<App>, Query(To { to }): Query<To>) -> Response {
@@ -103,25 +112,71 @@ async fn sign_in(
         (status, show(&Login { door: Door { wrong }, name, to: to.clone() })).into_response()
     };
     if let Err(wait) = app.throttle.begin(&name, from, Instant::now()) {
-        let wrong = format!("Too many attempts: wait {} s and try again.", wait.as_secs() + 1);
-        return again(StatusCode::TOO_MANY_REQUESTS, wrong);
+        return again(StatusCode::TOO_MANY_REQUESTS, too_many(wait));
     }
-    let known =
-        app.directory.now().user(&name).map(|user| (user.password.clone(), user.session_version()));
+    let known = app.directory.now().user(&name).cloned();
     // Whoever is not there takes as long.
-    let hash = known.as_ref().map_or_else(|| NOBODY.clone(), |(hash, _)| Some(hash.clone()));
+    let hash = known.as_ref().map_or_else(|| NOBODY.clone(), |user| Some(user.password.clone()));
     let fits = match hash {
-        Some(hash) => hashing(&app, move || hash.fits(&password)).await,
-        None => None,
+        Some(hash) => app.hashing.fits(hash, password).await,
+        None => false,
     };
-    let (Some(true), Some((_, version))) = (fits, known) else {
+    let Some(user) = known.filter(|_| fits) else {
         log::warn!("{from}: wrong name or password for the pages");
         return again(StatusCode::UNAUTHORIZED, "Name or password is wrong.".to_owned());
     };
-    app.throttle.right(&name, from);
-    log::info!("{} signs in to the pages", Operator::user(&name, from).0);
-    let cookie = app.sessions.begin(&name, version, app.secure, Instant::now());
-    with_cookie(cookie, inside(&to))
+    if user.totp.is_some() {
+        // It counts as a wrong attempt until the code is right, too.
+        let ticket = app.codes.wait_for(&user.name, user.session_version(), Instant::now());
+        return show(&CodePage { door: Door { wrong: String::new() }, ticket, to });
+    }
+    let_in(&app, &user, from, &to)
+}
+
+fn let_in(app: &App, user: &User, from: IpAddr, to: &str) -> Response {
+    app.throttle.right(&user.name, from);
+    log::info!("{} signs in to the pages", Operator::user(&user.name, from).0);
+    let version = user.session_version();
+    let cookie = app.sessions.begin(&user.name, version, app.secure, Instant::now());
+    with_cookie(cookie, inside(to))
+}
+
+async fn type_code(
+    State(app): State<App>,
+    Peer(from): Peer,
+    Open(TypedCode { ticket, code, to }): Open<TypedCode>,
+) -> Response {
+    let Some((name, version)) = app.codes.attempt(&ticket, Instant::now()) else {
+        let wrong = "That took too long, or too many codes were wrong: sign in again.".to_owned();
+        let page = Login { door: Door { wrong }, name: String::new(), to };
+        return (StatusCode::UNAUTHORIZED, show(&page)).into_response();
+    };
+    let again = |status: StatusCode, wrong: String| {
+        let page = CodePage { door: Door { wrong }, ticket: ticket.clone(), to: to.clone() };
+        (status, show(&page)).into_response()
+    };
+    if let Err(wait) = app.throttle.begin(&name, from, Instant::now()) {
+        return again(StatusCode::TOO_MANY_REQUESTS, too_many(wait));
+    }
+    let accounts = app.directory.now();
+    let user = accounts.user(&name).filter(|user| user.session_version() == version);
+    let Some(user) = user.filter(|user| app.codes.fits(user, &code, now())) else {
+        log::warn!("{from}: wrong code of the second factor for the pages");
+        let wrong = "This code is wrong, or was used already: take the next one.".to_owned();
+        return again(StatusCode::UNAUTHORIZED, wrong);
+    };
+    app.codes.done(&ticket);
+    let_in(&app, user, from, &to)
+}
+
+/// In seconds since 1970.
+pub(super) fn now() -> u64 {
+    Reading::now().map_or(0, |now| now.wall / 1000)
+}
+
+/// What whoever tried too often is told.
+pub(super) fn too_many(wait: Duration) -> String {
+    format!("Too many attempts: wait {} s and try again.", wait.as_secs() + 1)
 }
 
 /// Of no user: the password is compared with this if there is none.
@@ -167,7 +222,7 @@ async fn set_up(
         (StatusCode::UNPROCESSABLE_ENTITY, show(&page)).into_response()
     };
     if let Err(wait) = app.throttle.begin("", from, Instant::now()) {
-        return wrong(format!("Too many attempts: wait {} s and try again.", wait.as_secs() + 1));
+        return wrong(too_many(wait));
     }
     if !app.setup.is_code(&code) {
         return wrong("This is not the set-up code: take the newest one in the log.".to_owned());
@@ -175,11 +230,12 @@ async fn set_up(
     if password != again {
         return wrong("These are two different passwords.".to_owned());
     }
-    let hash = match new_hash(&app, password).await {
+    let hash = match app.hashing.hash(password).await {
         Ok(hash) => hash,
         Err(refusal) => return wrong(super::capital(&refusal.message)),
     };
-    let operation = Operation::UserAdd { name: name.clone(), role: Role::Admin, password: hash };
+    let (name_of, role) = (name.clone(), Role::Admin);
+    let operation = Operation::UserAdd { name: name_of, role, password: hash, first: true };
     let operator = Operator(format!("set-up code ({from})"));
     match app.desk.carry_out(operator, operation).await {
         Ok(_) => {
@@ -190,68 +246,6 @@ async fn set_up(
         }
         Err(refusal) => wrong(super::capital(&refusal.message)),
     }
-}
-
-async fn account(State(app): State<App>, visitor: Visitor) -> Response {
-    show(&Account { frame: Frame::new(&app, &visitor, "", "You") })
-}
-
-async fn change_password(
-    State(app): State<App>,
-    Posted(visitor, NewPassword { old, password, again }): Posted<NewPassword>,
-) -> Response {
-    let wrong = |text: String| {
-        app.sessions.tell(&visitor, text, true);
-        Redirect::to("/account").into_response()
-    };
-    if password != again {
-        return wrong("These are two different passwords.".to_owned());
-    }
-    if let Err(wait) = app.throttle.begin(&visitor.user, visitor.from, Instant::now()) {
-        return wrong(format!("Too many attempts: wait {} s and try again.", wait.as_secs() + 1));
-    }
-    let Some(known) = app.directory.now().user(&visitor.user).map(|user| user.password.clone())
-    else {
-        return Redirect::to("/login").into_response();
-    };
-    if hashing(&app, move || known.fits(&old)).await != Some(true) {
-        return wrong("The password that you have is another one.".to_owned());
-    }
-    app.throttle.right(&visitor.user, visitor.from);
-    let hash = match new_hash(&app, password).await {
-        Ok(hash) => hash,
-        Err(refusal) => return wrong(super::capital(&refusal.message)),
-    };
-    let operation = Operation::UserSetPassword { name: visitor.user.clone(), password: hash };
-    match app.desk.carry_out(visitor.caller().operator, operation).await {
-        Ok(_) => {
-            // All other sessions end with this; the one that asked goes on.
-            let version =
-                app.directory.now().user(&visitor.user).map_or((0, 0), User::session_version);
-            let cookie = app.sessions.begin(&visitor.user, version, app.secure, Instant::now());
-            with_cookie(cookie, "/account")
-        }
-        Err(refusal) => wrong(super::capital(&refusal.message)),
-    }
-}
-
-/// Passwords are hashed on other threads, a few at once.
-async fn hashing<T: Send + 'static>(
-    app: &App,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let _room = app.hashing.acquire().await.ok()?;
-    tokio::task::spawn_blocking(work).await.ok()
-}
-
-/// The hash of a new password.
-pub(in crate::web) async fn new_hash(
-    app: &App,
-    password: Zeroizing<String>,
-) -> Result<PasswordHash, Refusal> {
-    let made = hashing(app, move || PasswordHash::of(&password)).await;
-    let gone = || AccountError::Conflict("the server is ending".to_owned());
-    made.unwrap_or_else(|| Err(gone())).map_err(Refusal::from)
 }
 
 #[cfg(test)]

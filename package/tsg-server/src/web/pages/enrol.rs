@@ -53,7 +53,7 @@ async fn page(
     let now = crate::clock::Reading::now().map_or(0, |now| now.wall / 1000);
     Ok(Enrol {
         frame: Frame::new(app, visitor, "/enrol", "Enrolment"),
-        qr: made.as_ref().map(|made| qr(&made.token)).unwrap_or_default(),
+        qr: made.as_ref().map(|made| qr(&made.token, "The token as a QR code")).unwrap_or_default(),
         made,
         groups: gateways::groups(app, &caller).await?,
         address: address(app, &caller, headers).await?,
@@ -75,14 +75,14 @@ async fn address(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Stri
     Ok(format!("tcp://{name}:{port}"))
 }
 
-fn qr(text: &str) -> String {
+pub(super) fn qr(text: &str, label: &str) -> String {
     let Ok(code) = QrCode::with_error_correction_level(text, EcLevel::L) else {
         return String::new();
     };
     let drawn = code.render::<svg::Color<'_>>().min_dimensions(240, 240).build();
     // Only the drawing: the rest is for a file of its own.
     let at = drawn.find("<svg").unwrap_or(0);
-    drawn[at..].replacen("<svg", "<svg role=\"img\" aria-label=\"The token as a QR code\"", 1)
+    drawn[at..].replacen("<svg", &format!("<svg role=\"img\" aria-label=\"{label}\""), 1)
 }
 
 async fn list(State(app): State<App>, visitor: Visitor, headers: HeaderMap) -> Response {

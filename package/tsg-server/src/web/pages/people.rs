@@ -1,7 +1,7 @@
 //! Who may use the pages and the API.
 
-use super::{Frame, door, or_refuse, order, show, words};
-use crate::accounts::Role;
+use super::{Frame, or_refuse, order, show, words};
+use crate::accounts::{Role, Totp, UserChange};
 use crate::operations::{ApiTokenView, CreatedApiToken, Operation, Refusal, RefusalKind, UserView};
 use crate::web::App;
 use crate::web::desk::answer;
@@ -20,6 +20,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/people", get(list).post(add))
         .route("/people/{user}/role", post(set_role))
         .route("/people/{user}/password", post(set_password))
+        .route("/people/{user}/no-second-factor", post(no_second_factor))
         .route("/people/{user}/remove", post(remove))
         .route("/people/tokens", post(create_token))
         .route("/people/tokens/{token}/revoke", post(revoke_token))
@@ -76,8 +77,9 @@ async fn add(
     Posted(visitor, Add { name, role, password }): Posted<Add>,
 ) -> Response {
     or_refuse!(app, visitor, admin(&visitor));
-    let password = or_refuse!(app, visitor, door::new_hash(&app, password).await);
-    order(&app, &visitor, Operation::UserAdd { name, role, password }, "/people").await
+    let password = or_refuse!(app, visitor, app.hashing.hash(password).await);
+    let operation = Operation::UserAdd { name, role, password, first: false };
+    order(&app, &visitor, operation, "/people").await
 }
 
 #[derive(Deserialize)]
@@ -90,7 +92,8 @@ async fn set_role(
     Path(name): Path<String>,
     Posted(visitor, SetRole { role }): Posted<SetRole>,
 ) -> Response {
-    order(&app, &visitor, Operation::UserSetRole { name, role }, "/people").await
+    let change = UserChange { role: Some(role), ..UserChange::default() };
+    order(&app, &visitor, Operation::UserChange { name, change }, "/people").await
 }
 
 #[derive(Deserialize)]
@@ -104,8 +107,18 @@ async fn set_password(
     Posted(visitor, SetPassword { password }): Posted<SetPassword>,
 ) -> Response {
     or_refuse!(app, visitor, admin(&visitor));
-    let password = or_refuse!(app, visitor, door::new_hash(&app, password).await);
-    order(&app, &visitor, Operation::UserSetPassword { name, password }, "/people").await
+    let password = or_refuse!(app, visitor, app.hashing.hash(password).await);
+    let change = UserChange { password: Some(password), ..UserChange::default() };
+    order(&app, &visitor, Operation::UserChange { name, change }, "/people").await
+}
+
+async fn no_second_factor(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Posted(visitor, ()): Posted<()>,
+) -> Response {
+    let change = UserChange { totp: Some(Totp::Off), ..UserChange::default() };
+    order(&app, &visitor, Operation::UserChange { name, change }, "/people").await
 }
 
 async fn remove(

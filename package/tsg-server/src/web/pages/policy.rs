@@ -1,7 +1,7 @@
 //! The editor for a group's rules. The rows travel with the form, so it works without JavaScript, and nothing is lost
 //! when something is wrong; before anything comes into force, it shows what changes and for whom.
 
-use super::{Frame, groups, or_refuse, outcome_text, refused, show};
+use super::{Frame, groups, or_refuse, outcome_text, show};
 use crate::accounts::Role;
 use crate::operations::{Operation, Refusal, RefusalKind};
 use crate::web::App;
@@ -189,11 +189,12 @@ async fn put_into_force(
             app.sessions.tell(visitor, super::capital(&outcome_text(&accepted)), false);
             Redirect::to(&groups::path(&group.name)).into_response()
         }
-        Err(refusal) if refusal.kind == RefusalKind::Invalid => {
+        // Whatever it is, nobody's typing is lost for it.
+        Err(refusal) => {
             let wrong = super::capital(&refusal.message);
-            show(&Editor { wrong, ..editor(app, visitor, group, group.policy_version, typed) })
+            let page = Editor { wrong, ..editor(app, visitor, group, group.policy_version, typed) };
+            (super::status(&refusal), show(&page)).into_response()
         }
-        Err(refusal) => refused(app, visitor, &refusal),
     }
 }
 

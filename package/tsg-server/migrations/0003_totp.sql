@@ -1,0 +1,3 @@
+-- The second factor of users.
+
+ALTER TABLE users ADD COLUMN totp TEXT;
