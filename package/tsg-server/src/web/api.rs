@@ -14,7 +14,7 @@ mod shapes;
 
 use super::App;
 use super::desk::answer;
-use ask::{At, Body, Program, Wanted};
+use ask::{At, Body, Program, Wanted, check_number};
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -44,6 +44,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
 #[derive(OpenApi)]
 #[openapi(
     info(title = "TSG key server", description = "Lets gateways in, pushes policy, rotates keys."),
+    components(schemas(Problem)),
     modifiers(&Bearer),
     security(("token" = [])),
     tags(

@@ -11,6 +11,7 @@ use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, IF_MATCH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use std::ops::RangeInclusive;
 
 /// A program with a token.
 pub(super) struct Program {
@@ -78,6 +79,20 @@ impl<T: DeserializeOwned> FromRequestParts<App> for Wanted<T> {
             Err(error) => Err(Problem::new(StatusCode::BAD_REQUEST, error.body_text())),
         }
     }
+}
+
+/// As many as the description allows.
+pub(super) fn check_number(
+    name: &str,
+    number: u32,
+    allowed: RangeInclusive<u32>,
+) -> Result<(), Problem> {
+    if allowed.contains(&number) {
+        return Ok(());
+    }
+    let detail =
+        format!("`{name}` is {number}: it can be {} to {}", allowed.start(), allowed.end());
+    Err(Problem::new(StatusCode::BAD_REQUEST, detail))
 }
 
 /// A value in JSON.

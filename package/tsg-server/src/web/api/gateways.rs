@@ -4,7 +4,9 @@ use super::shapes::{
     Approve, Approved, ChangeGateway, Command, CommandOutcome, Gateway, Gateways, Revoke, Sent,
     Which,
 };
-use super::{App, At, Body, Failures, Json, Outcome, Problem, Program, Wanted, answer};
+use super::{
+    App, At, Body, Failures, Json, Outcome, Problem, Program, Wanted, answer, check_number,
+};
 use crate::operations::{Answer, GatewayName, Operation, command_kind};
 use axum::http::StatusCode;
 use std::net::IpAddr;
@@ -31,9 +33,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
     responses((status = 200, body = Gateways), Failures),
 )]
 async fn list(program: Program, Wanted(which): Wanted<Which>) -> Outcome<Gateways> {
-    if !(1..=1_000).contains(&which.limit) {
-        return Err(Problem::new(StatusCode::BAD_REQUEST, "limit is from 1 to 1000"));
-    }
+    check_number("skip", which.skip, 0..=1_000_000)?;
+    check_number("limit", which.limit, 1..=1_000)?;
     let filter = GatewayFilter {
         state: which.state.map(Into::into),
         group: which.group,

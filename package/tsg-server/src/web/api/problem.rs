@@ -25,10 +25,10 @@ pub(super) struct Problem {
 #[allow(dead_code, reason = "for the description of the API")]
 pub(super) enum Failures {
     /// The request is wrong, or not for this token.
-    #[response(status = "4XX")]
+    #[response(status = "4XX", content_type = "application/problem+json")]
     Wrong(Problem),
     /// The server cannot now.
-    #[response(status = "5XX")]
+    #[response(status = "5XX", content_type = "application/problem+json")]
     NotNow(Problem),
 }
 

@@ -1,7 +1,7 @@
 //! The server itself, and its audit trail.
 
 use super::shapes::{AuditLine, Status, Traffic, Verdict, WhichLines};
-use super::{App, Failures, Json, Outcome, Program, Wanted, answer};
+use super::{App, Failures, Json, Outcome, Program, Wanted, answer, check_number};
 use crate::database::AuditFilter;
 use crate::operations::Operation;
 use utoipa_axum::router::OpenApiRouter;
@@ -49,6 +49,7 @@ async fn traffic(program: Program) -> Outcome<Traffic> {
 )]
 async fn audit(program: Program, Wanted(which): Wanted<WhichLines>) -> Outcome<Vec<AuditLine>> {
     let WhichLines { text, before, since, until, limit } = which;
+    check_number("limit", limit, 1..=10_000)?;
     let filter = AuditFilter { most: limit, before, text, since, until };
     let found = answer!(program.ask(Operation::AuditList(filter)).await?, Audit)?;
     Ok(Json(found.into_iter().map(AuditLine::from).collect()))

@@ -128,6 +128,7 @@ impl From<GatewayPage> for Gateways {
 
 /// Which gateways.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     /// In this state.
@@ -474,16 +475,20 @@ impl From<AuditRow> for AuditLine {
 
 /// Which lines of the audit trail.
 #[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(super) struct WhichLines {
     /// Only lines with this text in them.
     #[serde(default)]
     pub(super) text: String,
     /// Only lines before the one of this number.
+    #[param(format = "uint64", minimum = 0)]
     pub(super) before: Option<u64>,
     /// Only lines from then on, milliseconds since 1970.
+    #[param(format = "uint64", minimum = 0)]
     pub(super) since: Option<u64>,
     /// Only lines before then, milliseconds since 1970.
+    #[param(format = "uint64", minimum = 0)]
     pub(super) until: Option<u64>,
     /// At most so many, the newest.
     #[serde(default = "hundred")]
