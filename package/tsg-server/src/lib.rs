@@ -12,10 +12,14 @@
 //! * [`admin`]: the door for root, a Unix socket
 //! * [`web`]: the pages and the API
 //! * [`cli`]: the command line, a client of that socket
+//! * [`seal`]: the secrets in the data folder, sealed
+//! * [`backup`]: all that a new machine needs, in one encrypted file; its format is [`age`]'s
 //! * [`identity`], [`clock`], [`process`]: what a daemon needs besides
 
 pub mod accounts;
 pub mod admin;
+pub mod age;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod daemon;
@@ -27,4 +31,6 @@ pub mod network;
 pub mod operations;
 pub mod orders;
 pub mod process;
+mod prompt;
+pub mod seal;
 pub mod web;

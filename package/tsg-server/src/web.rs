@@ -8,6 +8,7 @@ mod accept;
 mod api;
 mod certificate;
 mod desk;
+mod download;
 mod live;
 mod pages;
 mod policy;
@@ -16,8 +17,12 @@ mod session;
 mod setup;
 mod throttle;
 
+pub(crate) use certificate::{FILE as CERTIFICATE, check as check_certificate};
+
 use crate::accounts::Directory;
+use crate::backup::Archivist;
 use crate::orders::Letterbox;
+use crate::seal::Vault;
 use accept::Tls;
 use anyhow::{Context, Result, ensure};
 use axum::Router;
@@ -26,7 +31,7 @@ use live::Live;
 use session::Sessions;
 use setup::Setup;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use throttle::Throttle;
@@ -58,6 +63,7 @@ struct Parts {
     sessions: Sessions,
     setup: Setup,
     throttle: Throttle,
+    archivist: Archivist,
     hashing: Semaphore,
     live: Live,
     /// Cookies are for TLS only.
@@ -86,16 +92,17 @@ impl Web {
     /// The port is taken, or the certificate is none.
     pub fn open(
         options: &Options,
-        data: &Path,
+        vault: &Vault,
         letterbox: Letterbox,
         directory: Directory,
+        archivist: Archivist,
     ) -> Result<Option<Self>> {
         if options.address.is_empty() {
             return Ok(None);
         }
         let listener = listen(options)?;
         let at = listener.local_addr()?;
-        let tls = if options.plain { None } else { Some(certificate::tls(options, data)?) };
+        let tls = if options.plain { None } else { Some(certificate::tls(options, vault)?) };
         let shown =
             if at.ip().is_unspecified() { "this machine".to_owned() } else { at.ip().to_string() };
         let port = at.port();
@@ -111,6 +118,7 @@ impl Web {
             directory,
             sessions: Sessions::default(),
             throttle: Throttle::default(),
+            archivist,
             hashing: Semaphore::new(MOST_HASHING),
             live: Live::default(),
             secure: tls.is_some(),

@@ -178,6 +178,7 @@ impl Daemon {
                 clock_jumps: self.jumps,
                 connections: self.network.connections(),
                 dropped: self.network.dropped(),
+                secrets: &self.secrets,
             },
             now,
         };

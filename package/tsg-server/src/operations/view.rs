@@ -1,6 +1,7 @@
 //! Answers to questions, and the forms of those that have no view in the state machine.
 
 use super::{Answer, Desk, GatewayName, Refusal, RefusalKind};
+use crate::backup;
 use crate::database::AuditFilter;
 use crate::identity::Identity;
 use serde::{Deserialize, Serialize};
@@ -113,6 +114,16 @@ pub(super) fn audit(desk: &Desk<'_>, filter: &AuditFilter) -> Result<Answer, Ref
 pub(super) fn verify_audit(desk: &Desk<'_>) -> Result<Answer, Refusal> {
     let verdict = desk.database.verify_audit();
     Ok(Answer::AuditVerdict(verdict.map_err(|error| unreadable(&error))?))
+}
+
+/// The backup itself is made by the door that asks for it, when the order is in the audit trail.
+pub(super) fn backup(desk: &Desk<'_>, texts: &[String]) -> Result<Answer, Refusal> {
+    let recipients = backup::recipients(texts)?;
+    Ok(Answer::Backup(backup::Ordered {
+        recipients: recipients.iter().map(ToString::to_string).collect(),
+        made: desk.now / 1000,
+        server: desk.identity.public().fingerprint().to_string(),
+    }))
 }
 
 fn unreadable(error: &anyhow::Error) -> Refusal {

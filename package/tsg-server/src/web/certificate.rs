@@ -3,6 +3,7 @@
 use super::Options;
 use super::accept::Tls;
 use crate::files;
+use crate::seal::Vault;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::unistd::gethostname;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -15,28 +16,35 @@ use std::path::Path;
 use std::sync::Arc;
 
 /// Both in one file, in the data folder.
-const FILE: &str = "web.pem";
+pub(crate) const FILE: &str = "web.pem";
 
 /// Years that the server's own certificate is good for: whoever trusts it has compared its fingerprint.
 const YEARS: i32 = 10;
 
 /// Certificate and key, ready for use.
-pub(super) fn tls(options: &Options, data: &Path) -> Result<Tls> {
+pub(super) fn tls(options: &Options, vault: &Vault) -> Result<Tls> {
     let (chain, key, named) = match &options.certificate {
         Some((chain, key)) => (read(chain)?, read_key(key)?, chain.clone()),
-        None => own(data)?,
+        None => own(vault)?,
     };
     let parsed =
         parse(&chain, &key).with_context(|| format!("{} is of no use", named.display()))?;
+    let fingerprint = fingerprint(parsed.0.first().context("there is no certificate")?);
+    let config = config(parsed.0, parsed.1).with_context(|| {
+        format!("{}: certificate and key do not fit each other", named.display())
+    })?;
+    Ok(Tls { config: Arc::new(config), fingerprint })
+}
+
+fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth();
-    let fingerprint = fingerprint(parsed.0.first().context("there is no certificate")?);
-    let config = config.with_single_cert(parsed.0, parsed.1).with_context(|| {
-        format!("{}: certificate and key do not fit each other", named.display())
-    })?;
-    Ok(Tls { config: Arc::new(config), fingerprint })
+    Ok(config.with_single_cert(chain, key)?)
 }
 
 type Pem = zeroize::Zeroizing<String>;
@@ -52,13 +60,13 @@ fn read_key(path: &Path) -> Result<Pem> {
     key.with_context(|| format!("{} is not there: it was given by --web-key", path.display()))
 }
 
-fn own(data: &Path) -> Result<(Pem, Pem, std::path::PathBuf)> {
-    let path = data.join(FILE);
-    let both = match files::read_secret(&path)? {
+fn own(vault: &Vault) -> Result<(Pem, Pem, std::path::PathBuf)> {
+    let path = vault.path(FILE);
+    let both = match vault.read(FILE)? {
         Some(both) => both,
         None => {
             let made = make()?;
-            files::write_new_secret(&path, made.as_bytes())?;
+            vault.write_new(FILE, &made)?;
             log::info!("made a certificate for the pages, in {}", path.display());
             made
         }
@@ -101,6 +109,12 @@ fn addresses() -> impl Iterator<Item = String> {
 
 type Parsed = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
+/// Do certificate and key in one text belong together?
+pub(crate) fn check(both: &str) -> Result<()> {
+    let (chain, key) = parse(both, both)?;
+    config(chain, key).map(drop).context("certificate and key do not fit each other")
+}
+
 fn parse(chain: &str, key: &str) -> Result<Parsed> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<_, _>>()
@@ -130,8 +144,9 @@ mod tests {
     #[test]
     fn it_is_made_once() {
         let folder = tempfile::tempdir().unwrap();
-        let first = tls(&options(None), folder.path()).unwrap().fingerprint;
-        let again = tls(&options(None), folder.path()).unwrap().fingerprint;
+        let vault = Vault::open(folder.path(), None).unwrap();
+        let first = tls(&options(None), &vault).unwrap().fingerprint;
+        let again = tls(&options(None), &vault).unwrap().fingerprint;
         assert_eq!(first, again);
         assert_eq!(first.len(), "SHA-256 ".len() + 95);
     }
@@ -139,6 +154,7 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_named() {
         let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(folder.path(), None).unwrap();
         let path = |name: &str| folder.path().join(name);
         let pem = make().unwrap();
         let other = make().unwrap();
@@ -154,7 +170,7 @@ mod tests {
         files::write_new_secret(&path("none"), b"hello").unwrap();
         let told = |chain: &str, key: &str| {
             let options = options(Some((&path(chain), &path(key))));
-            tls(&options, folder.path()).err().map(|error| format!("{error:#}")).unwrap_or_default()
+            tls(&options, &vault).err().map(|error| format!("{error:#}")).unwrap_or_default()
         };
         assert_eq!(told("good.crt", "good.key"), "");
         assert!(told("good.crt", "other.key").contains("do not fit each other"));

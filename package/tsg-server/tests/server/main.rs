@@ -22,5 +22,7 @@ mod hostile;
 mod many;
 mod previous;
 mod rekeys;
+mod restore;
+mod sealing;
 mod sockets;
 mod web;
