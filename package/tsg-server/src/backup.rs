@@ -8,6 +8,8 @@
 //! the door that it came through, beside the main thread, over a connection of its own to the database.
 
 mod archive;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod restore;
 
 pub use restore::{Report, restore};

@@ -192,7 +192,7 @@ fn unpack(from: impl Read, identities: &[age::Identity], staged: &Path) -> Resul
     Ok(Parts { manifest, key, certificate })
 }
 
-fn manifest(text: &[u8]) -> Result<Manifest> {
+pub(super) fn manifest(text: &[u8]) -> Result<Manifest> {
     let value: serde_json::Value =
         serde_json::from_slice(text).context("its manifest is damaged")?;
     ensure!(

@@ -20,7 +20,7 @@ pub(super) fn reseal(wanted: &Reseal) -> Result<()> {
     // A credential is what they are sealed with, if they are.
     let known = wanted.seal.asked().read(false)?;
     let known = known.filter(|_| seal::is_there(folder) || wanted.seal.is_given());
-    let new = wanted.new().map(|asked| asked.read(true)).transpose()?.flatten();
+    let new = wanted.asked_new().map(|asked| asked.read(true)).transpose()?.flatten();
     let state = seal::reseal(folder, known, new)?;
     say(&format!("the secrets in {} are {state} now\n", folder.display()))
 }

@@ -69,6 +69,7 @@ impl Office {
                 clock_jumps: 0,
                 connections: 1,
                 dropped: &BTreeMap::new(),
+                secrets: &crate::seal::State::Clear,
             },
             now,
         };

@@ -176,10 +176,32 @@ fn a_backup_while_the_server_works() {
         assert_eq!(said["secrets"], "in clear");
         assert_eq!(said["manifest"]["public_key"], daemon.key.to_string());
     }
+    let key = daemon.key;
+    let mut first = daemon.admin();
+    let order = json!({"backup": {"recipients": [&pair.recipient]}});
+    assert_eq!(first.ask(&order).unwrap()["ok"]["kind"], "backup");
+    let to = daemon.place.path().join("second.age");
+    let second = back_up(&daemon, &[&pair], &to);
+    let complaint = String::from_utf8(second.stderr).unwrap();
+    assert!(
+        !second.status.success() && complaint.contains("another backup is being made"),
+        "{complaint}"
+    );
+    assert!(!to.exists());
+    // Whoever goes away does not keep the others waiting.
+    drop(first);
+    let mut daemon = daemon;
+    daemon.wait_log("the backup was broken off");
+    assert!(back_up(&daemon, &[&pair], &to).status.success());
     // Nothing is left beside the database.
     assert_eq!(names(&daemon.place.data()), ["server.key", "tsg.db", "tsg.db-shm", "tsg.db-wal"]);
     let out = daemon.command(&["backup", "--recipient", &pair.recipient, "--to", "-"]);
     assert!(out.status.success() && out.stdout.starts_with(b"age-encryption.org/v1\n"));
+    // Nor is what a server that was killed in the middle has left.
+    let place = daemon.kill();
+    fs::write(place.data().join("tsg.db.copy"), "half").unwrap();
+    let daemon = Daemon::start_in(place);
+    assert!(daemon.key == key && !daemon.place.data().join("tsg.db.copy").exists());
 }
 
 #[test]
@@ -329,6 +351,14 @@ fn run(script: &str, paths: &[(&str, &Path)]) {
     assert!(output.status.success() && output.stderr.is_empty(), "{script}: {output:?}");
 }
 
+/// What is done to the parts of a backup.
+#[derive(Debug)]
+enum Change {
+    Sh(String),
+    Sql(&'static str),
+}
+use Change::{Sh, Sql};
+
 #[test]
 fn other_programs_open_it_and_what_they_made_up_is_refused() {
     let (daemon, pair, backup) = small();
@@ -346,73 +376,79 @@ fn other_programs_open_it_and_what_they_made_up_is_refused() {
     let made = folder.join("made.age");
     let all = "manifest.json server.key tsg.db";
     // What is done to the parts, which of them go in, and what is said of it.
-    let sql = |text: &str| {
-        format!(
-            "printf '%s' \"{text}\" > q; /usr/bin/python3 -c 'import sqlite3; c = sqlite3.connect(\"tsg.db\"); c.executescript(open(\"q\").read())'"
-        )
-    };
+    let identity = pair.file.display();
     let cases = [
-        ("true".to_owned(), all, ""),
-        ("true".to_owned(), "server.key manifest.json tsg.db", "where manifest.json is to be"),
-        ("true".to_owned(), "manifest.json server.key", "it has no database"),
+        (Sh("true".to_owned()), all, ""),
+        (Sh("true".to_owned()), "server.key manifest.json tsg.db", "where manifest.json is to be"),
+        (Sh("true".to_owned()), "manifest.json server.key", "it has no database"),
         (
-            "touch tsg.db-wal".to_owned(),
-            "manifest.json server.key tsg.db tsg.db-wal",
+            Sh("touch more".to_owned()),
+            "manifest.json server.key tsg.db more",
             "which no backup has",
         ),
         (
-            "mkdir x; cp tsg.db x".to_owned(),
+            Sh("mkdir x; cp tsg.db x".to_owned()),
             "manifest.json server.key x/tsg.db",
             "where tsg.db is to be",
         ),
         (
-            "true".to_owned(),
+            Sh("true".to_owned()),
             "manifest.json -P --transform=s,server,../server, server.key tsg.db",
             "where server.key is to be",
         ),
-        ("mv tsg.db d; ln -s d tsg.db".to_owned(), all, "what no backup has"),
-        ("mkfifo f; mv f server.key".to_owned(), all, "what no backup has"),
-        ("head -c 100000 /dev/zero > manifest.json".to_owned(), all, "are the most"),
-        ("echo '{\"format\":1}' > manifest.json".to_owned(), all, "manifest is damaged"),
-        ("sed -i 's/\"format\": 1/\"format\": 2/' manifest.json".to_owned(), all, "does not know"),
+        (Sh("mv tsg.db d; ln -s d tsg.db".to_owned()), all, "what no backup has"),
+        (Sh("mkfifo f; mv f server.key".to_owned()), all, "what no backup has"),
+        (Sh("head -c 100000 /dev/zero > manifest.json".to_owned()), all, "are the most"),
+        (Sh("echo '{\"format\":1}' > manifest.json".to_owned()), all, "manifest is damaged"),
         (
-            "sed -i 's/^public .*/public AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=/' server.key"
-                .to_owned(),
+            Sh("sed -i 's/\"format\": 1/\"format\": 2/' manifest.json".to_owned()),
+            all,
+            "does not know",
+        ),
+        (
+            Sh(format!("sed -i 's/^public .*/public {}=/' server.key", "A".repeat(43))),
             all,
             "do not belong together",
         ),
         (
-            format!("cp '{}' web.pem", pair.file.display()),
+            Sh(format!("cp '{identity}' web.pem")),
             "manifest.json server.key web.pem tsg.db",
             "web.pem is damaged",
         ),
-        ("head -c 6000 tsg.db > t; mv t tsg.db".to_owned(), all, "damaged"),
-        ("echo hello > tsg.db".to_owned(), all, "damaged"),
-        (sql("PRAGMA user_version = 99"), all, "newer tsg-server"),
-        (sql("CREATE TABLE more (x)"), all, "its tables are not those of tsg-server"),
+        (Sh("head -c 6000 tsg.db > t; mv t tsg.db".to_owned()), all, "damaged"),
+        (Sh("echo hello > tsg.db".to_owned()), all, "damaged"),
+        (Sql("PRAGMA user_version = 99"), all, "newer tsg-server"),
+        (Sql("CREATE TABLE more (x)"), all, "its tables are not those of tsg-server"),
         (
-            sql("CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM groups; END"),
+            Sql("CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM groups; END"),
             all,
             "its tables are not those",
         ),
-        (sql("CREATE VIEW v AS SELECT 1"), all, "its tables are not those"),
+        (Sql("CREATE VIEW v AS SELECT 1"), all, "its tables are not those"),
         (
-            sql(
-                "DROP TRIGGER audit_is_not_changed; UPDATE audit SET who = 'nobody'; CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE (ABORT, 'the audit trail is append-only'); END",
-            ),
+            Sql("DROP TRIGGER audit_is_not_changed; UPDATE audit SET who = 'nobody'; \
+                 CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN \
+                 SELECT RAISE (ABORT, 'the audit trail is append-only'); END"),
             all,
             "audit trail was changed",
         ),
-        (sql("UPDATE groups SET settings = '{'"), all, "table groups"),
+        (Sql("UPDATE groups SET settings = '{'"), all, "table groups"),
     ];
     let count = cases.len();
     for (change, which, told) in cases {
+        let work = folder.join("work");
+        run("rm -rf \"$W\"; cp -r \"$P\" \"$W\"", &[("P", &parts), ("W", &work)]);
+        match &change {
+            Sh(script) => run(&format!("cd \"$W\"; {script}"), &[("W", &work)]),
+            Sql(text) => {
+                Connection::open(work.join("tsg.db")).unwrap().execute_batch(text).unwrap()
+            }
+        }
         let script = format!(
-            "rm -rf \"$W\"; cp -r \"$P\" \"$W\"; cd \"$W\"; {change}; rm -f \"$M\"; \
-             tar cf - -b1 --format=ustar --mode=600 {which} 2> tar | age -r {} -o \"$M\"",
+            "cd \"$W\"; tar cf - -b1 --format=ustar --mode=600 {which} 2> tar | age -r {} > \"$M\"",
             pair.recipient
         );
-        run(&script, &[("P", &parts), ("W", &folder.join("work")), ("M", &made)]);
+        run(&script, &[("W", &work), ("M", &made)]);
         let outcome = restore(&made, &pair.file, &data, &[]);
         if told.is_empty() {
             outcome.unwrap();
@@ -420,8 +456,8 @@ fn other_programs_open_it_and_what_they_made_up_is_refused() {
             continue;
         }
         let error = outcome.unwrap_err();
-        assert!(error.contains(told), "{change}: {told:?} is not in {error}");
-        assert!(names(&data).is_empty(), "{change}: {:?}", names(&data));
+        assert!(error.contains(told), "{change:?}: {told:?} is not in {error}");
+        assert!(names(&data).is_empty(), "{change:?}: {:?}", names(&data));
         assert!(!folder.join("server.key").exists());
     }
     println!("{count} archives by tar and age");

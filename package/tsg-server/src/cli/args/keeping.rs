@@ -58,7 +58,7 @@ struct New {
 
 impl Reseal {
     /// `None`: nothing is to seal them.
-    pub(in super::super) fn new(&self) -> Option<Asked> {
+    pub(in super::super) fn asked_new(&self) -> Option<Asked> {
         let New { new_seal_key: key, new_seal_passphrase: passphrase, unseal } = &self.new;
         (!unseal).then(|| Asked { key: key.clone(), passphrase: passphrase.clone() })
     }
