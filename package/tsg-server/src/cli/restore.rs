@@ -54,7 +54,9 @@ fn words(report: &Report) -> String {
         seal::State::Key(_) | seal::State::Passphrase => "",
     };
     format!(
-        "restored     the key server {}\nas it was    {} UTC, by tsg-server {}\n         in it        {groups} groups, {gateways} gateways, {users} users\nsecrets      {state}{clear}\n\n         Start it, and order again what was ordered since, above all revocations.\n",
+        "restored     the key server {}\nas it was    {} UTC, by tsg-server {}\n\
+         in it        {groups} groups, {gateways} gateways, {users} users\nsecrets      {state}{clear}\n\n\
+         Start it, and order again what was ordered since, above all revocations.\n",
         manifest.server,
         tsg_bundle::utc(manifest.made),
         manifest.version,
