@@ -2,9 +2,11 @@
 """Writes the first inputs of the control link's targets into corpus/, where they are committed."""
 
 import base64
+import io
 import json
 import pathlib
 import struct
+import tarfile
 
 HERE = pathlib.Path(__file__).parent / "corpus"
 
@@ -255,3 +257,20 @@ write("zmtp", "ready", b"\2" + zmtp_command(b"READY", bytes(40)))
 write("zmtp", "long", b"\2" + b"\6" + struct.pack("!Q", 5_000) + b"\x05READY")
 write("zmtp", "messages", b"\3" + sealed((0, ROUTER), (0, b"one"), (1, b"more"), (2, b"\x04PING\0\x05context"), (0, b"last"), (0, b"two")))
 write("zmtp", "publisher", b"\3" + sealed((0, ROUTER.replace(b"\x06ROUTER", b"\x03PUB"))))
+
+# What a restore reads: by the programs age and tar.
+AGE = HERE.parents[2] / "package/tsg-server/tests/age"
+MANIFEST = {"format": 1, "version": "0.1.0", "made": 1_795_000_000, "server": "0000", "public_key": PAIR[0].decode()}
+IDENTITY = (AGE / "identity.txt").read_bytes()
+write("backup", "age", (AGE / "hello.age").read_bytes())
+write("backup", "identity", IDENTITY)
+write("backup", "recipient", IDENTITY.split(b"public key: ")[1].split()[0])
+write("backup", "manifest", json.dumps(MANIFEST).encode())
+archive = io.BytesIO()
+with tarfile.open(fileobj=archive, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+    for name, content in [("manifest.json", json.dumps(MANIFEST).encode()), ("server.key", PAIR[1]), ("tsg.db", b"")]:
+        entry = tarfile.TarInfo(name)
+        entry.size = len(content)
+        tar.addfile(entry, io.BytesIO(content))
+# Three heads, two blocks of content, two empty blocks.
+write("backup", "tar", archive.getvalue()[:7 * 512])

@@ -67,7 +67,7 @@ def test_back_up_and_restore_the_key_server(cases):
         load = Load(plant.hosts["plc"], plant.hosts["hmi"])
         key = server.ask("key")
         with load.undisturbed():
-            typed(server, "Back up the key server", places)
+            typed(server, "Back up the key server", {"/backup": str(backup)})
             server.set(mode="migrate")
             server.ask("group", "add", "later")
             before = newest(server)

@@ -172,6 +172,7 @@ async function others() {
 	await page.fill('section:has(#users) #password', PASSWORD);
 	await press('Add');
 	await told('vic may sign in as viewer');
+	await open('/server', 'server');
 	await open('/enrol', 'enrol');
 	await press('Make');
 	await page.waitForSelector('#token');
@@ -186,6 +187,7 @@ async function others() {
 	assert.equal(await guest.locator('text=Edit the rules').count(), 0);
 	assert.ok(await guest.isDisabled('#s-mode'));
 	assert.equal((await guest.goto(base + '/people')).status(), 403);
+	assert.equal((await guest.goto(base + '/server')).status(), 403);
 	await other.close();
 }
 

@@ -3,12 +3,15 @@
 //! Exit codes: 0 done, 1 refused or failed, 2 the command itself is wrong.
 
 mod args;
+mod backup;
 mod bundle;
 mod client;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod password;
 mod policy_file;
+mod restore;
+mod seal;
 mod show;
 mod table;
 mod tshark;
@@ -51,8 +54,27 @@ fn carry_out(args: &Args) -> Result<()> {
     if let Command::Run(run) = &args.command {
         return start(args, run);
     }
-    if let Command::Bundle(wanted) = &args.command {
-        return bundle::run(&args.socket, &wanted.data.data, wanted.file.as_deref());
+    match &args.command {
+        Command::Bundle(wanted) => {
+            return bundle::run(&args.socket, &wanted.data.data, wanted.file.as_deref());
+        }
+        Command::Backup(wanted) => return backup::run(&args.socket, wanted),
+        Command::BackupKey { file } => return backup::key(file),
+        Command::Restore(wanted) => return restore::run(wanted, args.json),
+        Command::SealKey { file } => return seal::key(file),
+        Command::Reseal(wanted) => return seal::reseal(wanted),
+        Command::Run(_)
+        | Command::Key
+        | Command::Status
+        | Command::Gateway(_)
+        | Command::Group(_)
+        | Command::Policy(_)
+        | Command::Token(_)
+        | Command::Rekey { .. }
+        | Command::Audit { .. }
+        | Command::Traffic
+        | Command::User(_)
+        | Command::ApiToken(_) => {}
     }
     let operation = args.command.operation()?;
     let mut client = Client::connect(&args.socket)?;
@@ -82,7 +104,9 @@ fn print(args: &Args, answer: &Answer) -> Result<()> {
 fn start(args: &Args, run: &Run) -> Result<()> {
     let target: Target = run.log.into();
     tsg_log::start(c"tsg-server", target, run.log_level.into())?;
-    let ended = daemon::run(&daemon::Options {
+    // Before signals are the daemon's: whoever types a passphrase may give up.
+    let secret = run.seal.asked().read(!crate::seal::is_there(&run.data.data));
+    let options = daemon::Options {
         data: run.data.data.clone(),
         socket: args.socket.clone(),
         listen: Listen { address: run.listen.clone(), port: run.port, pub_port: run.pub_port },
@@ -92,7 +116,8 @@ fn start(args: &Args, run: &Run) -> Result<()> {
             certificate: run.web_cert.clone().zip(run.web_key.clone()),
             plain: run.web_plain,
         },
-    });
+    };
+    let ended = secret.and_then(|secret| daemon::run(&options, secret));
     if let Err(error) = &ended
         && !target.is_stderr()
     {

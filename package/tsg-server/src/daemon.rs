@@ -11,20 +11,24 @@ mod turn;
 
 use crate::accounts::{Accounts, Directory};
 use crate::admin::Admin;
-use crate::archive::Archive;
+use crate::backup::Archivist;
 use crate::clock::{Reading, ServerClock};
 use crate::database::{Batch, Database};
 use crate::files::DataFolder;
+use crate::history::History;
 use crate::identity::Identity;
 use crate::network::{Listen, Network, Roster};
 use crate::operations::{Outcomes, Traffic};
 use crate::orders::{self, Orders};
 use crate::process;
+use crate::seal::{Secret, State, Vault};
 use crate::web::{self, Web};
 use anyhow::{Context, Result};
 use signals::Signals;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
+pub(crate) use store::RESERVE;
 use tsg_control::server::{Random, Server};
 
 /// The wall clock is looked at this often, in milliseconds.
@@ -51,7 +55,7 @@ struct Daemon {
     network: Network,
     roster: Roster,
     admin: Admin,
-    archive: Archive,
+    history: History,
     orders: Orders,
     signals: Signals,
     clock: ServerClock,
@@ -67,6 +71,8 @@ struct Daemon {
     full_until: Option<u64>,
     answers: Vec<turn::Pending>,
     talk: turn::Talk,
+    /// How the secrets lie on the disk.
+    secrets: State,
 }
 
 /// The system's random source, by libsodium.
@@ -78,20 +84,27 @@ impl Random for SystemRandom {
     }
 }
 
-/// Runs until a signal ends it.
+/// Runs until a signal ends it. The secrets on the disk are sealed with `secret`, if there is one.
 ///
 /// # Errors
 /// Why it could not start or go on.
-pub fn run(options: &Options) -> Result<()> {
+pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
     // Before any thread: they inherit what is blocked.
     let signals = Signals::take()?;
     let files = process::prepare()?;
     tsg_sodium::init()?;
     tsg_sodium::self_test()?;
     let held = DataFolder::open(&options.data)?;
-    let identity = Identity::open(&options.data)?;
+    let vault = Arc::new(Vault::open(&options.data, secret)?);
+    if *vault.state() == State::Clear {
+        log::warn!(
+            "the secrets in {} are in clear: whoever copies that folder is this key server; give --seal-key or --seal-passphrase",
+            options.data.display()
+        );
+    }
+    let identity = Identity::open(&vault)?;
     let database = Database::open(&options.data)?;
-    let archive = Archive::open(&options.data)?;
+    let history = History::open(&options.data)?;
     let (stored, accounts) = (database.load()?, database.accounts()?);
     let directory = Directory::default();
     directory.show(&accounts);
@@ -101,8 +114,9 @@ pub fn run(options: &Options) -> Result<()> {
     let server = Server::new(stored, Box::new(SystemRandom), clock.at(started));
     let network = Network::open(&identity, &options.listen, &roster, files)?;
     let (orders, letterbox) = orders::open()?;
-    let admin = Admin::open(&options.socket, letterbox.clone())?;
-    let web = Web::open(&options.web, &options.data, letterbox, directory.clone())?;
+    let archivist = Archivist::new(options.data.clone(), Arc::clone(&vault))?;
+    let admin = Admin::open(&options.socket, letterbox.clone(), archivist.clone())?;
+    let web = Web::open(&options.web, &vault, letterbox, directory.clone(), archivist)?;
     log::info!(
         "tsg-server {} listens on {}, announces on {}, obeys {}; key {}",
         env!("CARGO_PKG_VERSION"),
@@ -118,7 +132,7 @@ pub fn run(options: &Options) -> Result<()> {
         network,
         roster,
         admin,
-        archive,
+        history,
         orders,
         signals,
         clock,
@@ -133,11 +147,12 @@ pub fn run(options: &Options) -> Result<()> {
         full_until: None,
         answers: Vec::new(),
         talk: turn::Talk::default(),
+        secrets: vault.state().clone(),
     };
     let ended = daemon.turns();
-    let Daemon { network, admin, archive, orders, .. } = daemon;
+    let Daemon { network, admin, history, orders, .. } = daemon;
     drop(admin);
-    drop(archive);
+    drop(history);
     // Whoever still waits for an answer is told that there is none.
     drop(orders);
     drop(web);

@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod chain;
+mod copy;
 mod inspect;
 mod reader;
 mod schema;
@@ -13,6 +14,7 @@ mod tables;
 
 pub use audit::{AuditEntry, AuditFilter, AuditRow, PolicyRow};
 pub use chain::AuditVerdict;
+pub use copy::copy;
 pub use inspect::inspect;
 pub use reader::{Lookout, Reader};
 
@@ -20,7 +22,6 @@ use crate::accounts::{Accounts, Change};
 use crate::files;
 use anyhow::{Context, Result, ensure};
 use chain::Chain;
-use nix::sys::statvfs::statvfs;
 use rusqlite::{Connection, ErrorCode};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -179,14 +180,17 @@ impl Database {
     }
 
     /// Bytes that are left on its disk.
-    #[allow(clippy::unnecessary_cast, reason = "libc counts in 32 bits on small machines")]
     pub fn free(&self) -> u64 {
-        let folder = self.path.parent().unwrap_or(&self.path);
-        // What cannot be told is no reason to refuse.
-        statvfs(folder).map_or(u64::MAX, |disk| {
-            let (blocks, size) = (disk.blocks_available() as u64, disk.fragment_size() as u64);
-            blocks.saturating_mul(size)
-        })
+        files::free(self.path.parent().unwrap_or(&self.path))
+    }
+
+    /// Is it whole, to the last page, and has it the tables of today, and nothing else? That takes time.
+    ///
+    /// # Errors
+    /// Names the file and what is wrong with it.
+    pub fn check_all(&self) -> Result<()> {
+        copy::check(&self.connection)
+            .with_context(|| format!("cannot use the database {}", self.path.display()))
     }
 
     /// Size of the file on disk in bytes, its log included.

@@ -3,10 +3,9 @@
 //! Whoever has this file is the key server, as far as gateways can tell. All servers of an
 //! installation share one.
 
-use crate::files;
+use crate::seal::Vault;
 use anyhow::{Context, Result, ensure};
 use std::fmt;
-use std::path::Path;
 use tsg_control::keys::{PublicKey, key_text, read_key};
 use zeroize::Zeroizing;
 
@@ -35,19 +34,18 @@ impl Identity {
     ///
     /// # Errors
     /// Names the file: it cannot be read or written, is open to others, or holds no pair.
-    pub fn open(folder: &Path) -> Result<Self> {
-        let path = folder.join(FILE);
-        match files::read_secret(&path)? {
+    pub fn open(vault: &Vault) -> Result<Self> {
+        match vault.read(FILE)? {
             Some(text) => Self::parse(&text).with_context(|| {
                 format!(
                     "{} is damaged: put it back from a backup; without it every gateway must \
                      enrol again",
-                    path.display()
+                    vault.path(FILE).display()
                 )
             }),
             None => {
                 let identity = Self::generate()?;
-                files::write_new_secret(&path, identity.text().as_bytes())?;
+                vault.write_new(FILE, &identity.text())?;
                 Ok(identity)
             }
         }
@@ -85,7 +83,11 @@ impl Identity {
         text
     }
 
-    fn parse(text: &str) -> Result<Self> {
+    /// The pair in a text.
+    ///
+    /// # Errors
+    /// It is damaged.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
         let field = |name: &str| {
             text.lines()
                 .filter_map(|line| line.trim().split_once(' '))
@@ -107,12 +109,17 @@ mod tests {
     use super::*;
     use std::fs::{self, Permissions};
     use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
+    fn open(folder: &Path) -> Result<Identity> {
+        Identity::open(&Vault::open(folder, None)?)
+    }
 
     #[test]
     fn it_is_made_once_and_stays() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Identity::open(folder.path()).unwrap();
-        let again = Identity::open(folder.path()).unwrap();
+        let first = open(folder.path()).unwrap();
+        let again = open(folder.path()).unwrap();
         assert_eq!(first.public(), again.public());
         assert_eq!(first.secret(), again.secret());
         let mode = fs::metadata(folder.path().join(FILE)).unwrap().permissions().mode();
@@ -130,7 +137,7 @@ mod tests {
         for bad in ["", "public\nsecret\n", &good[..good.len() - 20], mixed.as_str()] {
             fs::write(&path, bad).unwrap();
             fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
-            let error = format!("{:#}", Identity::open(folder.path()).unwrap_err());
+            let error = format!("{:#}", open(folder.path()).unwrap_err());
             assert!(error.contains("server.key is damaged"), "{error}");
             assert!(error.contains("backup"), "{error}");
             assert_eq!(fs::read_to_string(&path).unwrap(), bad);
@@ -140,10 +147,10 @@ mod tests {
     #[test]
     fn a_file_that_others_can_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        Identity::open(folder.path()).unwrap();
+        open(folder.path()).unwrap();
         let path = folder.path().join(FILE);
         fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        let error = format!("{:#}", Identity::open(folder.path()).unwrap_err());
+        let error = format!("{:#}", open(folder.path()).unwrap_err());
         assert!(error.contains("chmod 600") && error.contains("0640"), "{error}");
     }
 }

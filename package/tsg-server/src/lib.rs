@@ -8,25 +8,31 @@
 //! * [`database`]: what must survive, durable before anybody is told
 //! * [`operations`]: everything that an operator can ask for, whatever the door
 //! * [`orders`]: the way from the doors to the main thread
-//! * [`archive`]: beside it, who reads what was long ago
+//! * [`history`]: beside it, who reads what was long ago
 //! * [`accounts`]: who may use the pages and the API
 //! * [`admin`]: the door for root, a Unix socket
 //! * [`web`]: the pages and the API
 //! * [`cli`]: the command line, a client of that socket
+//! * [`seal`]: the secrets in the data folder, sealed
+//! * [`backup`]: all that a new machine needs, in one encrypted file; its format is [`age`]'s
 //! * [`identity`], [`clock`], [`process`]: what a daemon needs besides
 
 pub mod accounts;
 pub mod admin;
-pub mod archive;
+pub mod age;
+pub mod backup;
 pub mod cli;
 pub mod clock;
 pub mod daemon;
 pub mod database;
 pub mod files;
+pub mod history;
 pub mod identity;
 mod json;
 pub mod network;
 pub mod operations;
 pub mod orders;
 pub mod process;
+mod prompt;
+pub mod seal;
 pub mod web;

@@ -198,6 +198,11 @@ pub enum Operation {
     AuditList(AuditFilter),
     /// Is the audit trail as it was written?
     AuditVerify {},
+    /// All that a new machine needs, encrypted.
+    Backup {
+        /// For whom: `age1…`.
+        recipients: Vec<String>,
+    },
     /// Who may sign in.
     UserList {},
     /// Somebody who may sign in.
@@ -294,6 +299,8 @@ pub(crate) struct Running<'a> {
     pub(crate) clock_jumps: u64,
     pub(crate) connections: u64,
     pub(crate) dropped: &'a std::collections::BTreeMap<&'static str, u64>,
+    /// How the secrets lie on the disk.
+    pub(crate) secrets: &'a crate::seal::State,
 }
 
 /// Carries out an operation. What it answers may be told once the records that it caused are
@@ -338,6 +345,7 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::AuditList(_) | Op::AuditVerify {} | Op::PolicyHistory { .. } => {
             look_back(desk.database.reader(), operation)
         }
+        Op::Backup { recipients } => view::backup(desk, recipients),
         Op::UserList {} => Ok(account::users(desk)),
         Op::UserAdd { name, role, password, first } => {
             account::add_user(desk, name, *role, password, *first)

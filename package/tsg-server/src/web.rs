@@ -9,6 +9,7 @@ mod api;
 mod certificate;
 mod codes;
 mod desk;
+mod download;
 mod hashing;
 mod live;
 mod pages;
@@ -18,8 +19,12 @@ mod session;
 mod setup;
 mod throttle;
 
+pub(crate) use certificate::{FILE as CERTIFICATE, check as check_certificate};
+
 use crate::accounts::Directory;
+use crate::backup::Archivist;
 use crate::orders::Letterbox;
+use crate::seal::Vault;
 use accept::Tls;
 use anyhow::{Context, Result, ensure};
 use api::Readiness;
@@ -31,7 +36,7 @@ use live::Live;
 use session::Sessions;
 use setup::Setup;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -67,6 +72,7 @@ struct Parts {
     hashing: Hashing,
     codes: Codes,
     readiness: Readiness,
+    archivist: Archivist,
     live: Live,
     /// Cookies are for TLS only.
     secure: bool,
@@ -94,16 +100,17 @@ impl Web {
     /// The port is taken, or the certificate is none.
     pub fn open(
         options: &Options,
-        data: &Path,
+        vault: &Vault,
         letterbox: Letterbox,
         directory: Directory,
+        archivist: Archivist,
     ) -> Result<Option<Self>> {
         if options.address.is_empty() {
             return Ok(None);
         }
         let listener = listen(options)?;
         let at = listener.local_addr()?;
-        let tls = if options.plain { None } else { Some(certificate::tls(options, data)?) };
+        let tls = if options.plain { None } else { Some(certificate::tls(options, vault)?) };
         let shown =
             if at.ip().is_unspecified() { "this machine".to_owned() } else { at.ip().to_string() };
         let port = at.port();
@@ -122,11 +129,12 @@ impl Web {
             hashing: Hashing::default(),
             codes: Codes::default(),
             readiness: Readiness::default(),
+            archivist,
             live: Live::default(),
             secure: tls.is_some(),
         }));
         let (end, ended) = watch::channel(false);
-        let renewal = Renewal { options: options.clone(), data: data.to_owned() };
+        let files = options.certificate.clone();
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .max_blocking_threads(4)
@@ -138,7 +146,7 @@ impl Web {
         let thread = thread::Builder::new()
             .name("web".to_owned())
             .spawn(move || {
-                runtime.block_on(serve(app, listener, tls, renewal, ended));
+                runtime.block_on(serve(app, listener, tls, files, ended));
                 runtime.shutdown_background();
             })
             .context("cannot start the thread of the pages")?;
@@ -178,17 +186,11 @@ fn listen(options: &Options) -> Result<TcpListener> {
     Ok(listener)
 }
 
-/// Where another certificate would be found.
-struct Renewal {
-    options: Options,
-    data: PathBuf,
-}
-
 async fn serve(
     app: App,
     listener: TcpListener,
     tls: Option<Tls>,
-    Renewal { options, data }: Renewal,
+    files: Option<(PathBuf, PathBuf)>,
     ended: watch::Receiver<bool>,
 ) {
     let listener = match tokio::net::TcpListener::from_std(listener) {
@@ -198,7 +200,9 @@ async fn serve(
     let ticking = tokio::spawn(live::follow(app.clone()));
     let config = tls.map(|tls| {
         let (serve, config) = watch::channel(tls.config);
-        tokio::spawn(certificate::follow(options, data, LOOK_AT_CERTIFICATE, serve));
+        if let Some(files) = files {
+            tokio::spawn(certificate::follow(files, LOOK_AT_CERTIFICATE, serve));
+        }
         config
     });
     accept::all(listener, config, router(app), ended).await;

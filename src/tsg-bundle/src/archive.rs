@@ -33,7 +33,7 @@ impl<W: Write> Archive<W> {
 
     pub(crate) fn add(&mut self, name: &str, content: &[u8]) -> io::Result<()> {
         let path = format!("{}/{name}", self.folder);
-        self.to.write_all(&header(&path, content.len(), self.time)?)?;
+        self.to.write_all(&tar_header(&path, content.len() as u64, self.time)?)?;
         self.to.write_all(content)?;
         let over = content.len() % BLOCK;
         self.to.write_all(&[0; BLOCK][..(BLOCK - over) % BLOCK])
@@ -46,7 +46,11 @@ impl<W: Write> Archive<W> {
     }
 }
 
-fn header(path: &str, length: usize, time: u64) -> io::Result<[u8; BLOCK]> {
+/// The head of a plain file in a tar archive, of mode 0600 and root's. `time` is in seconds since 1970.
+///
+/// # Errors
+/// The name or the length does not fit in.
+pub fn tar_header(path: &str, length: u64, time: u64) -> io::Result<[u8; BLOCK]> {
     let mut block = [0; BLOCK];
     let mut put = |at: usize, most: usize, value: &[u8]| match value.len() <= most {
         true => {

@@ -25,6 +25,7 @@ pub use topic::Topic;
 
 use anyhow::{Context as _, Result};
 use archive::Archive;
+pub use archive::tar_header;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write};

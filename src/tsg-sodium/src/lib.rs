@@ -1,4 +1,5 @@
-//! libsodium's ciphers and key derivation behind tsg-esp's traits, the boxes that CURVE is made of, and passwords.
+//! libsodium's ciphers and key derivation behind tsg-esp's traits, the boxes that CURVE is made of, passwords, and what seals a
+//! disk and a backup.
 //!
 //! The only crate that calls libsodium; the calls are in the module `sys`. Nothing that a packet needs allocates.
 //! Call [`init`] and [`self_test`] once at start, before any thread.
@@ -8,12 +9,16 @@
 
 mod boxes;
 mod cipher;
+mod derive;
+mod kept;
 pub mod password;
 mod self_test;
 mod sys;
 
 pub use boxes::{BOX_OVERHEAD, SharedKey, WeakKey};
 pub use cipher::{Aes256Gcm, AnyCipher, ChaCha20Poly1305, NoAes};
+pub use derive::{hkdf_sha256, hmac_sha256, x25519};
+pub use kept::KeepingKey;
 pub use self_test::{SelfTestError, self_test};
 
 use core::fmt;

@@ -162,6 +162,80 @@ pub(crate) fn box_open(
     authentic(result, data)
 }
 
+/// As [`chacha_seal`], with a nonce that is long enough to be random.
+pub(crate) fn xchacha_seal(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    aad: &[u8],
+    data: &mut [u8],
+) -> [u8; 16] {
+    let mut mac = [0; 16];
+    let bytes = data.as_mut_ptr();
+    // SAFETY: as in `chacha_seal`; nonce and key have the sizes of the extended variant.
+    unsafe {
+        ffi::crypto_aead_xchacha20poly1305_ietf_encrypt_detached(
+            bytes,
+            mac.as_mut_ptr(),
+            ptr::null_mut(),
+            bytes.cast_const(),
+            data.len() as c_ulonglong,
+            aad.as_ptr(),
+            aad.len() as c_ulonglong,
+            ptr::null(),
+            nonce.as_ptr(),
+            key.as_ptr(),
+        );
+    }
+    mac
+}
+
+pub(crate) fn xchacha_open(
+    key: &[u8; 32],
+    nonce: &[u8; 24],
+    aad: &[u8],
+    data: &mut [u8],
+    mac: &[u8; 16],
+) -> Result<(), Unauthentic> {
+    let bytes = data.as_mut_ptr();
+    // SAFETY: as in `xchacha_seal`, with mac read instead of written.
+    let result = unsafe {
+        ffi::crypto_aead_xchacha20poly1305_ietf_decrypt_detached(
+            bytes,
+            ptr::null_mut(),
+            bytes.cast_const(),
+            data.len() as c_ulonglong,
+            mac.as_ptr(),
+            aad.as_ptr(),
+            aad.len() as c_ulonglong,
+            nonce.as_ptr(),
+            key.as_ptr(),
+        )
+    };
+    authentic(result, data)
+}
+
+/// Whether it worked: libsodium refuses public keys of a small order.
+pub(crate) fn scalarmult(shared: &mut [u8; 32], secret: &[u8; 32], public: &[u8; 32]) -> bool {
+    // SAFETY: all three have the 32 bytes that libsodium writes and reads.
+    let result =
+        unsafe { ffi::crypto_scalarmult(shared.as_mut_ptr(), secret.as_ptr(), public.as_ptr()) };
+    result == 0
+}
+
+pub(crate) fn hmac_sha256(mac: &mut [u8; 32], key: &[u8], bytes: &[u8]) {
+    let mut state = core::mem::MaybeUninit::<ffi::crypto_auth_hmacsha256_state>::uninit();
+    let at = state.as_mut_ptr();
+    // SAFETY: the state has libsodium's own type and is set up by the first call; key and bytes are valid for reads of
+    // their lengths, mac has the 32 bytes that are written. The calls have no error. The last one overwrites the state,
+    // which the key went into.
+    unsafe {
+        ffi::crypto_auth_hmacsha256_init(at, key.as_ptr(), key.len());
+        ffi::crypto_auth_hmacsha256_update(at, bytes.as_ptr(), bytes.len() as c_ulonglong);
+        ffi::crypto_auth_hmacsha256_final(at, mac.as_mut_ptr());
+        ffi::sodium_memzero(at.cast(), size_of::<ffi::crypto_auth_hmacsha256_state>());
+    }
+}
+
 /// The key schedule of AES-256-GCM: 512 bytes, aligned to 16 by the type. Zeroed on drop.
 pub(crate) struct AesState(ffi::crypto_aead_aes256gcm_state);
 
@@ -271,6 +345,24 @@ pub(crate) fn password_verify(hash: &str, password: &[u8]) -> bool {
             text.as_ptr().cast(),
             password.as_ptr().cast(),
             password.len() as c_ulonglong,
+        )
+    };
+    result == 0
+}
+
+/// Whether there was memory for it.
+pub(crate) fn password_key(key: &mut [u8; 32], password: &[u8], salt: &[u8; 16]) -> bool {
+    // SAFETY: key and salt have the sizes that are passed or fixed; password is valid for reads of its length.
+    let result = unsafe {
+        ffi::crypto_pwhash(
+            key.as_mut_ptr(),
+            key.len() as c_ulonglong,
+            password.as_ptr().cast(),
+            password.len() as c_ulonglong,
+            salt.as_ptr(),
+            ffi::crypto_pwhash_OPSLIMIT_MODERATE.into(),
+            ffi::crypto_pwhash_MEMLIMIT_MODERATE as usize,
+            ffi::crypto_pwhash_ALG_ARGON2ID13 as i32,
         )
     };
     result == 0

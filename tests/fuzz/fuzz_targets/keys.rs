@@ -30,7 +30,8 @@ fuzz_target!(|text: &[u8]| {
         assert_eq!(again.public(), identity.public());
     }
     write(&folder.join(tsg_server::identity::FILE), text);
-    let _ = tsg_server::identity::Identity::open(folder);
+    let _ = tsg_server::seal::Vault::open(folder, None)
+        .and_then(|vault| tsg_server::identity::Identity::open(&vault));
 });
 
 fn write(path: &Path, text: &[u8]) {

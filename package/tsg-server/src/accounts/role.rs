@@ -15,7 +15,7 @@ pub enum Role {
     Operator,
     /// Decides what is sealed and who is thrown out: policies, groups, revocations, new keys.
     SecurityOfficer,
-    /// Says who has which role.
+    /// Says who has which role, and makes backups.
     Admin,
 }
 
@@ -98,7 +98,8 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::GroupSet { .. }
         | Op::PolicySet { .. }
         | Op::Rekey { .. } => Some(Role::SecurityOfficer),
-        Op::UserList {}
+        Op::Backup { .. }
+        | Op::UserList {}
         | Op::UserAdd { .. }
         | Op::UserChange { .. }
         | Op::UserRemove { .. }
@@ -121,6 +122,8 @@ mod tests {
         assert_eq!(may(&Operation::Status {}), [true; 4]);
         assert_eq!(may(&rekey), [false, false, true, true]);
         assert_eq!(may(&Operation::UserList {}), [false, false, false, true]);
+        let backup = Operation::Backup { recipients: Vec::new() };
+        assert_eq!(may(&backup), [false, false, false, true], "whoever has it is the key server");
         assert_eq!(may(&keys), [false; 4], "keys are root's alone");
     }
 

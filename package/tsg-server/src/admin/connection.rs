@@ -1,5 +1,7 @@
 //! One client: lines in, lines out.
 
+use super::frames::{self, Frames};
+use crate::backup::{Archivist, Ordered};
 use crate::json;
 use crate::operations::{Answer, Operation, Operator, Refusal, RefusalKind};
 use crate::orders::Letterbox;
@@ -35,8 +37,8 @@ impl From<Result<Answer, Refusal>> for Reply {
     }
 }
 
-pub(super) fn serve(stream: UnixStream, letterbox: &Letterbox) {
-    if let Err(error) = talk(&stream, letterbox) {
+pub(super) fn serve(stream: UnixStream, letterbox: &Letterbox, archivist: &Archivist) {
+    if let Err(error) = talk(&stream, letterbox, archivist) {
         log::debug!("a client of the admin socket is gone: {error}");
     }
 }
@@ -48,7 +50,7 @@ pub(super) fn send_away(stream: &UnixStream) {
     let _ = send(stream, &Reply::Error(busy));
 }
 
-fn talk(stream: &UnixStream, letterbox: &Letterbox) -> io::Result<()> {
+fn talk(stream: &UnixStream, letterbox: &Letterbox, archivist: &Archivist) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let peer = getsockopt(stream, PeerCredentials)?;
@@ -60,8 +62,7 @@ fn talk(stream: &UnixStream, letterbox: &Letterbox) -> io::Result<()> {
     let operator = Operator::peer(peer.uid(), peer.pid());
     let mut reader = BufReader::new(stream);
     loop {
-        let mut line = Vec::new();
-        (&mut reader).take(MOST_LINE).read_until(b'\n', &mut line)?;
+        let line = next_line(&mut reader)?;
         if line.is_empty() {
             return Ok(());
         }
@@ -69,8 +70,39 @@ fn talk(stream: &UnixStream, letterbox: &Letterbox) -> io::Result<()> {
             let text = format!("a line has at most {MOST_LINE} bytes and ends with a line feed");
             return send(stream, &Reply::Error(Refusal::new(RefusalKind::Invalid, text)));
         }
-        send(stream, &ask(&line, &operator, letterbox))?;
+        let reply = ask(&line, &operator, letterbox);
+        let Reply::Ok(Answer::Backup(ordered)) = &reply else {
+            send(stream, &reply)?;
+            continue;
+        };
+        if let Err(error) = back_up(stream, &mut reader, archivist, ordered) {
+            log::warn!("{}: the backup was broken off: {error:#}", operator.0);
+            return Ok(());
+        }
     }
+}
+
+fn next_line(reader: &mut BufReader<&UnixStream>) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    reader.take(MOST_LINE).read_until(b'\n', &mut line)?;
+    Ok(line)
+}
+
+/// Says that there is one, and sends it when the client is ready for what is no line.
+fn back_up(
+    stream: &UnixStream,
+    reader: &mut BufReader<&UnixStream>,
+    archivist: &Archivist,
+    ordered: &Ordered,
+) -> anyhow::Result<()> {
+    let snapshot = match archivist.look(ordered) {
+        Ok(snapshot) => snapshot,
+        Err(refusal) => return Ok(send(stream, &Reply::Error(refusal))?),
+    };
+    send(stream, &Reply::Ok(Answer::Backup(ordered.clone())))?;
+    anyhow::ensure!(next_line(reader)? == frames::READY, "the client went away");
+    snapshot.write(Frames(stream))?.finish()?;
+    Ok(())
 }
 
 fn ask(line: &[u8], operator: &Operator, letterbox: &Letterbox) -> Reply {

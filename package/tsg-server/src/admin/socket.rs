@@ -1,6 +1,7 @@
 //! The listening socket.
 
 use super::connection;
+use crate::backup::Archivist;
 use crate::files;
 use crate::orders::Letterbox;
 use anyhow::{Context, Result, bail, ensure};
@@ -27,7 +28,7 @@ impl Admin {
     ///
     /// # Errors
     /// Names the path: another server answers there, or it cannot be made.
-    pub fn open(path: &Path, letterbox: Letterbox) -> Result<Self> {
+    pub fn open(path: &Path, letterbox: Letterbox, archivist: Archivist) -> Result<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         if let Some(folder) = folder.filter(|folder| !folder.exists()) {
             files::prepare(folder, 0o755)?;
@@ -39,7 +40,7 @@ impl Admin {
             .with_context(|| format!("cannot close {} to others", path.display()))?;
         thread::Builder::new()
             .name("admin".to_owned())
-            .spawn(move || accept_all(&listener, &letterbox))
+            .spawn(move || accept_all(&listener, &letterbox, &archivist))
             .context("cannot start the admin thread")?;
         Ok(Self { path: path.to_owned() })
     }
@@ -71,7 +72,7 @@ fn clear_away(path: &Path) -> Result<()> {
     }
 }
 
-fn accept_all(listener: &UnixListener, letterbox: &Letterbox) {
+fn accept_all(listener: &UnixListener, letterbox: &Letterbox, archivist: &Archivist) {
     let clients = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
         let stream = match stream {
@@ -88,9 +89,10 @@ fn accept_all(listener: &UnixListener, letterbox: &Letterbox) {
             continue;
         }
         clients.fetch_add(1, Ordering::Relaxed);
-        let (letterbox, count) = (letterbox.clone(), Arc::clone(&clients));
+        let (letterbox, archivist) = (letterbox.clone(), archivist.clone());
+        let count = Arc::clone(&clients);
         let started = thread::Builder::new().name("client".to_owned()).spawn(move || {
-            connection::serve(stream, &letterbox);
+            connection::serve(stream, &letterbox, &archivist);
             count.fetch_sub(1, Ordering::Relaxed);
         });
         if let Err(error) = started {

@@ -1,11 +1,13 @@
 //! The words of the command line.
 
+mod keeping;
 mod operation;
 mod value;
 
 use crate::accounts::Role;
 use crate::operations::command_kind;
 use clap::{Parser, Subcommand, ValueEnum};
+pub(super) use keeping::{Backup, Reseal, Restore, Seal};
 use log::LevelFilter;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -83,6 +85,22 @@ pub(super) enum Command {
     /// Tokens of programs that use the API
     #[command(subcommand)]
     ApiToken(ApiToken),
+    /// Make a backup: all that a new machine needs, in one file that only its recipients open
+    Backup(Backup),
+    /// Make an identity that opens backups, and show its recipient, to whom they are made out
+    BackupKey {
+        /// The identity's file; keep it away from the server
+        file: PathBuf,
+    },
+    /// Put a backup into an empty folder, on which a server can be started then
+    Restore(Restore),
+    /// Make a key that seals the server's secrets on its disk, for `run --seal-key`
+    SealKey {
+        /// The key's file
+        file: PathBuf,
+    },
+    /// Seal the secrets with another key or passphrase, while no server runs
+    Reseal(Reseal),
     /// Collect diagnostics for support in one file, without secrets, from a server that may be dead
     Bundle(Bundle),
 }
@@ -111,6 +129,8 @@ pub(super) struct Bundle {
 pub(super) struct Run {
     #[command(flatten)]
     pub(super) data: Data,
+    #[command(flatten)]
+    pub(super) seal: Seal,
     /// Address to listen on, `*` for all
     #[arg(long, env = "TSG_SERVER_LISTEN", default_value = "*", value_name = "ADDRESS")]
     pub(super) listen: String,

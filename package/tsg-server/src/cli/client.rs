@@ -1,6 +1,6 @@
 //! The client's end of the admin socket.
 
-use crate::admin::Reply;
+use crate::admin::{Reply, frames};
 use crate::operations::{Answer, Operation};
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, ErrorKind, Read, Write};
@@ -34,6 +34,13 @@ impl Client {
         Ok(Self { stream })
     }
 
+    /// Takes a backup, which stands behind its answer, and says how long it is.
+    pub(super) fn take(&mut self, to: &mut impl Write) -> Result<u64> {
+        self.stream.write_all(frames::READY).context("the key server went away")?;
+        frames::take(&mut self.stream, to)
+            .context("it was broken off: is there room here? The server's log says the rest")
+    }
+
     pub(super) fn ask(&mut self, operation: &Operation) -> Result<Answer> {
         let mut line = serde_json::to_vec(operation)?;
         line.push(b'\n');
@@ -54,7 +61,7 @@ impl Client {
     }
 }
 
-/// One line; nothing comes behind it. It may hold keys, so no copy of it is left.
+/// One line; nothing comes behind it before the client asks again. It may hold keys, so no copy of it is left.
 fn read_line(stream: &mut UnixStream) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut line = Zeroizing::new(vec![0; ROOM]);
     let mut length = 0;

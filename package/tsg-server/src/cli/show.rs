@@ -79,6 +79,9 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
             }
             table.text("nothing was ordered yet")
         }
+        Answer::Backup(ordered) => {
+            format!("a backup of {} is ordered\n", ordered.server)
+        }
         Answer::AuditVerdict(verdict) => account::verdict(verdict),
         Answer::Found(page) => gateway::list(&page.gateways),
         Answer::Traffic(traffic) => account::traffic(traffic),

@@ -13,7 +13,7 @@ use tsg_control::server::Record;
 
 /// Orders are refused when less than this is left on the disk, in bytes: what is left is for what the
 /// server has to store by itself.
-const RESERVE: u64 = 16 << 20;
+pub(crate) const RESERVE: u64 = 16 << 20;
 
 /// While the disk is full, it is tried again after this many milliseconds.
 const TRY_AGAIN: u64 = 1_000;

@@ -150,7 +150,7 @@ impl Daemon {
         for _ in 0..MOST_ORDERS {
             let Some(order) = self.orders.next_order() else { return Ok(()) };
             if operations::looks_back(&order.operation) {
-                self.archive.take(order);
+                self.history.take(order);
                 continue;
             }
             self.carry_out(order, now);
@@ -188,6 +188,7 @@ impl Daemon {
                 clock_jumps: self.jumps,
                 connections: self.network.connections(),
                 dropped: self.network.dropped(),
+                secrets: &self.secrets,
             },
             now,
         };

@@ -67,7 +67,7 @@ pub fn inspect(folder: &Path) -> String {
 }
 
 /// Without a log beside it nobody writes it, and it can be read without making one.
-fn open(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn open(path: &Path) -> rusqlite::Result<Connection> {
     let alone = if path.with_extension("db-wal").exists() { "" } else { "&immutable=1" };
     let escaped =
         path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");

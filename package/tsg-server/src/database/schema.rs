@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use rusqlite::Connection;
+use std::collections::BTreeSet;
 
 /// The tables as they are now.
 const SCHEMA: &str = include_str!("../../schema.sql");
@@ -17,6 +18,8 @@ const MIGRATIONS: [&str; 3] = [
 const APPLICATION: i32 = 0x5453_476b;
 
 pub(super) fn prepare(connection: &mut Connection) -> Result<()> {
+    // Before anything that a restored file might bring along is run.
+    connection.pragma_update(None, "trusted_schema", false)?;
     let version: usize = connection
         .pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0))
         .context("it is damaged, or no SQLite database: restore it from a backup")?
@@ -74,7 +77,6 @@ fn configure(connection: &Connection) -> Result<()> {
     ensure!(mode == "wal", "its file system cannot do WAL: put it on a local disk");
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    connection.pragma_update(None, "trusted_schema", false)?;
     Ok(())
 }
 
@@ -106,36 +108,34 @@ fn migrate(connection: &mut Connection, from: usize) -> Result<()> {
     Ok(())
 }
 
+/// Tables, columns, keys, indexes, triggers and views, without the blanks between the words.
+pub(super) fn shape(connection: &Connection) -> Result<BTreeSet<String>> {
+    let mut statement = connection.prepare(
+        "SELECT m.type || ' ' || m.name || ' ' || c.name || ' ' || c.type || ' ' ||
+                c.\"notnull\" || ' ' || c.pk || ' ' || coalesce(c.dflt_value, '')
+           FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
+          WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'
+         UNION ALL
+         SELECT 'reference ' || m.name || ' ' || f.\"from\" || ' ' || f.\"table\"
+           FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
+         UNION ALL
+         SELECT type || ' ' || name || ' ' || coalesce(sql, '')
+           FROM sqlite_master WHERE type IN ('index', 'trigger', 'view')",
+    )?;
+    let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let squeezed = |row: String| row.split_whitespace().collect::<Vec<_>>().join(" ");
+    Ok(rows.map(|row| row.map(squeezed)).collect::<rusqlite::Result<_>>()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::AuditFilter;
     use super::*;
     use crate::accounts::Role;
-    use std::collections::BTreeSet;
     use tsg_control::group::{Fail, Mode, NonIp, Settings};
     use tsg_control::keys::PublicKey;
     use tsg_control::policy::Policy;
     use tsg_control::server::{EpochRecord, PolicyRecord, Stored};
-
-    /// Tables, columns, keys, indexes and triggers, without the blanks between the words.
-    fn shape(connection: &Connection) -> BTreeSet<String> {
-        let mut statement = connection
-            .prepare(
-                "SELECT m.type || ' ' || m.name || ' ' || c.name || ' ' || c.type || ' ' ||
-                        c.\"notnull\" || ' ' || c.pk || ' ' || coalesce(c.dflt_value, '')
-                   FROM sqlite_master m JOIN pragma_table_xinfo(m.name) c
-                  WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite_%'
-                 UNION ALL
-                 SELECT 'reference ' || m.name || ' ' || f.\"from\" || ' ' || f.\"table\"
-                   FROM sqlite_master m JOIN pragma_foreign_key_list(m.name) f
-                 UNION ALL
-                 SELECT type || ' ' || name || ' ' || coalesce(sql, '')
-                   FROM sqlite_master WHERE type IN ('index', 'trigger')",
-            )
-            .unwrap();
-        let rows = statement.query_map([], |row| row.get::<_, String>(0)).unwrap();
-        rows.map(|row| row.unwrap().split_whitespace().collect::<Vec<_>>().join(" ")).collect()
-    }
 
     #[test]
     fn migrations_lead_to_the_schema() {
@@ -143,8 +143,8 @@ mod tests {
         create(&mut fresh).unwrap();
         let mut migrated = Connection::open_in_memory().unwrap();
         migrate(&mut migrated, 0).unwrap();
-        assert!(shape(&fresh).len() > 30);
-        assert_eq!(shape(&fresh), shape(&migrated));
+        assert!(shape(&fresh).unwrap().len() > 30);
+        assert_eq!(shape(&fresh).unwrap(), shape(&migrated).unwrap());
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
             let mut old = Connection::open_in_memory().unwrap();
             old.execute_batch(dump).unwrap();
             migrate(&mut old, at + 1).unwrap();
-            assert_eq!(shape(&fresh), shape(&old), "from schema {}", at + 1);
+            assert_eq!(shape(&fresh).unwrap(), shape(&old).unwrap(), "from schema {}", at + 1);
             let stored = super::super::tables::load(&old).unwrap();
             assert!(!stored.gateways.is_empty() && !stored.tokens.is_empty());
         }

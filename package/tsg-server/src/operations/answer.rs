@@ -4,6 +4,7 @@ use super::{
     ApiTokenView, Approval, CreatedApiToken, CreatedToken, Outcome, PolicyView, RevealedGroup,
 };
 use super::{ServerKey, Status, TrafficView, UserView};
+use crate::backup::Ordered;
 use crate::database::{AuditRow, AuditVerdict, PolicyRow};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -67,6 +68,8 @@ pub enum Answer {
     Traffic(TrafficView),
     /// To [`super::Operation::GatewayFind`].
     Found(GatewayPage),
+    /// To [`super::Operation::Backup`]: it is allowed, and whoever asks can be given it.
+    Backup(Ordered),
     /// To [`super::Operation::UserList`].
     Users(Vec<UserView>),
     /// To [`super::Operation::ApiTokenCreate`].

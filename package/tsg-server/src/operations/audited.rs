@@ -2,6 +2,7 @@
 
 use super::{Answer, Operation, Operator, Refusal};
 use crate::accounts::{Totp, UserChange};
+use crate::age::Recipient;
 use crate::database::AuditEntry;
 use tsg_control::message::CommandKind;
 
@@ -22,6 +23,8 @@ pub fn entry(
         Ok(Answer::ApiToken(token)) => format!("done: API token {}", token.id),
         Ok(Answer::Rekeying { epoch, .. }) => format!("done: epoch {epoch}"),
         Ok(Answer::Commanded { command }) => format!("sent: command {command}"),
+        // What comes of it is the door's: it is made when this is stored.
+        Ok(Answer::Backup(_)) => "begun".to_owned(),
         Ok(_) => "done".to_owned(),
         Err(refusal) => format!("refused: {refusal}"),
     };
@@ -87,6 +90,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         }
         Op::TokenRevoke { id } => ("token revoke", id.to_string()),
         Op::Rekey { group } => ("rekey", group.clone()),
+        Op::Backup { recipients } => ("backup", named(recipients)),
         Op::UserAdd { name, role, .. } => ("user add", format!("{name} as {role}")),
         Op::UserChange { name, change } => ("user change", format!("{name}: {}", what(change))),
         Op::UserRemove { name } => ("user remove", name.clone()),
@@ -105,6 +109,15 @@ fn what(change: &UserChange) -> String {
         Totp::On(_) => "a second factor".to_owned(),
     });
     role.into_iter().chain(password).chain(totp).collect::<Vec<_>>().join(", ")
+}
+
+/// What is no recipient may be an identity, which is secret.
+fn named(recipients: &[String]) -> String {
+    let named = recipients.iter().map(|text| match text.trim().parse::<Recipient>() {
+        Ok(recipient) => recipient.to_string(),
+        Err(_) => "(no recipient)".to_owned(),
+    });
+    named.collect::<Vec<_>>().join(" ")
 }
 
 const fn command_name(kind: &CommandKind) -> &'static str {

@@ -28,7 +28,12 @@ impl Office {
     pub fn open(folder: &Path) -> Result<Self> {
         let outcomes = Outcomes::default();
         let (database, accounts) = (Database::in_memory()?, Accounts::default());
-        Ok(Self { database, identity: Identity::open(folder)?, outcomes, accounts })
+        Ok(Self {
+            database,
+            identity: Identity::open(&crate::seal::Vault::open(folder, None)?)?,
+            outcomes,
+            accounts,
+        })
     }
 
     /// Begins anew with an empty database.
@@ -64,6 +69,7 @@ impl Office {
                 clock_jumps: 0,
                 connections: 1,
                 dropped: &BTreeMap::new(),
+                secrets: &crate::seal::State::Clear,
             },
             now,
         };

@@ -44,6 +44,9 @@ pub struct Status {
     pub database: String,
     /// Its size in bytes.
     pub database_bytes: u64,
+    /// How the secrets beside it lie there: in clear, or sealed with what.
+    #[serde(default)]
+    pub secrets: String,
 }
 
 /// A gateway that waits.
@@ -120,6 +123,7 @@ pub(super) fn status(desk: &Desk<'_>) -> Status {
         dropped: running.dropped.iter().map(|(why, n)| ((*why).to_owned(), *n)).collect(),
         database: desk.database.path().display().to_string(),
         database_bytes: desk.database.size(),
+        secrets: running.secrets.to_string(),
     }
 }
 

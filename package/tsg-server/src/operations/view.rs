@@ -1,6 +1,7 @@
 //! Answers to questions, and the forms of those that have no view in the state machine.
 
 use super::{Answer, Desk, GatewayName, Operation, Refusal, RefusalKind};
+use crate::backup;
 use crate::database::{AuditFilter, Reader};
 use crate::identity::Identity;
 use anyhow::anyhow;
@@ -122,4 +123,14 @@ pub fn look_back(reader: Reader<'_>, operation: &Operation) -> Result<Answer, Re
         Err(anyhow!("this is no question about what was long ago"))
     };
     answer.map_err(|error| Refusal::new(RefusalKind::Unavailable, format!("{error:#}")))
+}
+
+/// The backup itself is made by the door that asks for it, when the order is in the audit trail.
+pub(super) fn backup(desk: &Desk<'_>, texts: &[String]) -> Result<Answer, Refusal> {
+    let recipients = backup::recipients(texts)?;
+    Ok(Answer::Backup(backup::Ordered {
+        recipients: recipients.iter().map(ToString::to_string).collect(),
+        made: desk.now / 1000,
+        server: desk.identity.public().fingerprint().to_string(),
+    }))
 }

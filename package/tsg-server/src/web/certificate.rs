@@ -3,6 +3,7 @@
 use super::Options;
 use super::accept::Tls;
 use crate::files;
+use crate::seal::Vault;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::unistd::gethostname;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -17,48 +18,63 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::watch;
 
 /// Both in one file, in the data folder.
-const FILE: &str = "web.pem";
+pub(crate) const FILE: &str = "web.pem";
 
 /// Years that the server's own certificate is good for: whoever trusts it has compared its fingerprint.
 const YEARS: i32 = 10;
 
 /// Certificate and key, ready for use.
-pub(super) fn tls(options: &Options, data: &Path) -> Result<Tls> {
-    let (chain, key, named) = match &options.certificate {
-        Some((chain, key)) => (read(chain)?, read_key(key)?, chain.clone()),
-        None => own(data)?,
-    };
-    let parsed =
-        parse(&chain, &key).with_context(|| format!("{} is of no use", named.display()))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth();
-    let fingerprint = fingerprint(parsed.0.first().context("there is no certificate")?);
-    let config = config.with_single_cert(parsed.0, parsed.1).with_context(|| {
+pub(super) fn tls(options: &Options, vault: &Vault) -> Result<Tls> {
+    match &options.certificate {
+        Some((chain, key)) => named(chain, key),
+        None => {
+            let (both, path) = own(vault)?;
+            ready(&both, &both, &path)
+        }
+    }
+}
+
+/// The operator's.
+fn named(chain: &Path, key: &Path) -> Result<Tls> {
+    ready(&read(chain)?, &read_key(key)?, chain)
+}
+
+fn ready(chain: &str, key: &str, named: &Path) -> Result<Tls> {
+    let (chain, key) =
+        parse(chain, key).with_context(|| format!("{} is of no use", named.display()))?;
+    let fingerprint = fingerprint(chain.first().context("there is no certificate")?);
+    let config = config(chain, key).with_context(|| {
         format!("{}: certificate and key do not fit each other", named.display())
     })?;
     Ok(Tls { config: Arc::new(config), fingerprint })
 }
 
-/// Serves with a renewed certificate as soon as its files are others: nobody is signed out for it. For ever, if there are
-/// files of the operator's.
+fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<ServerConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_no_client_auth();
+    Ok(config.with_single_cert(chain, key)?)
+}
+
+/// Serves with a renewed certificate as soon as its files are others, for ever: nobody is signed out for it.
 pub(super) async fn follow(
-    options: Options,
-    data: PathBuf,
+    (chain, key): (PathBuf, PathBuf),
     every: Duration,
     serve: watch::Sender<Arc<ServerConfig>>,
 ) {
-    let Some((chain, key)) = &options.certificate else { return };
-    let mut known = [stamp(chain), stamp(key)];
+    let mut known = [stamp(&chain), stamp(&key)];
     loop {
         tokio::time::sleep(every).await;
-        let now = [stamp(chain), stamp(key)];
+        let now = [stamp(&chain), stamp(&key)];
         if now == known {
             continue;
         }
         known = now;
-        match tls(&options, &data) {
+        match named(&chain, &key) {
             Ok(Tls { config, fingerprint }) => {
                 log::info!("the pages have another certificate now, {fingerprint}");
                 serve.send_replace(config);
@@ -87,18 +103,18 @@ fn read_key(path: &Path) -> Result<Pem> {
     key.with_context(|| format!("{} is not there: it was given by --web-key", path.display()))
 }
 
-fn own(data: &Path) -> Result<(Pem, Pem, std::path::PathBuf)> {
-    let path = data.join(FILE);
-    let both = match files::read_secret(&path)? {
+fn own(vault: &Vault) -> Result<(Pem, PathBuf)> {
+    let path = vault.path(FILE);
+    let both = match vault.read(FILE)? {
         Some(both) => both,
         None => {
             let made = make()?;
-            files::write_new_secret(&path, made.as_bytes())?;
+            vault.write_new(FILE, &made)?;
             log::info!("made a certificate for the pages, in {}", path.display());
             made
         }
     };
-    Ok((both.clone(), both, path))
+    Ok((both, path))
 }
 
 /// A new one. It is for the names that are known of this machine.
@@ -137,6 +153,12 @@ fn addresses() -> impl Iterator<Item = String> {
 
 type Parsed = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
 
+/// Do certificate and key in one text belong together?
+pub(crate) fn check(both: &str) -> Result<()> {
+    let (chain, key) = parse(both, both)?;
+    config(chain, key).map(drop).context("certificate and key do not fit each other")
+}
+
 fn parse(chain: &str, key: &str) -> Result<Parsed> {
     let chain: Vec<_> = CertificateDer::pem_slice_iter(chain.as_bytes())
         .collect::<Result<_, _>>()
@@ -166,8 +188,9 @@ mod tests {
     #[test]
     fn it_is_made_once() {
         let folder = tempfile::tempdir().unwrap();
-        let first = tls(&options(None), folder.path()).unwrap().fingerprint;
-        let again = tls(&options(None), folder.path()).unwrap().fingerprint;
+        let vault = Vault::open(folder.path(), None).unwrap();
+        let first = tls(&options(None), &vault).unwrap().fingerprint;
+        let again = tls(&options(None), &vault).unwrap().fingerprint;
         assert_eq!(first, again);
         assert_eq!(first.len(), "SHA-256 ".len() + 95);
     }
@@ -175,6 +198,7 @@ mod tests {
     #[test]
     fn what_is_no_certificate_is_named() {
         let folder = tempfile::tempdir().unwrap();
+        let vault = Vault::open(folder.path(), None).unwrap();
         let path = |name: &str| folder.path().join(name);
         let pem = make().unwrap();
         let other = make().unwrap();
@@ -190,7 +214,7 @@ mod tests {
         files::write_new_secret(&path("none"), b"hello").unwrap();
         let told = |chain: &str, key: &str| {
             let options = options(Some((&path(chain), &path(key))));
-            tls(&options, folder.path()).err().map(|error| format!("{error:#}")).unwrap_or_default()
+            tls(&options, &vault).err().map(|error| format!("{error:#}")).unwrap_or_default()
         };
         assert_eq!(told("good.crt", "good.key"), "");
         assert!(told("good.crt", "other.key").contains("do not fit each other"));
@@ -204,8 +228,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let both = folder.path().join("both.pem");
         files::write_new_secret(&both, make().unwrap().as_bytes()).unwrap();
-        let options = options(Some((&both, &both)));
-        let first = tls(&options, folder.path()).unwrap();
+        let first = named(&both, &both).unwrap();
         let (serve, mut served) = watch::channel(first.config);
         let replace = |content: &[u8]| {
             let beside = folder.path().join("renewed");
@@ -215,8 +238,7 @@ mod tests {
         let every = Duration::from_millis(5);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let task =
-                tokio::spawn(follow(options.clone(), folder.path().to_owned(), every, serve));
+            let task = tokio::spawn(follow((both.clone(), both.clone()), every, serve));
             tokio::time::sleep(4 * every).await;
             assert!(!served.has_changed().unwrap());
             replace(b"half of it");

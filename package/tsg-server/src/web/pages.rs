@@ -10,6 +10,7 @@ mod groups;
 mod overview;
 mod people;
 mod policy;
+mod server;
 mod words;
 
 use super::App;
@@ -47,6 +48,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(enrol::routes())
         .merge(audit::routes())
         .merge(people::routes())
+        .merge(server::routes())
         .route("/style.css", get(|| asset("text/css; charset=utf-8", STYLE)))
         .route("/tsg.js", get(|| asset("text/javascript; charset=utf-8", SCRIPT)))
         .route("/icon.svg", get(|| asset("image/svg+xml", ICON)))
@@ -104,6 +106,7 @@ impl Frame {
         ];
         if self.role >= Role::Admin {
             places.push(("/people", "Users"));
+            places.push(("/server", "Server"));
         }
         places
     }

@@ -13,13 +13,13 @@ use tsg_control::keys::PublicKey;
 
 /// Who could use which sender number under which TEK.
 #[derive(Default)]
-struct Uses {
+pub(super) struct Uses {
     owners: BTreeMap<([u8; 32], u32), PublicKey>,
     epochs: BTreeSet<u64>,
 }
 
 impl Uses {
-    fn note(&mut self, gateways: &[TestGateway]) {
+    pub(super) fn note(&mut self, gateways: &[TestGateway]) {
         for gateway in gateways {
             for key in gateway.machine.keys(gateway.now()) {
                 self.epochs.insert(key.id);
@@ -32,7 +32,7 @@ impl Uses {
     }
 
     /// Until all seal in one epoch that was not known before.
-    fn until_new_epoch(&mut self, gateways: &mut [TestGateway]) -> u64 {
+    pub(super) fn until_new_epoch(&mut self, gateways: &mut [TestGateway]) -> u64 {
         let known = self.epochs.last().copied().unwrap_or(0);
         let deadline = Instant::now() + 2 * super::daemon::PATIENCE;
         loop {

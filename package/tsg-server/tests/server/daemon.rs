@@ -21,6 +21,8 @@ pub(super) struct Place {
     /// Chosen by the first server here, kept by the next ones.
     port: u16,
     pages: Pages,
+    /// Further arguments of `run`.
+    also: Vec<String>,
 }
 
 /// How the pages are served.
@@ -33,7 +35,12 @@ pub(super) enum Pages {
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None }
+        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None, also: Vec::new() }
+    }
+
+    /// With these further arguments of `run`, and no others.
+    pub(super) fn with(self, also: &[&str]) -> Self {
+        Self { also: also.iter().map(|&word| word.to_owned()).collect(), ..self }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -75,15 +82,22 @@ impl Place {
         .into_iter()
         .chain(matches!(self.pages, Pages::Plain).then_some("--web-plain"))
         .map(str::to_owned)
+        .chain(self.also.iter().cloned())
         .collect()
     }
 
     /// A server here that must not start: gives its complaint.
     pub(super) fn complaint(&self) -> String {
+        self.complaint_by(Command::new("timeout"))
+    }
+
+    /// Started by `timeout` with another environment.
+    pub(super) fn complaint_by(&self, mut timeout: Command) -> String {
         let limit = PATIENCE.as_secs().to_string();
-        let output = Command::new("timeout")
+        let output = timeout
             .args([limit.as_str(), PROGRAM])
             .args(self.arguments())
+            .stdin(Stdio::null())
             .output()
             .unwrap();
         let complaint = String::from_utf8(output.stderr).unwrap();
@@ -193,13 +207,9 @@ impl Daemon {
 
     /// The command line, as an operator uses it.
     pub(super) fn command(&self, words: &[&str]) -> Output {
-        Command::new(PROGRAM)
-            .env_clear()
-            .arg("--socket")
-            .arg(self.place.socket())
-            .args(words)
-            .output()
-            .unwrap()
+        let socket = self.place.socket();
+        let words = ["--socket", socket.to_str().unwrap()].into_iter().chain(words.iter().copied());
+        alone(&words.collect::<Vec<_>>())
     }
 
     /// A command that must succeed; gives its JSON.
@@ -246,6 +256,11 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The command line where no server is asked.
+pub(super) fn alone(words: &[&str]) -> Output {
+    Command::new(PROGRAM).env_clear().args(words).stdin(Stdio::null()).output().unwrap()
 }
 
 pub(super) fn signal(daemon: &Daemon, name: &str) {

@@ -72,6 +72,11 @@ fn on_a_full_disk_the_running_state_stays() {
     let complaint = daemon.refused(&["group", "add", "second"]);
     assert!(complaint.contains("tsg.db") && complaint.contains("KiB left"), "{complaint}");
     assert!(complaint.contains("nothing was changed"), "{complaint}");
+    let nobody = "age1lhk4qxa0lgpn9xkdc2874yavxld8ujmuj34qc23622xcefehwacqmw86qg";
+    let backup = daemon.place.path().join("backup.age");
+    let to = backup.to_str().unwrap();
+    let complaint = daemon.refused(&["backup", "--recipient", nobody, "--to", to]);
+    assert!(complaint.contains("KiB left") && !backup.exists(), "{complaint}");
     signal(&daemon, "USR1");
     let second = pump.until_sealing(first + 1);
 

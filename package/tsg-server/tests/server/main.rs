@@ -22,6 +22,8 @@ mod hostile;
 mod many;
 mod previous;
 mod rekeys;
+mod restore;
+mod sealing;
 mod second_factor;
 mod sockets;
 mod web;

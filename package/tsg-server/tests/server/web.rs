@@ -2,6 +2,7 @@
 
 use super::daemon::{Daemon, Pages, Place};
 use super::gateway::TestGateway;
+use super::restore::{Pair, restore};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -604,4 +605,83 @@ fn a_token_is_worth_what_its_role_is_and_no_longer_than_it_should() {
         assert_eq!((got.status, got.text.as_str()), (200, text));
     }
     assert!(!site.daemon.log().join("\n").contains(&viewer.token), "no token is logged");
+}
+
+/// A file that is no text, and what its name is to be.
+fn file(answer: ureq::http::Response<ureq::Body>) -> (Vec<u8>, String) {
+    assert_eq!(answer.status().as_u16(), 200);
+    let named = answer.headers()["content-disposition"].to_str().unwrap().to_owned();
+    (answer.into_body().read_to_vec().unwrap(), named)
+}
+
+#[test]
+fn an_administrator_takes_a_backup_along() {
+    let site = Site::with_ann();
+    site.add("ben", "security-officer");
+    let place = site.daemon.place.path().to_owned();
+    let pair = Pair::new(&place, "identity");
+    let body = json!({"recipients": [pair.recipient]});
+    let refused = site.program("security-officer").send("POST", "/api/v1/backup", None, &body);
+    assert_eq!(refused.status, 403, "{}", refused.text);
+    let admin = site.program("admin");
+    for (wrong, told) in [
+        (json!({"recipients": []}), "is for somebody"),
+        (json!({"recipients": ["x"]}), "no recipient"),
+    ] {
+        let refused = admin.send("POST", "/api/v1/backup", None, &wrong);
+        assert!(refused.status == 422 && refused.text.contains(told), "{}", refused.text);
+    }
+    let request = ureq::http::Request::builder()
+        .method("POST")
+        .uri(format!("{}/api/v1/backup", site.base))
+        .header("authorization", format!("Bearer {}", admin.token))
+        .header("content-type", "application/json");
+    let (by_api, named) = file(site.agent.run(request.body(body.to_string()).unwrap()).unwrap());
+    assert!(
+        named.starts_with("attachment; filename=\"tsg-server-2") && named.ends_with(".age\""),
+        "{named}"
+    );
+
+    let mut ben = site.signed_in("ben");
+    assert!(!ben.page("/").text.contains("/server") && ben.get("/server").status == 403);
+    assert_eq!(ben.post("/server/backup", &[("recipients", &pair.recipient)]).status, 403);
+    let mut ann = site.signed_in("ann");
+    let page = ann.page("/server");
+    assert!(page.text.contains("in clear") && page.text.contains("--seal-key"), "{}", page.text);
+    assert!(
+        ann.post("/server/backup", &[("recipients", "nobody")]).text.contains("is no recipient")
+    );
+    let fields = [("csrf", page.csrf()), ("recipients", pair.recipient.as_str())];
+    let request = site.agent.post(format!("{}/server/backup", site.base));
+    let (by_page, _) = file(request.header("cookie", &ann.cookie).send_form(fields).unwrap());
+
+    for (backup, way) in [(by_api, "api"), (by_page, "page")] {
+        let from = place.join(way);
+        std::fs::write(&from, backup).unwrap();
+        let said = restore(&from, &pair.file, &place.join(format!("{way}-data")), &[]).unwrap();
+        assert!(said.contains("0 groups, 0 gateways, 2 users"), "{said}");
+    }
+    let trail = site.daemon.ask(&["audit", "--text", "backup"]);
+    let begun: Vec<_> =
+        trail.as_array().unwrap().iter().filter(|line| line["outcome"] == "begun").collect();
+    assert_eq!(begun.len(), 2, "{trail}");
+    assert!(
+        begun[0]["who"].as_str().unwrap().starts_with("ann (")
+            && begun[1]["who"].as_str().unwrap().starts_with("API token")
+    );
+}
+
+#[test]
+fn somebody_signs_in_after_a_restore() {
+    let site = Site::with_ann();
+    let place = site.daemon.place.path().to_owned();
+    let pair = Pair::new(&place, "identity");
+    let backup = place.join("backup.age");
+    let words = ["backup", "--recipient", &pair.recipient, "--to", backup.to_str().unwrap()];
+    assert!(site.daemon.command(&words).status.success());
+    let place = site.daemon.kill();
+    std::fs::remove_dir_all(place.data()).unwrap();
+    restore(&backup, &pair.file, &place.data(), &[]).unwrap();
+    let site = Site::start_in(place);
+    assert!(site.signed_in("ann").page("/").text.contains("Overview"));
 }

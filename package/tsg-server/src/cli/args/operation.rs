@@ -19,6 +19,11 @@ impl Command {
             }
             Self::Run(_)
             | Self::Bundle(_)
+            | Self::Backup(_)
+            | Self::BackupKey { .. }
+            | Self::Restore(_)
+            | Self::SealKey { .. }
+            | Self::Reseal(_)
             | Self::Key
             | Self::Status
             | Self::Gateway(_)
@@ -36,7 +41,13 @@ impl Command {
     pub(in super::super) fn operation(&self) -> Result<Operation> {
         use Operation as Op;
         Ok(match self {
-            Self::Run(_) | Self::Bundle(_) => bail!("this is no question to the server"),
+            Self::Run(_)
+            | Self::Bundle(_)
+            | Self::BackupKey { .. }
+            | Self::Restore(_)
+            | Self::SealKey { .. }
+            | Self::Reseal(_) => bail!("this is no question to the server"),
+            Self::Backup(wanted) => Op::Backup { recipients: wanted.recipients.clone() },
             Self::Key => Op::Key {},
             Self::Status => Op::Status {},
             Self::Gateway(command) => command.operation(),

@@ -31,7 +31,7 @@ pub(super) fn status(status: &Status) -> String {
         text,
         "\ngateways     {} online, {} offline, {} pending, {} revoked\n\
          listens on   {}\nannounces on {}\nup for       {}\nclock        {} UTC, {} jumps\n\
-         database     {}, {} kB",
+         database     {}, {} kB\nsecrets      {}",
         status.online,
         status.offline.len(),
         status.pending.len(),
@@ -43,6 +43,7 @@ pub(super) fn status(status: &Status) -> String {
         status.clock_jumps,
         status.database,
         status.database_bytes.div_ceil(1024),
+        status.secrets,
     );
     if !status.dropped.is_empty() {
         let list: Vec<_> = status.dropped.iter().map(|(why, n)| format!("{why} {n}")).collect();

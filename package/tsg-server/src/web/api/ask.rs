@@ -25,6 +25,10 @@ impl Program {
         self.app.desk.ask(&self.caller, operation).await
     }
 
+    pub(super) const fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     pub(super) const fn app(&self) -> &App {
         &self.app
     }

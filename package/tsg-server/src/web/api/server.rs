@@ -1,9 +1,11 @@
 //! The server itself, and its audit trail.
 
-use super::shapes::{AuditLine, Status, Traffic, Verdict, WhichLines};
-use super::{App, Failures, Json, Outcome, Program, Wanted, answer, check_number};
+use super::shapes::{AuditLine, NewBackup, Status, Traffic, Verdict, WhichLines};
+use super::{App, Body, Failures, Json, Outcome, Problem, Program, Wanted, answer, check_number};
 use crate::database::AuditFilter;
 use crate::operations::Operation;
+use crate::web::download;
+use axum::response::Response;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -13,6 +15,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(traffic))
         .routes(routes!(audit))
         .routes(routes!(verify_audit))
+        .routes(routes!(backup))
 }
 
 /// How everything is
@@ -65,4 +68,19 @@ async fn audit(program: Program, Wanted(which): Wanted<WhichLines>) -> Outcome<V
 async fn verify_audit(program: Program) -> Outcome<Verdict> {
     let found = answer!(program.ask(Operation::AuditVerify {}).await?, AuditVerdict)?;
     Ok(Json(found.into()))
+}
+
+/// All that a new machine needs, encrypted for some recipients
+#[utoipa::path(
+    post,
+    path = "/backup",
+    tag = "server",
+    request_body = NewBackup,
+    responses(
+        (status = 200, description = "The file, in the format age", body = [u8], content_type = "application/octet-stream"),
+        Failures,
+    ),
+)]
+async fn backup(program: Program, Body(new): Body<NewBackup>) -> Result<Response, Problem> {
+    Ok(download::backup(program.app(), program.caller(), new.recipients).await?)
 }

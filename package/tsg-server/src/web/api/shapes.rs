@@ -538,6 +538,8 @@ pub(super) struct Status {
     /// Messages that were not taken, by reason.
     dropped: BTreeMap<String, u64>,
     database_bytes: u64,
+    /// How the secrets lie on the server's disk: in clear, or sealed with what.
+    secrets: String,
 }
 
 /// What a gateway says is wrong.
@@ -564,6 +566,7 @@ impl From<operations::Status> for Status {
             connections: status.connections,
             dropped: status.dropped,
             database_bytes: status.database_bytes,
+            secrets: status.secrets,
         }
     }
 }
@@ -687,6 +690,14 @@ impl From<ApiTokenView> for ApiToken {
         let ApiTokenView { id, name, role, made_by, since, expires } = view;
         Self { id, name, role: role.into(), made_by, since, expires }
     }
+}
+
+/// A backup to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewBackup {
+    /// Who can open it: `age1…`, as `tsg-server backup-key` prints it.
+    pub(super) recipients: Vec<String>,
 }
 
 /// A new token for a program.

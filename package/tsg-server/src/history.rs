@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 const MOST_WAITING: usize = 32;
 
 /// The thread, and the way to it.
-pub struct Archive {
+pub struct History {
     orders: Option<SyncSender<Order>>,
     interrupt: rusqlite::InterruptHandle,
     ended: Arc<AtomicBool>,
@@ -26,7 +26,7 @@ pub struct Archive {
     thread: Option<JoinHandle<()>>,
 }
 
-impl Archive {
+impl History {
     /// Begins to read in this folder.
     ///
     /// # Errors
@@ -39,7 +39,7 @@ impl Archive {
             (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (end, check) = (Arc::clone(&ended), Arc::clone(&checking));
         let thread = thread::Builder::new()
-            .name("archive".to_owned())
+            .name("history".to_owned())
             .spawn(move || answer(&lookout, &asked, &end, &check))
             .context("cannot start the thread that reads the audit trail")?;
         Ok(Self { orders: Some(orders), interrupt, ended, checking, thread: Some(thread) })
@@ -67,7 +67,7 @@ impl Archive {
     }
 }
 
-impl Drop for Archive {
+impl Drop for History {
     fn drop(&mut self) {
         self.ended.store(true, Ordering::Relaxed);
         drop(self.orders.take());
@@ -107,10 +107,10 @@ mod tests {
     use crate::orders::Reply;
     use std::sync::mpsc::channel;
 
-    fn ask(archive: &Archive, operation: Operation) -> Receiver<Result<Answer, Refusal>> {
+    fn ask(history: &History, operation: Operation) -> Receiver<Result<Answer, Refusal>> {
         let (sender, answer) = channel();
         let reply = Reply::to(move |outcome| sender.send(outcome).unwrap());
-        archive.take(Order { operation, operator: Operator("ann".to_owned()), reply });
+        history.take(Order { operation, operator: Operator("ann".to_owned()), reply });
         answer
     }
 
@@ -127,12 +127,12 @@ mod tests {
     fn what_was_stored_is_found_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let mut database = Database::open(folder.path()).unwrap();
-        let archive = Archive::open(folder.path()).unwrap();
+        let history = History::open(folder.path()).unwrap();
         for number in 1..=3 {
             let batch = Batch { audit: vec![line(number)], ..Batch::default() };
             database.store(&batch, 1).unwrap();
             let filter = AuditFilter { most: 1, ..AuditFilter::default() };
-            let found = ask(&archive, Operation::AuditList(filter)).recv().unwrap().unwrap();
+            let found = ask(&history, Operation::AuditList(filter)).recv().unwrap().unwrap();
             let Answer::Audit(rows) = found else { panic!("{found:?}") };
             assert_eq!(rows[0].object, format!("group {number}"));
         }
@@ -144,12 +144,12 @@ mod tests {
         let mut database = Database::open(folder.path()).unwrap();
         let audit = (0..30_000).map(line).collect();
         database.store(&Batch { audit, ..Batch::default() }, 1).unwrap();
-        let archive = Archive::open(folder.path()).unwrap();
-        let answers: Vec<_> = (0..20).map(|_| ask(&archive, Operation::AuditVerify {})).collect();
+        let history = History::open(folder.path()).unwrap();
+        let answers: Vec<_> = (0..20).map(|_| ask(&history, Operation::AuditVerify {})).collect();
         let refused =
             answers.iter().filter_map(|answer| answer.try_recv().ok()).find_map(Result::err);
         assert!(refused.unwrap().message.contains("being checked"));
-        drop(archive);
+        drop(history);
         // Interrupted, or done before.
         let first = answers[0].recv().unwrap();
         assert!(
