@@ -64,6 +64,9 @@ fn carry_out(args: &Args) -> Result<()> {
     if let Answer::Outcome(outcome) = &answer {
         ensure!(outcome.ok, "the gateway could not do it");
     }
+    if let Answer::AlarmTest(tested) = &answer {
+        ensure!(tested.iter().all(|one| one.arrived), "the test alarm did not arrive everywhere");
+    }
     Ok(())
 }
 
@@ -92,6 +95,7 @@ fn start(args: &Args, run: &Run) -> Result<()> {
             certificate: run.web_cert.clone().zip(run.web_key.clone()),
             plain: run.web_plain,
         },
+        notify: run.notify.options(),
     });
     if let Err(error) = &ended
         && !target.is_stderr()

@@ -8,14 +8,17 @@
 mod signals;
 mod store;
 mod turn;
+mod watch;
 
 use crate::accounts::{Accounts, Directory};
 use crate::admin::Admin;
+use crate::alarms::Watch;
 use crate::clock::{Reading, ServerClock};
 use crate::database::{Batch, Database};
 use crate::files::DataFolder;
 use crate::identity::Identity;
 use crate::network::{Listen, Network, Roster};
+use crate::notify::{self, Notifier};
 use crate::operations::{Outcomes, Traffic};
 use crate::orders::{self, Orders};
 use crate::process;
@@ -40,6 +43,8 @@ pub struct Options {
     pub listen: Listen,
     /// Where the pages are.
     pub web: web::Options,
+    /// Who is told of audit trail, alarms and log.
+    pub notify: notify::Options,
 }
 
 /// The running daemon.
@@ -60,6 +65,10 @@ struct Daemon {
     accounts: Accounts,
     directory: Directory,
     traffic: Traffic,
+    alarms: Watch,
+    /// It is looked for alarms again at this time since boot, in milliseconds.
+    next_alarms: u64,
+    notifier: Notifier,
     batch: Batch,
     /// The disk is full: it is tried again at this time.
     full_until: Option<u64>,
@@ -90,6 +99,7 @@ pub fn run(options: &Options) -> Result<()> {
     let identity = Identity::open(&options.data)?;
     let database = Database::open(&options.data)?;
     let (stored, accounts) = (database.load()?, database.accounts()?);
+    let notifier = Notifier::open(&options.notify, &options.data)?;
     let directory = Directory::default();
     directory.show(&accounts);
     let roster = Roster::new(&stored);
@@ -108,6 +118,7 @@ pub fn run(options: &Options) -> Result<()> {
         options.socket.display(),
         identity.public()
     );
+    let (alarms, next_alarms) = watch::begin(&notifier, options.notify.alarm_after, started);
     let mut daemon = Daemon {
         server,
         database,
@@ -125,18 +136,23 @@ pub fn run(options: &Options) -> Result<()> {
         accounts,
         directory,
         traffic: Traffic::default(),
+        alarms,
+        next_alarms,
+        notifier,
         batch: Batch::default(),
         full_until: None,
         answers: Vec::new(),
         talk: turn::Talk::default(),
     };
     let ended = daemon.turns();
-    let Daemon { network, admin, orders, .. } = daemon;
+    let Daemon { network, admin, orders, notifier, .. } = daemon;
     drop(admin);
     // Whoever still waits for an answer is told that there is none.
     drop(orders);
     drop(web);
     network.close();
+    // The last that is told is that it ends.
+    drop(notifier);
     drop(held);
     ended
 }

@@ -7,12 +7,14 @@ mod accounts;
 mod audit;
 mod chain;
 mod inspect;
+mod reader;
 mod schema;
 mod tables;
 
 pub use audit::{AuditEntry, AuditFilter, AuditRow, PolicyRow};
 pub use chain::AuditVerdict;
 pub use inspect::inspect;
+pub use reader::AuditReader;
 
 use crate::accounts::{Accounts, Change};
 use crate::files;

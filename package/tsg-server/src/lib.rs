@@ -9,6 +9,8 @@
 //! * [`operations`]: everything that an operator can ask for, whatever the door
 //! * [`orders`]: the way from the doors to the main thread
 //! * [`accounts`]: who may use the pages and the API
+//! * [`alarms`]: what is wrong, since when, and when it is over
+//! * [`notify`]: what the world outside is told of it: syslog, webhook, mail
 //! * [`admin`]: the door for root, a Unix socket
 //! * [`web`]: the pages and the API
 //! * [`cli`]: the command line, a client of that socket
@@ -16,6 +18,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod alarms;
 pub mod cli;
 pub mod clock;
 pub mod daemon;
@@ -24,6 +27,7 @@ pub mod files;
 pub mod identity;
 mod json;
 pub mod network;
+pub mod notify;
 pub mod operations;
 pub mod orders;
 pub mod process;

@@ -73,6 +73,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         Op::Key {}
         | Op::Status {}
         | Op::Traffic {}
+        | Op::AlarmList {}
         | Op::GatewayList {}
         | Op::GatewayFind(_)
         | Op::GatewayShow { .. }
@@ -98,7 +99,8 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::GroupSet { .. }
         | Op::PolicySet { .. }
         | Op::Rekey { .. } => Some(Role::SecurityOfficer),
-        Op::UserList {}
+        Op::AlarmTest {}
+        | Op::UserList {}
         | Op::UserAdd { .. }
         | Op::UserSetRole { .. }
         | Op::UserSetPassword { .. }

@@ -1,6 +1,7 @@
 //! Answers as people read them.
 
 mod account;
+mod alarms;
 mod gateway;
 mod group;
 mod status;
@@ -80,6 +81,8 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
             table.text("nothing was ordered yet")
         }
         Answer::AuditVerdict(verdict) => account::verdict(verdict),
+        Answer::Alarms(all) => alarms::list(all),
+        Answer::AlarmTest(tested) => alarms::tested(tested),
         Answer::Found(page) => gateway::list(&page.gateways),
         Answer::Traffic(traffic) => account::traffic(traffic),
         Answer::Users(users) => account::users(users),

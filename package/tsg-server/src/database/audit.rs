@@ -3,7 +3,7 @@
 use super::chain::Chain;
 use super::tables::{json, number};
 use anyhow::{Context, Result};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tsg_control::server::{PolicyRecord, Record};
@@ -36,6 +36,20 @@ pub struct AuditRow {
     pub object: String,
     /// What came of it.
     pub outcome: String,
+}
+
+impl AuditRow {
+    /// Its columns, in this order.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get::<_, i64>(0)?.unsigned_abs(),
+            at: row.get::<_, i64>(1)?.unsigned_abs(),
+            who: row.get(2)?,
+            action: row.get(3)?,
+            object: row.get(4)?,
+            outcome: row.get(5)?,
+        })
+    }
 }
 
 /// A policy version that was accepted.
@@ -110,16 +124,7 @@ pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec
         filter.text.to_ascii_lowercase(),
         filter.most
     ];
-    let rows = statement.query_map(asked, |row| {
-        Ok(AuditRow {
-            id: row.get::<_, i64>(0)?.unsigned_abs(),
-            at: row.get::<_, i64>(1)?.unsigned_abs(),
-            who: row.get(2)?,
-            action: row.get(3)?,
-            object: row.get(4)?,
-            outcome: row.get(5)?,
-        })
-    })?;
+    let rows = statement.query_map(asked, AuditRow::read)?;
     rows.map(|row| row.context("table audit")).collect()
 }
 

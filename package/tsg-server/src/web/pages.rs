@@ -1,5 +1,6 @@
 //! The pages: rendered here, whole, for the role of whoever looks.
 
+mod alarms;
 mod audit;
 mod chart;
 mod door;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<App> {
     Router::new()
         .merge(door::routes())
         .merge(overview::routes())
+        .merge(alarms::routes())
         .merge(gateways::routes())
         .merge(groups::routes())
         .merge(policy::routes())
@@ -97,6 +99,7 @@ impl Frame {
     fn places(&self) -> Vec<(&'static str, &'static str)> {
         let mut places = vec![
             ("/", "Overview"),
+            ("/alarms", "Alarms"),
             ("/gateways", "Gateways"),
             ("/groups", "Groups"),
             ("/enrol", "Enrolment"),

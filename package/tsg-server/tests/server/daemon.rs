@@ -21,6 +21,8 @@ pub(super) struct Place {
     /// Chosen by the first server here, kept by the next ones.
     port: u16,
     pages: Pages,
+    /// More words for `run`.
+    pub(super) more: Vec<String>,
 }
 
 /// How the pages are served.
@@ -33,7 +35,12 @@ pub(super) enum Pages {
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None }
+        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None, more: Vec::new() }
+    }
+
+    pub(super) fn with(words: &[&str]) -> Self {
+        let more = words.iter().map(|&word| word.to_owned()).collect();
+        Self { more, ..Self::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -75,6 +82,7 @@ impl Place {
         .into_iter()
         .chain(matches!(self.pages, Pages::Plain).then_some("--web-plain"))
         .map(str::to_owned)
+        .chain(self.more.iter().cloned())
         .collect()
     }
 

@@ -9,6 +9,7 @@
     reason = "a test may panic and print"
 )]
 
+mod alarms;
 mod announcements;
 mod backups;
 mod bundle;
@@ -21,6 +22,8 @@ mod golden;
 mod hostile;
 mod many;
 mod previous;
+mod receivers;
 mod rekeys;
 mod sockets;
+mod syslog;
 mod web;

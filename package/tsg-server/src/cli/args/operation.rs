@@ -26,6 +26,7 @@ impl Command {
             | Self::Token(_)
             | Self::Audit { .. }
             | Self::Traffic
+            | Self::Alarms { .. }
             | Self::User(_)
             | Self::ApiToken(_) => None,
         }
@@ -50,6 +51,8 @@ impl Command {
                 ..AuditFilter::default()
             }),
             Self::Traffic => Op::Traffic {},
+            Self::Alarms { test: true } => Op::AlarmTest {},
+            Self::Alarms { test: false } => Op::AlarmList {},
             Self::User(command) => command.operation()?,
             Self::ApiToken(command) => command.operation(),
         })
