@@ -8,8 +8,8 @@ use super::webhook::summary;
 use crate::alarms::Event;
 use crate::files;
 use anyhow::{Context, Result, anyhow, ensure};
-use lettre::message::header::{ContentType, Header, HeaderName, HeaderValue};
-use lettre::message::{Mailbox, Message};
+use lettre::message::header::{Header, HeaderName, HeaderValue};
+use lettre::message::{Mailbox, Message, SinglePart};
 use lettre::transport::smtp::authentication::Credentials;
 use lettre::transport::smtp::client::Tls;
 use lettre::transport::smtp::extension::ClientId;
@@ -97,11 +97,17 @@ impl Mail {
         }
         message
             .subject(self.subject(events))
-            .message_id(None)
+            .message_id(Some(self.id(events)))
             .date_now()
-            .header(ContentType::TEXT_PLAIN)
-            .body(self.body(events))
+            .singlepart(SinglePart::plain(self.body(events)))
             .context("the mail cannot be made")
+    }
+
+    /// The same when it is tried again, so that a mail which arrived all the same is known for what it is.
+    fn id(&self, events: &[Event]) -> String {
+        let of = |event: Option<&Event>| event.map_or((0, 0), |event| (event.number, event.at));
+        let ((first, at), (last, _)) = (of(events.first()), of(events.last()));
+        format!("<tsg-{at}-{first}-{last}@{}>", self.server)
     }
 
     fn subject(&self, events: &[Event]) -> String {
@@ -280,7 +286,7 @@ mod tests {
     fn many_are_listed_up_to_a_bound() {
         let events: Vec<_> = (1..=200).map(event).collect();
         let text = text(&events);
-        assert!(text.contains("(and 199 more)"));
+        assert!(text.replace("\r\n ", " ").contains("(and 199 more)"), "{text}");
         assert_eq!(text.matches("RAISED: key server").count(), MOST_LISTED);
         assert!(
             text.replace("=\r\n", "").contains("200 alarms were raised and 0 are over"),

@@ -226,12 +226,9 @@ fn a_test_alarm_says_who_got_it() {
     assert_eq!(of("syslog")["text"], "the collector's machine has it");
     assert_eq!(web.next().json()["kind"], "test");
     mail.until("this is a test");
-    collector.until("kind=\"test\"");
-    assert!(
-        collector
-            .until("action=\"alarm test\"")
-            .contains("object=\"all channels\" outcome=\"ordered\"")
-    );
+    // By a connection of its own.
+    let [_, ordered] = collector.until_all(["kind=\"test\"", "action=\"alarm test\""]);
+    assert!(ordered.contains("object=\"all channels\" outcome=\"ordered\""), "{ordered}");
     // Away, and with a wrong password.
     let wrong = secret(mails.path(), "wrong", "another");
     drop(daemon);

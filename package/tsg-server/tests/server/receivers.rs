@@ -145,6 +145,20 @@ impl Collector {
         panic!("no {text:?} came to the collector: {seen:#?}");
     }
 
+    /// Waits for messages with these texts in them, in whatever order; gives them in the order of the texts.
+    pub(super) fn until_all<const N: usize>(&self, texts: [&str; N]) -> [String; N] {
+        let mut found = texts.map(|_| None);
+        while found.iter().any(Option::is_none) {
+            let message = self.next();
+            for (text, found) in texts.iter().zip(&mut found) {
+                if found.is_none() && message.contains(text) {
+                    *found = Some(message.clone());
+                }
+            }
+        }
+        found.map(Option::unwrap)
+    }
+
     /// What came by now.
     pub(super) fn so_far(&self) -> Vec<String> {
         self.messages.try_iter().collect()
