@@ -39,7 +39,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the server in the foreground
-    Run(Run),
+    Run(Box<Run>),
     /// Show the server's public key, which gateways are given
     Key,
     /// Show how everything is; what waits for you comes first

@@ -144,9 +144,9 @@ impl Mail {
         if events.len() > MOST_LISTED {
             let _ = writeln!(text, "And more: {}.\n", summary(events));
         }
-        let _ = write!(
+        let _ = writeln!(
             text,
-            "This is the key server {}. `tsg-server alarms` lists what stands, docs/operations.md says what to do.\n",
+            "This is the key server {}. `tsg-server alarms` lists what stands, docs/operations.md says what to do.",
             self.server
         );
         text
