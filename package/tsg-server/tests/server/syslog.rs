@@ -2,9 +2,11 @@
 
 use super::daemon::{Daemon, PATIENCE, Pages, Place};
 use super::receivers::{Authority, Collector, frames, number};
+use nix::poll::{PollFd, PollFlags, poll};
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::AsFd as _;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -136,12 +138,15 @@ fn a_collector_that_never_reads_keeps_nobody_waiting() {
     // Much text for the collector, and little for the disk.
     let long = "\u{1f512}".repeat(990);
     let mut ordered = 0;
-    while ordered < 1_500 {
+    while ordered < 500 {
         let group = format!("{ordered:08} {long}");
         let answer = client.ask(&json!({"group_add": {"group": group}})).unwrap();
         assert!(answer["error"].is_object());
         ordered += 1;
     }
+    // What has to wait for ten seconds, twice at the most, ends the connection.
+    let mut waits = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+    assert_eq!(poll(&mut waits, 60_000_u16), Ok(1), "no other connection");
     daemon.wait_log("does not work");
     let (stream, _) = listener.accept().unwrap();
     let (sender, messages) = channel();

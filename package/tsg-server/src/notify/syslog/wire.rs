@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// What is not acknowledged for so long, in milliseconds, ends the connection.
 const UNHEARD: u32 = 30_000;
 
+/// Bytes that may be on their way: who does not read is soon known by it.
+const ON_THE_WAY: usize = 256 * 1024;
+
 /// The name of a collector is looked up again after this, when nothing says that it has moved.
 const LOOK_UP: Duration = Duration::from_secs(300);
 
@@ -139,6 +142,7 @@ fn connect(addresses: &[SocketAddr]) -> Result<TcpStream> {
                 stream.set_nodelay(true)?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 stream.set_read_timeout(Some(PATIENCE))?;
+                setsockopt(&stream, sockopt::SndBuf, &ON_THE_WAY)?;
                 setsockopt(&stream, sockopt::KeepAlive, &true)?;
                 setsockopt(&stream, sockopt::TcpUserTimeout, &UNHEARD)?;
                 return Ok(stream);
