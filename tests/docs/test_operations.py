@@ -217,6 +217,7 @@ NUMBERS = [
     ("how old a sealed packet", "4 s", lambda: number(CONTROL, "replay_window")),
     ("not behind its gateway", "30 min", lambda: number(RUN, "FORGET_MACHINE") / 60_000),
     ("a retiring policy", "60 s", lambda: number(CONTROL, "POLICY_LINGER") / 1000),
+    ("an alarm must stand", "30 s", lambda: number("package/tsg-server/src/cli/args", "ALARM_AFTER")),
     ("keeps free on its disk", "16 MiB", lambda: number("package/tsg-server/src/daemon", "RESERVE") >> 20),
 ]
 

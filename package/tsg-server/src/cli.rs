@@ -73,6 +73,7 @@ fn carry_out(args: &Args) -> Result<()> {
         | Command::Rekey { .. }
         | Command::Audit { .. }
         | Command::Traffic
+        | Command::Alarms { .. }
         | Command::User(_)
         | Command::ApiToken(_) => {}
     }
@@ -85,6 +86,9 @@ fn carry_out(args: &Args) -> Result<()> {
     print(args, &answer)?;
     if let Answer::Outcome(outcome) = &answer {
         ensure!(outcome.ok, "the gateway could not do it");
+    }
+    if let Answer::AlarmTest(tested) = &answer {
+        ensure!(tested.iter().all(|one| one.arrived), "the test alarm did not arrive everywhere");
     }
     Ok(())
 }
@@ -116,6 +120,7 @@ fn start(args: &Args, run: &Run) -> Result<()> {
             certificate: run.web_cert.clone().zip(run.web_key.clone()),
             plain: run.web_plain,
         },
+        notify: run.notify.options(),
     };
     let ended = secret.and_then(|secret| daemon::run(&options, secret));
     if let Err(error) = &ended

@@ -8,9 +8,11 @@
 mod signals;
 mod store;
 mod turn;
+mod watch;
 
 use crate::accounts::{Accounts, Directory};
 use crate::admin::Admin;
+use crate::alarms::Watch;
 use crate::backup::Archivist;
 use crate::clock::{Reading, ServerClock};
 use crate::database::{Batch, Database};
@@ -18,6 +20,7 @@ use crate::files::DataFolder;
 use crate::history::History;
 use crate::identity::Identity;
 use crate::network::{Listen, Network, Roster};
+use crate::notify::{self, Notifier};
 use crate::operations::{Outcomes, Traffic};
 use crate::orders::{self, Orders};
 use crate::process;
@@ -45,6 +48,8 @@ pub struct Options {
     pub listen: Listen,
     /// Where the pages are.
     pub web: web::Options,
+    /// Who is told of audit trail, alarms and log.
+    pub notify: notify::Options,
 }
 
 /// The running daemon.
@@ -66,6 +71,10 @@ struct Daemon {
     accounts: Accounts,
     directory: Directory,
     traffic: Traffic,
+    alarms: Watch,
+    /// It is looked for alarms again at this time since boot, in milliseconds.
+    next_alarms: u64,
+    notifier: Notifier,
     batch: Batch,
     /// The disk is full: it is tried again at this time.
     full_until: Option<u64>,
@@ -106,6 +115,7 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
     let database = Database::open(&options.data)?;
     let history = History::open(&options.data)?;
     let (stored, accounts) = (database.load()?, database.accounts()?);
+    let notifier = Notifier::open(&options.notify, &options.data)?;
     let directory = Directory::default();
     directory.show(&accounts);
     let roster = Roster::new(&stored);
@@ -125,6 +135,7 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
         options.socket.display(),
         identity.public()
     );
+    let (alarms, next_alarms) = watch::begin(&notifier, options.notify.alarm_after, started);
     let mut daemon = Daemon {
         server,
         database,
@@ -143,6 +154,9 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
         accounts,
         directory,
         traffic: Traffic::default(),
+        alarms,
+        next_alarms,
+        notifier,
         batch: Batch::default(),
         full_until: None,
         answers: Vec::new(),
@@ -150,13 +164,15 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
         secrets: vault.state().clone(),
     };
     let ended = daemon.turns();
-    let Daemon { network, admin, history, orders, .. } = daemon;
+    let Daemon { network, admin, history, orders, notifier, .. } = daemon;
     drop(admin);
     drop(history);
     // Whoever still waits for an answer is told that there is none.
     drop(orders);
     drop(web);
     network.close();
+    // The last that is told is that it ends.
+    drop(notifier);
     drop(held);
     ended
 }

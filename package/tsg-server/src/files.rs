@@ -230,6 +230,22 @@ pub fn sync_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {} to disk", folder.display()))
 }
 
+/// Writes a file of mode 0600: on disk as a whole, or as it was before.
+///
+/// # Errors
+/// It cannot be written.
+pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
+    let beside = path.with_extension("new");
+    let written = || {
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    written().with_context(|| format!("cannot write {}: is the disk full?", path.display()))
+}
+
 /// Reads a file of ours that only its owner may read. `None` if there is none.
 ///
 /// # Errors

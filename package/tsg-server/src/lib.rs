@@ -10,6 +10,8 @@
 //! * [`orders`]: the way from the doors to the main thread
 //! * [`history`]: beside it, who reads what was long ago
 //! * [`accounts`]: who may use the pages and the API
+//! * [`alarms`]: what is wrong, since when, and when it is over
+//! * [`notify`]: what the world outside is told of it: syslog, webhook, mail
 //! * [`admin`]: the door for root, a Unix socket
 //! * [`web`]: the pages and the API
 //! * [`cli`]: the command line, a client of that socket
@@ -20,6 +22,7 @@
 pub mod accounts;
 pub mod admin;
 pub mod age;
+pub mod alarms;
 pub mod backup;
 pub mod cli;
 pub mod clock;
@@ -30,6 +33,7 @@ pub mod history;
 pub mod identity;
 mod json;
 pub mod network;
+pub mod notify;
 pub mod operations;
 pub mod orders;
 pub mod process;

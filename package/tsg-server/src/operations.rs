@@ -5,6 +5,7 @@
 //! and nowhere else; who may ask for what is [`crate::accounts::Role`]'s.
 
 mod account;
+mod alarms;
 mod answer;
 mod audited;
 mod command;
@@ -20,6 +21,7 @@ mod traffic;
 mod view;
 
 pub use account::{ApiTokenView, CreatedApiToken, UserView, read_api_token};
+pub use alarms::{AlarmView, AlarmsView};
 pub use answer::{Answer, Done, Refusal, RefusalKind};
 pub use audited::{changes, entry};
 pub(crate) use command::command_kind;
@@ -32,8 +34,10 @@ pub use traffic::{Sample, Traffic, TrafficView};
 pub use view::{Approval, CreatedToken, PolicyView, ServerKey, look_back, looks_back};
 
 use crate::accounts::{Accounts, Change, PasswordHash, Role, UserChange};
+use crate::alarms::Watch;
 use crate::database::{AuditFilter, Database};
 use crate::identity::Identity;
+use crate::notify::Notifier;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use tsg_control::message::CommandKind;
@@ -50,6 +54,10 @@ pub enum Operation {
     Status {},
     /// What was sealed, opened and dropped in the last hour.
     Traffic {},
+    /// The alarms that stand, and how those who are told get on.
+    AlarmList {},
+    /// Sends a test alarm to everybody who is told of alarms.
+    AlarmTest {},
     /// All gateways, those that wait first.
     GatewayList {},
     /// Some gateways.
@@ -283,6 +291,8 @@ pub(crate) struct Desk<'a> {
     /// What changes in them.
     pub(crate) account_changes: &'a mut Vec<Change>,
     pub(crate) traffic: &'a Traffic,
+    pub(crate) alarms: &'a Watch,
+    pub(crate) notifier: &'a Notifier,
     pub(crate) operator: &'a Operator,
     pub(crate) running: Running<'a>,
     /// The server's time in milliseconds.
@@ -311,6 +321,9 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::Key {} => Ok(Answer::Key(ServerKey::of(desk.identity))),
         Op::Status {} => Ok(Answer::Status(Box::new(status::status(desk)))),
         Op::Traffic {} => Ok(Answer::Traffic(desk.traffic.view())),
+        Op::AlarmList {} => Ok(alarms::list(desk)),
+        // Its answer comes from another thread: the daemon takes it out before.
+        Op::AlarmTest {} => Err(Refusal::new(RefusalKind::Unavailable, "there is no daemon")),
         Op::GatewayFind(filter) => Ok(Answer::Found(desk.server.find(filter, desk.now))),
         Op::GatewayList {} => Ok(Answer::Gateways(desk.server.gateways(desk.now))),
         Op::GatewayShow { gateway } => view::gateway(desk, gateway),

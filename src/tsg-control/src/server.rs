@@ -19,6 +19,7 @@ mod record;
 mod session;
 mod state;
 mod tokens;
+mod troubles;
 mod unreadable;
 mod view;
 
@@ -26,6 +27,7 @@ pub use orders::OrderError;
 pub use record::{
     EpochRecord, GatewayRecord, GroupRecord, PolicyRecord, Record, Stored, TokenRecord,
 };
+pub use troubles::{Trouble, TroubleKind};
 pub use view::{
     EpochView, GatewayFilter, GatewayLine, GatewayPage, GatewayState, GatewayView, GroupView,
     RevealedEpoch, TokenView, suite_name,

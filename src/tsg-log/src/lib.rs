@@ -9,6 +9,7 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write as _},
     path::Path,
+    sync::OnceLock,
 };
 
 use anyhow::{Result, anyhow};
@@ -23,6 +24,32 @@ const MAX_MESSAGE_BYTES: usize = 1024;
 
 /// The log target of what the program says on stderr by itself: it goes to syslog, and never to stderr.
 pub const SAID: &str = "tsg-said";
+
+/// The log target of what is to stay on this machine: it has a secret in it, or goes elsewhere by another way. Whoever
+/// [listens](listen) does not get it.
+pub const HERE: &str = "tsg-here";
+
+/// Takes messages besides.
+type Listener = Box<dyn Fn(Level, &str) + Send + Sync>;
+
+static LISTENER: OnceLock<Listener> = OnceLock::new();
+
+/// From now on this function gets every message, too, as the one line that it is; to be called once in a process. It must
+/// neither block nor log.
+///
+/// # Errors
+/// Somebody listens already.
+pub fn listen(take: impl Fn(Level, &str) + Send + Sync + 'static) -> Result<()> {
+    LISTENER.set(Box::new(take)).map_err(|_| anyhow!("two listen to the log"))
+}
+
+fn tell_listener(record: &Record<'_>, message: &str) {
+    if let Some(listener) = LISTENER.get()
+        && ![SAID, HERE].contains(&record.target())
+    {
+        listener(record.level(), message);
+    }
+}
 
 /// Where messages go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,7 +105,9 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) && record.target() != SAID {
-            to_stderr(record.level(), &one_line(record));
+            let message = one_line(record);
+            to_stderr(record.level(), &message);
+            tell_listener(record, &message);
         }
     }
 
@@ -103,6 +132,7 @@ impl Log for Syslog {
         if !sent && record.target() != SAID {
             to_stderr(record.level(), &message);
         }
+        tell_listener(record, &message);
     }
 
     fn flush(&self) {}
@@ -160,6 +190,22 @@ mod tests {
         assert_eq!(shown("a\nerror: forged"), "a\\nerror: forged");
         assert_eq!(shown("\u{1b}[31m"), "\\u{1b}[31m");
         assert!(shown(&"x".repeat(10_000)).len() < MAX_MESSAGE_BYTES + 8);
+    }
+
+    #[test]
+    fn who_listens_does_not_hear_what_stays_here() {
+        static HEARD: std::sync::Mutex<Vec<String>> = std::sync::Mutex::new(Vec::new());
+        listen(|level, text| HEARD.lock().unwrap().push(format!("{level} {text}"))).unwrap();
+        let say = |target: &str, text: &str| {
+            let mut record = Record::builder();
+            record.target(target).level(Level::Warn);
+            tell_listener(&record.args(format_args!("{text}")).build(), text);
+        };
+        say("tsg_server::daemon", "plain");
+        say(HERE, "secret");
+        say(SAID, "said");
+        assert_eq!(*HEARD.lock().unwrap(), ["WARN plain"]);
+        assert!(listen(|_, _| {}).is_err());
     }
 
     #[test]

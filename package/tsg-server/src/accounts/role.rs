@@ -73,6 +73,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         Op::Key {}
         | Op::Status {}
         | Op::Traffic {}
+        | Op::AlarmList {}
         | Op::GatewayList {}
         | Op::GatewayFind(_)
         | Op::GatewayShow { .. }
@@ -99,6 +100,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::PolicySet { .. }
         | Op::Rekey { .. } => Some(Role::SecurityOfficer),
         Op::Backup { .. }
+        | Op::AlarmTest {}
         | Op::UserList {}
         | Op::UserAdd { .. }
         | Op::UserChange { .. }

@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 mod keeping;
+mod notify;
 mod operation;
 mod value;
 
@@ -40,7 +41,7 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Run the server in the foreground
-    Run(Run),
+    Run(Box<Run>),
     /// Show the server's public key, which gateways are given
     Key,
     /// Show how everything is; what waits for you comes first
@@ -79,6 +80,12 @@ pub(super) enum Command {
     },
     /// Show what was sealed, opened and dropped in the last hour
     Traffic,
+    /// Show the alarms that stand, and how syslog, webhook and mail get on
+    Alarms {
+        /// Send a test alarm by all of them, and say whether it arrived
+        #[arg(long)]
+        test: bool,
+    },
     /// People who may sign in to the pages
     #[command(subcommand)]
     User(User),
@@ -155,6 +162,8 @@ pub(super) struct Run {
     /// Port of the announcements; 0 for any
     #[arg(long, env = "TSG_SERVER_PUB_PORT", default_value_t = 5556, value_name = "PORT")]
     pub(super) pub_port: u16,
+    #[command(flatten)]
+    pub(super) notify: notify::Notify,
     /// How much to log
     #[arg(long, env = "TSG_SERVER_LOG_LEVEL", value_enum, default_value_t = Level::Info, value_name = "LEVEL")]
     pub(super) log_level: Level,

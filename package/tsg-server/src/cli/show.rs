@@ -1,6 +1,7 @@
 //! Answers as people read them.
 
 mod account;
+mod alarms;
 mod gateway;
 mod group;
 mod status;
@@ -83,6 +84,8 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
             format!("a backup of {} is ordered\n", ordered.server)
         }
         Answer::AuditVerdict(verdict) => account::verdict(verdict),
+        Answer::Alarms(all) => alarms::list(all),
+        Answer::AlarmTest(tested) => alarms::tested(tested),
         Answer::Found(page) => gateway::list(&page.gateways),
         Answer::Traffic(traffic) => account::traffic(traffic),
         Answer::Users(users) => account::users(users),

@@ -45,6 +45,9 @@ impl Daemon {
             for (record, _) in &batch.changes {
                 self.roster.note(record);
             }
+            if !batch.audit.is_empty() {
+                self.notifier.audit_grew();
+            }
             if !batch.accounts.is_empty() {
                 self.directory.show(&self.accounts);
             }

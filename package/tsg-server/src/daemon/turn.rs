@@ -5,7 +5,7 @@ use super::{Daemon, LOOK_AT_CLOCK};
 use crate::clock::Reading;
 use crate::database::AuditEntry;
 use crate::network::Received;
-use crate::operations::{self, Answer, Desk, Operator, Refusal, Running};
+use crate::operations::{self, Answer, Desk, Operation, Operator, Refusal, Running};
 use crate::orders::{Order, Reply};
 use anyhow::Result;
 use tsg_control::message::ToServer;
@@ -89,6 +89,7 @@ impl Daemon {
             self.note_changes("clock");
         }
         self.traffic.follow(&self.server, self.clock.at(reading));
+        self.look_for_alarms(reading);
         self.network.look_around(reading.boot)
     }
 
@@ -171,6 +172,9 @@ impl Daemon {
             self.answers.push(Pending { outcome: Err(refusal), reply, changes: false });
             return;
         }
+        if let Operation::AlarmTest {} = operation {
+            return self.test_alarm(&operator, reply);
+        }
         let uptime = Reading::now().map_or(0, |at| at.boot.saturating_sub(self.started.boot));
         let mut desk = Desk {
             server: &mut self.server,
@@ -180,6 +184,8 @@ impl Daemon {
             accounts: &mut self.accounts,
             account_changes: &mut self.batch.accounts,
             traffic: &self.traffic,
+            alarms: &self.alarms,
+            notifier: &self.notifier,
             operator: &operator,
             running: Running {
                 listen: self.network.listen(),
@@ -194,11 +200,28 @@ impl Daemon {
         };
         let outcome = operations::perform(&mut desk, &operation);
         if let Some(entry) = operations::entry(&operator, &operation, &outcome) {
-            log::info!("{}: {} {}: {}", entry.who, entry.action, entry.object, entry.outcome);
-            self.batch.audit.push(entry);
+            self.note(entry);
         }
         self.note_changes(&operator.0);
         self.answers.push(Pending { outcome, reply, changes });
+    }
+
+    /// A line for the audit trail, and for the log on this machine: elsewhere the trail is told as such.
+    fn note(&mut self, entry: AuditEntry) {
+        let AuditEntry { who, action, object, outcome } = &entry;
+        log::info!(target: tsg_log::HERE, "{who}: {action} {object}: {outcome}");
+        self.batch.audit.push(entry);
+    }
+
+    /// Receivers may be slow: another thread answers.
+    fn test_alarm(&mut self, operator: &Operator, reply: Reply) {
+        self.note(AuditEntry {
+            who: operator.0.clone(),
+            action: "alarm test".to_owned(),
+            object: "all channels".to_owned(),
+            outcome: "ordered".to_owned(),
+        });
+        self.notifier.test(&operator.0, reply);
     }
 
     /// What the state machine wants to be durable, with who caused it.

@@ -3,7 +3,7 @@
 use super::chain::{Chain, hex};
 use super::tables::{json, number};
 use anyhow::{Context, Result};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Row, params};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use tsg_control::server::{PolicyRecord, Record};
@@ -39,6 +39,21 @@ pub struct AuditRow {
     /// The hash over it and all before it, hexadecimal; empty if an older server wrote it.
     #[serde(default)]
     pub chain: String,
+}
+
+impl AuditRow {
+    /// Its columns, in this order.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get::<_, i64>(0)?.unsigned_abs(),
+            at: row.get::<_, i64>(1)?.unsigned_abs(),
+            who: row.get(2)?,
+            action: row.get(3)?,
+            object: row.get(4)?,
+            outcome: row.get(5)?,
+            chain: row.get::<_, Option<[u8; 32]>>(6)?.as_ref().map(hex).unwrap_or_default(),
+        })
+    }
 }
 
 /// A policy version that was accepted.
@@ -113,17 +128,7 @@ pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec
         filter.text.to_ascii_lowercase(),
         filter.most
     ];
-    let rows = statement.query_map(asked, |row| {
-        Ok(AuditRow {
-            id: row.get::<_, i64>(0)?.unsigned_abs(),
-            at: row.get::<_, i64>(1)?.unsigned_abs(),
-            who: row.get(2)?,
-            action: row.get(3)?,
-            object: row.get(4)?,
-            outcome: row.get(5)?,
-            chain: row.get::<_, Option<[u8; 32]>>(6)?.as_ref().map(hex).unwrap_or_default(),
-        })
-    })?;
+    let rows = statement.query_map(asked, AuditRow::read)?;
     rows.map(|row| row.context("table audit")).collect()
 }
 

@@ -4,7 +4,7 @@ use super::audit::{self, AuditFilter, AuditRow, PolicyRow};
 use super::chain::{self, AuditVerdict};
 use super::{Database, FILE};
 use anyhow::{Context, Result};
-use rusqlite::{Connection, InterruptHandle, OpenFlags};
+use rusqlite::{Connection, InterruptHandle, OpenFlags, OptionalExtension as _, Row};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -45,6 +45,47 @@ impl Lookout {
     /// Ends whatever is being read, from another thread.
     pub fn interrupt(&self) -> InterruptHandle {
         self.connection.get_interrupt_handle()
+    }
+
+    /// The lines of the audit trail behind this number, the oldest first, at most so many.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn after(&self, number: u64, most: usize) -> Result<Vec<AuditRow>> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT id, at, who, action, object, outcome, chain FROM audit
+                  WHERE id > ?1 ORDER BY id LIMIT ?2",
+            )?;
+            let rows = statement.query_map((signed(number), most as i64), AuditRow::read)?;
+            rows.collect()
+        })
+    }
+
+    /// The number of the newest line, 0 for none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn newest(&self) -> Result<u64> {
+        let newest = "SELECT coalesce(max(id), 0) FROM audit";
+        self.read(|connection| connection.query_row(newest, [], |row| row.get::<_, i64>(0)))
+            .map(i64::unsigned_abs)
+    }
+
+    /// The hash of a line, hexadecimal; empty if there is none.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn chain(&self, number: u64) -> Result<String> {
+        let hash = "SELECT lower(hex(chain)) FROM audit WHERE id = ?1";
+        let of = |row: &Row<'_>| row.get::<_, Option<String>>(0);
+        let found =
+            self.read(|connection| connection.query_row(hash, [signed(number)], of).optional())?;
+        Ok(found.flatten().unwrap_or_default())
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T> {
+        read(&self.connection).with_context(|| cannot_read(&self.path))
     }
 
     /// Reads.
@@ -88,4 +129,8 @@ impl Reader<'_> {
 
 fn cannot_read(path: &Path) -> String {
     format!("cannot read the database {}", path.display())
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }

@@ -1,11 +1,13 @@
 //! What comes of an operation, as programs and the command line read it.
 
 use super::{
-    ApiTokenView, Approval, CreatedApiToken, CreatedToken, Outcome, PolicyView, RevealedGroup,
+    AlarmsView, ApiTokenView, Approval, CreatedApiToken, CreatedToken, Outcome, PolicyView,
+    RevealedGroup,
 };
 use super::{ServerKey, Status, TrafficView, UserView};
 use crate::backup::Ordered;
 use crate::database::{AuditRow, AuditVerdict, PolicyRow};
+use crate::notify::Tested;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use tsg_control::server::{GatewayPage, GatewayView, GroupView, TokenView};
@@ -66,6 +68,10 @@ pub enum Answer {
     AuditVerdict(AuditVerdict),
     /// To [`super::Operation::Traffic`].
     Traffic(TrafficView),
+    /// To [`super::Operation::AlarmList`].
+    Alarms(AlarmsView),
+    /// To [`super::Operation::AlarmTest`].
+    AlarmTest(Vec<Tested>),
     /// To [`super::Operation::GatewayFind`].
     Found(GatewayPage),
     /// To [`super::Operation::Backup`]: it is allowed, and whoever asks can be given it.

@@ -47,6 +47,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         Op::Key {}
         | Op::Status {}
         | Op::Traffic {}
+        | Op::AlarmList {}
         | Op::GatewayList {}
         | Op::GatewayFind(_)
         | Op::GatewayShow { .. }
@@ -61,6 +62,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         | Op::AuditVerify {}
         | Op::UserList {}
         | Op::ApiTokenList {} => return None,
+        Op::AlarmTest {} => ("alarm test", "all channels".to_owned()),
         Op::GatewayApprove { gateway, group, .. } => {
             ("gateway approve", format!("{gateway} into {group}"))
         }

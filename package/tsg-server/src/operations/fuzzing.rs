@@ -5,8 +5,10 @@ use super::{
 };
 use crate::accounts::Accounts;
 use crate::admin;
+use crate::alarms::Watch;
 use crate::database::{Batch, Database};
 use crate::identity::Identity;
+use crate::notify::Notifier;
 use anyhow::Result;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -61,6 +63,8 @@ impl Office {
             accounts: &mut self.accounts,
             account_changes: &mut accounts,
             traffic: &Traffic::default(),
+            alarms: &Watch::new(Vec::new(), 1, 0, 0),
+            notifier: &Notifier::silent(),
             operator: &operator,
             running: Running {
                 listen: "tcp://192.0.2.10:5555",

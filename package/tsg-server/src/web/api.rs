@@ -3,6 +3,7 @@
 //!
 //! The shapes are the API's own ([`shapes`]): what changes inside does not change them.
 
+mod alarms;
 mod ask;
 mod gateways;
 mod groups;
@@ -49,6 +50,7 @@ impl<T: Serialize> IntoResponse for Json<T> {
     security(("token" = [])),
     tags(
         (name = "server", description = "How everything is"),
+        (name = "alarms", description = "What is wrong, and who is told"),
         (name = "gateways", description = "Who asks to join, who is in"),
         (name = "groups", description = "Gateways that share keys and policy"),
         (name = "enrolment", description = "One-time tokens for gateways"),
@@ -73,6 +75,7 @@ pub(super) fn routes() -> Router<App> {
             "/api/v1",
             OpenApiRouter::new()
                 .merge(server::routes())
+                .merge(alarms::routes())
                 .merge(gateways::routes())
                 .merge(groups::routes())
                 .merge(people::routes()),

@@ -1,6 +1,7 @@
 //! The pages: rendered here, whole, for the role of whoever looks.
 
 mod account;
+mod alarms;
 mod audit;
 mod chart;
 mod door;
@@ -42,6 +43,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(door::routes())
         .merge(account::routes())
         .merge(overview::routes())
+        .merge(alarms::routes())
         .merge(gateways::routes())
         .merge(groups::routes())
         .merge(policy::routes())
@@ -99,6 +101,7 @@ impl Frame {
     fn places(&self) -> Vec<(&'static str, &'static str)> {
         let mut places = vec![
             ("/", "Overview"),
+            ("/alarms", "Alarms"),
             ("/gateways", "Gateways"),
             ("/groups", "Groups"),
             ("/enrol", "Enrolment"),

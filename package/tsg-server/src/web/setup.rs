@@ -47,7 +47,9 @@ impl Setup {
 
     fn make(&self) {
         let code = code();
+        // Whoever reads it on its way to a collector would be the first administrator.
         log::warn!(
+            target: tsg_log::HERE,
             "nobody may sign in to the pages yet: open them and type the set-up code {}",
             *code
         );

@@ -21,8 +21,8 @@ pub(super) struct Place {
     /// Chosen by the first server here, kept by the next ones.
     port: u16,
     pages: Pages,
-    /// Further arguments of `run`.
-    also: Vec<String>,
+    /// More words for `run`.
+    pub(super) more: Vec<String>,
 }
 
 /// How the pages are served.
@@ -35,12 +35,17 @@ pub(super) enum Pages {
 
 impl Place {
     pub(super) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None, also: Vec::new() }
+        Self { folder: tempfile::tempdir().unwrap(), port: 0, pages: Pages::None, more: Vec::new() }
     }
 
     /// With these further arguments of `run`, and no others.
-    pub(super) fn with(self, also: &[&str]) -> Self {
-        Self { also: also.iter().map(|&word| word.to_owned()).collect(), ..self }
+    pub(super) fn and(self, words: &[&str]) -> Self {
+        Self { more: words.iter().map(|&word| word.to_owned()).collect(), ..self }
+    }
+
+    pub(super) fn with(words: &[&str]) -> Self {
+        let more = words.iter().map(|&word| word.to_owned()).collect();
+        Self { more, ..Self::new() }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -82,7 +87,7 @@ impl Place {
         .into_iter()
         .chain(matches!(self.pages, Pages::Plain).then_some("--web-plain"))
         .map(str::to_owned)
-        .chain(self.also.iter().cloned())
+        .chain(self.more.iter().cloned())
         .collect()
     }
 

@@ -2,6 +2,7 @@
 
 use super::daemon::{Daemon, PATIENCE, PROGRAM, Place, signal};
 use super::gateway::members;
+use super::receivers::WebServer;
 use rusqlite::Connection;
 use serde_json::json;
 use std::fs;
@@ -102,6 +103,27 @@ fn on_a_full_disk_the_running_state_stays() {
     daemon.ask(&["group", "add", "second"]);
     let trail = daemon.ask(&["audit"]).to_string();
     assert_eq!(trail.matches("signal from uid").count(), 2, "{trail}");
+}
+
+#[test]
+fn the_alarm_of_a_full_disk_is_told_although_nothing_can_be_stored() {
+    let server = WebServer::start(&[], None);
+    let url = format!("http://127.0.0.1:{}/", server.port());
+    let place = Place::with(&["--alarm-after", "1", "--alarm-webhook", &url]);
+    fs::create_dir(place.data()).unwrap();
+    let mount = "mount -t tmpfs -o size=20m,mode=0700 tmpfs \"$DATA\"";
+    let command = with_mounts(&place, mount);
+    let mut daemon = Daemon::start_by(place, command);
+    beside(&daemon, "cat /dev/zero > \"$DATA/filler\" 2> /dev/null || true");
+    let told = server.next().json();
+    assert_eq!(
+        (&told["kind"], &told["state"], &told["severity"], &told["gateway"]),
+        (&json!("disk"), &json!("raised"), &json!("critical"), &json!(null))
+    );
+    daemon.wait_log("some alarms may be told twice");
+    beside(&daemon, "rm \"$DATA/filler\"");
+    let over = server.next().json();
+    assert_eq!((&over["kind"], &over["state"]), (&json!("disk"), &json!("over")));
 }
 
 /// A data folder with a group in it, whose server has ended.

@@ -9,6 +9,7 @@
     reason = "a test may panic and print"
 )]
 
+mod alarms;
 mod announcements;
 mod backups;
 mod bundle;
@@ -21,9 +22,11 @@ mod golden;
 mod hostile;
 mod many;
 mod previous;
+mod receivers;
 mod rekeys;
 mod restore;
 mod sealing;
 mod second_factor;
 mod sockets;
+mod syslog;
 mod web;

@@ -72,7 +72,7 @@ fn a_lost_machine() {
     let seal = place.path().join("seal.key");
     assert!(alone(&["seal-key", seal.to_str().unwrap()]).status.success());
     let mut daemon =
-        Daemon::start_with(place.with(&["--seal-key", seal.to_str().unwrap()]), Pages::Tls);
+        Daemon::start_with(place.and(&["--seal-key", seal.to_str().unwrap()]), Pages::Tls);
     let certificate = |daemon: &mut Daemon| {
         let line = daemon.wait_log("certificate SHA-256");
         line.rsplit("certificate").next().unwrap().to_owned()
@@ -119,7 +119,7 @@ fn a_lost_machine() {
     );
 
     gateways.iter_mut().for_each(|gateway| gateway.epochs_may_repeat = true);
-    let place = place.with(&["--seal-key", other.to_str().unwrap()]);
+    let place = place.and(&["--seal-key", other.to_str().unwrap()]);
     let mut daemon = Daemon::start_with(place, Pages::Tls);
     assert_eq!((daemon.key, certificate(&mut daemon)), (key, shown));
     let epoch = uses.until_new_epoch(&mut gateways);

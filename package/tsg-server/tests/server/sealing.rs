@@ -111,7 +111,7 @@ fn a_copy_of_the_folder_gives_nothing_away() {
         ["server.key", "server.new", "web.pem"].map(|name| File::open(data.join(name)).unwrap());
 
     let file = key_file(&old, "key");
-    let mut daemon = Daemon::start_in(old.with(&["--seal-key", &file]));
+    let mut daemon = Daemon::start_in(old.and(&["--seal-key", &file]));
     assert_eq!(daemon.key, key);
     let again = daemon.wait_log("certificate SHA-256");
     let fingerprint = |line: &str| line.rsplit("certificate").next().unwrap().to_owned();
@@ -185,18 +185,18 @@ fn each_source_of_the_key_opens_it_and_nothing_else_does() {
             command.env("CREDENTIALS_DIRECTORY", credentials(&place));
         }
         let also: Vec<_> = also.iter().map(String::as_str).collect();
-        let daemon = Daemon::start_by(place.with(&also), command);
+        let daemon = Daemon::start_by(place.and(&also), command);
         let key = daemon.key;
         assert!(daemon.ask(&["status"])["secrets"].as_str().unwrap().starts_with("sealed with"));
         let place = daemon.stop();
 
-        let place = place.with(&[]);
+        let place = place.and(&[]);
         refuses(&place, &["the secrets in", "are sealed with", option]);
         let other = key_file(&place, "other");
-        let place = place.with(&["--seal-key", &other]);
+        let place = place.and(&["--seal-key", &other]);
         refuses(&place, &["are sealed with", "/other", option]);
         let wrong = words_file(&place, "wrong", "wrong horse battery");
-        let place = place.with(&["--seal-passphrase", &wrong]);
+        let place = place.and(&["--seal-passphrase", &wrong]);
         refuses(&place, &["sealed with", "/wrong", option]);
 
         let mut command = plain();
@@ -206,12 +206,12 @@ fn each_source_of_the_key_opens_it_and_nothing_else_does() {
         let place = match what {
             "a key" => {
                 let file = path(&place, "key");
-                place.with(&["--seal-key", &file])
+                place.and(&["--seal-key", &file])
             }
-            "a credential" => place.with(&[]),
+            "a credential" => place.and(&[]),
             _ => {
                 let file = path(&place, "words");
-                place.with(&["--seal-passphrase", &file])
+                place.and(&["--seal-passphrase", &file])
             }
         };
         assert_eq!(Daemon::start_by(place, command).key, key, "{what}");
@@ -239,7 +239,7 @@ fn reseal(place: &Place, words: &[&str], input: &str) -> Result<String, String> 
 fn another_key_changes_one_file() {
     let place = Place::new();
     let [one, two] = ["one", "two"].map(|name| key_file(&place, name));
-    let daemon = Daemon::start_in(place.with(&["--seal-key", &one]));
+    let daemon = Daemon::start_in(place.and(&["--seal-key", &one]));
     let key = daemon.key;
     let error =
         reseal(&daemon.place, &["--seal-key", &one, "--new-seal-key", &two], "").unwrap_err();
@@ -269,15 +269,15 @@ fn another_key_changes_one_file() {
         .map(|(path, _)| path.file_name().unwrap().to_owned())
         .collect();
     assert_eq!(changed, ["seal"]);
-    let place = place.with(&["--seal-key", &one]);
+    let place = place.and(&["--seal-key", &one]);
     refuses(&place, &["give the file of that key by --seal-key"]);
 
     reseal(&place, &["--seal-key", &two, "--new-seal-passphrase", "-"], &format!("{WORDS}\n"))
         .unwrap();
-    let place = place.with(&["--seal-key", &two]);
+    let place = place.and(&["--seal-key", &two]);
     refuses(&place, &["--seal-passphrase", "is a key"]);
     let words = words_file(&place, "words", WORDS);
-    let daemon = Daemon::start_in(place.with(&["--seal-passphrase", &words]));
+    let daemon = Daemon::start_in(place.and(&["--seal-passphrase", &words]));
     assert_eq!(daemon.key, key);
     let place = daemon.stop();
 
@@ -286,7 +286,7 @@ fn another_key_changes_one_file() {
         reseal(&place, &["--seal-passphrase", "-", "--unseal"], &format!("{WORDS}\n")).unwrap();
     assert!(said.contains("in clear now"), "{said}");
     assert!(!place.data().join("seal").exists());
-    let daemon = Daemon::start_in(place.with(&[]));
+    let daemon = Daemon::start_in(place.and(&[]));
     assert_eq!(daemon.key, key);
     let place = daemon.stop();
     let error = reseal(&place, &["--unseal"], "").unwrap_err();
@@ -294,14 +294,14 @@ fn another_key_changes_one_file() {
     let error = reseal(&place, &["--seal-key", &one, "--new-seal-key", &two], "").unwrap_err();
     assert!(error.contains("are in clear: leave --seal-key"), "{error}");
     reseal(&place, &["--new-seal-key", &one], "").unwrap();
-    assert_eq!(Daemon::start_in(place.with(&["--seal-key", &one])).key, key);
+    assert_eq!(Daemon::start_in(place.and(&["--seal-key", &one])).key, key);
 }
 
 #[test]
 fn a_seal_that_is_lost_or_another_one_is_told() {
     let place = Place::new();
     let file = key_file(&place, "key");
-    let daemon = Daemon::start_with(place.with(&["--seal-key", &file]), Pages::Tls);
+    let daemon = Daemon::start_with(place.and(&["--seal-key", &file]), Pages::Tls);
     let key = daemon.key;
     let place = daemon.stop();
     let (seal, server, web) =
@@ -310,11 +310,11 @@ fn a_seal_that_is_lost_or_another_one_is_told() {
 
     fs::remove_file(&seal).unwrap();
     refuses(&place, &["server.key is sealed", "/seal is gone", "restore a backup"]);
-    let place = place.with(&[]);
+    let place = place.and(&[]);
     refuses(&place, &["server.key is sealed", "/seal is gone"]);
-    let place = place.with(&["--seal-key", &file]);
+    let place = place.and(&["--seal-key", &file]);
     // Of another folder, with the same key.
-    let other = Daemon::start_in(Place::new().with(&["--seal-key", &file])).stop();
+    let other = Daemon::start_in(Place::new().and(&["--seal-key", &file])).stop();
     let write = |path: &Path, content: &[u8]| {
         fs::write(path, content).unwrap();
         fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
@@ -354,7 +354,7 @@ fn the_first_start_with_a_key_may_be_killed_at_any_moment() {
     let file = key_file(&place, "key");
     let clear =
         ["server.key", "web.pem"].map(|name| (data.join(name), fs::read(data.join(name)).unwrap()));
-    let mut place = place.with(&["--seal-key", &file]);
+    let mut place = place.and(&["--seal-key", &file]);
     let mut whole = 0;
     for moment in 0..12 {
         let _ = fs::remove_file(data.join("seal"));
@@ -373,7 +373,7 @@ fn the_first_start_with_a_key_may_be_killed_at_any_moment() {
     fs::write(&clear[1].0, &clear[1].1).unwrap();
     let daemon = Daemon::start_in(place);
     assert_eq!((daemon.key, found_in(&data, &known).len()), (key, 0));
-    let place = daemon.stop().with(&[]);
+    let place = daemon.stop().and(&[]);
     refuses(&place, &["by --seal-key"]);
 }
 
@@ -381,7 +381,7 @@ fn the_first_start_with_a_key_may_be_killed_at_any_moment() {
 fn offline_commands_go_on() {
     let place = Place::new();
     let file = key_file(&place, "key");
-    let daemon = Daemon::start_in(place.with(&["--seal-key", &file]));
+    let daemon = Daemon::start_in(place.and(&["--seal-key", &file]));
     daemon.ask(&["group", "add", "plant"]);
     assert_eq!(daemon.ask(&["audit", "--verify"])["broken"], "");
     let place = daemon.stop();

@@ -2,6 +2,7 @@
 
 use super::daemon::{Daemon, Pages, Place};
 use super::gateway::TestGateway;
+use super::receivers::WebServer;
 use super::restore::{Pair, restore};
 use serde_json::{Value, json};
 use std::io::{Read as _, Write as _};
@@ -282,7 +283,8 @@ fn a_form_that_is_not_ours_does_nothing() {
 type Form = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 /// Every order that a page can give.
-const ORDERS: [Form; 15] = [
+const ORDERS: [Form; 16] = [
+    ("/alarms/test", &[], "admin"),
     (
         "/gateways/0000-0000-0000-0000-0000-0000-0000-0000/approve",
         &[("group", "plant"), ("compared", "x")],
@@ -338,7 +340,7 @@ fn nobody_may_more_than_their_role() {
         let people = browser.get("/people");
         assert_eq!(people.status, 403, "{role}");
     }
-    assert_eq!(tried, 15 + 9 + 2);
+    assert_eq!(tried, 16 + 10 + 3);
 }
 
 #[test]
@@ -542,6 +544,46 @@ fn the_api_says_what_it_can_and_what_is_wrong() {
     println!("{cases} operations");
     assert_eq!(admin.get("/api/v1/none").status, 404);
     assert_eq!(admin.send("POST", "/api/v1/groups", None, &json!("text")).status, 422);
+}
+
+#[test]
+fn alarms_are_looked_at_by_all_and_tried_by_administrators() {
+    let server = WebServer::start(&[], None);
+    let url = format!("http://127.0.0.1:{}/hook", server.port());
+    let place = Place::with(&["--alarm-after", "1", "--alarm-webhook", &url]);
+    let site = Site::start_in(place);
+    site.daemon.ask(&["group", "add", "plant"]);
+    let key = tsg_control::keys::PublicKey([7; 32]).to_string();
+    site.daemon.ask(&["gateway", "approve", &key, "--group", "plant"]);
+    assert_eq!(server.next().json()["kind"], "silent");
+    let (viewer, admin) = (site.program("viewer"), site.program("admin"));
+    let found = viewer.get("/api/v1/alarms").json();
+    let alarm = &found["alarms"][0];
+    assert_eq!(
+        (&alarm["kind"], &alarm["group"], &alarm["raised"]),
+        (&json!("silent"), &json!("plant"), &json!(true))
+    );
+    let channel = &found["channels"][0];
+    assert_eq!((&channel["channel"], &channel["failing"]), (&json!("webhook"), &Value::Null));
+    assert_eq!(viewer.send("POST", "/api/v1/alarms/test", None, &Value::Null).status, 403);
+    let tested = admin.send("POST", "/api/v1/alarms/test", None, &Value::Null).json();
+    assert_eq!((&tested[0]["arrived"], &tested[0]["text"]), (&json!(true), &json!("HTTP 200 OK")));
+    let metrics = viewer.get("/metrics").text;
+    assert!(metrics.contains("tsg_notifications_sent_total{channel=\"webhook\"} "), "{metrics}");
+    assert!(
+        metrics.contains("tsg_notifications_failing_seconds{channel=\"webhook\"} 0\n"),
+        "{metrics}"
+    );
+    site.add("ann", "admin");
+    let mut ann = site.signed_in("ann");
+    let page = ann.page("/alarms").text;
+    assert!(
+        page.contains("nothing was heard of it") && page.contains("Send a test alarm"),
+        "{page}"
+    );
+    let got = ann.post("/alarms/test", &[]);
+    assert_eq!((got.status, got.header("location")), (303, "/alarms"));
+    assert!(ann.page("/alarms").text.contains("Webhook arrived: HTTP 200 OK"));
 }
 
 #[test]

@@ -264,7 +264,7 @@ impl Server {
         }
     }
 
-    fn alarms(&self, gateway: &Gateway, now: u64) -> Vec<String> {
+    pub(super) fn alarms(&self, gateway: &Gateway, now: u64) -> Vec<String> {
         let mut alarms = gateway.session.as_ref().map(|s| s.alarms.clone()).unwrap_or_default();
         alarms.extend(gateway.other_version(now).map(version_alarm));
         if gateway.is_greedy() {

@@ -32,6 +32,7 @@ impl Command {
             | Self::Token(_)
             | Self::Audit { .. }
             | Self::Traffic
+            | Self::Alarms { .. }
             | Self::User(_)
             | Self::ApiToken(_) => None,
         }
@@ -62,6 +63,8 @@ impl Command {
                 ..AuditFilter::default()
             }),
             Self::Traffic => Op::Traffic {},
+            Self::Alarms { test: true } => Op::AlarmTest {},
+            Self::Alarms { test: false } => Op::AlarmList {},
             Self::User(command) => command.operation()?,
             Self::ApiToken(command) => command.operation(),
         })

@@ -2,6 +2,7 @@
 
 use super::{Problem, Program, answer};
 use crate::accounts::Role;
+use crate::notify::ChannelView;
 use crate::operations::{GroupStatus, Operation, Operator, Status, TrafficView};
 use crate::web::App;
 use crate::web::desk::Caller;
@@ -58,8 +59,9 @@ async fn ready(State(app): State<App>) -> Response {
 async fn metrics(program: Program) -> Result<Response, Problem> {
     let status = answer!(program.ask(Operation::Status {}).await?, Status)?;
     let traffic = answer!(program.ask(Operation::Traffic {}).await?, Traffic)?;
+    let alarms = answer!(program.ask(Operation::AlarmList {}).await?, Alarms)?;
     let kind = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
-    Ok((kind, text(&status, &traffic)).into_response())
+    Ok((kind, text(&status, &traffic, &alarms.channels)).into_response())
 }
 
 const fn count(all: usize) -> u64 {
@@ -67,7 +69,7 @@ const fn count(all: usize) -> u64 {
 }
 
 /// All numbers in Prometheus' text form.
-fn text(status: &Status, traffic: &TrafficView) -> String {
+fn text(status: &Status, traffic: &TrafficView, channels: &[ChannelView]) -> String {
     let mut all = Metrics(String::with_capacity(4_096));
     all.begin("tsg_build_info", "gauge", "Version of the software.");
     all.put("tsg_build_info", &[("version", &status.version)], 1);
@@ -138,6 +140,34 @@ fn text(status: &Status, traffic: &TrafficView) -> String {
         status.clock_jumps,
     );
     all.one("tsg_database_bytes", "gauge", "Size of the database.", status.database_bytes);
+    all.channels(
+        "tsg_notifications_sent_total",
+        "counter",
+        "Messages that syslog, webhook and mail took.",
+        channels,
+        |channel| channel.sent,
+    );
+    all.channels(
+        "tsg_notifications_failed_total",
+        "counter",
+        "Tries to hand a message over that failed.",
+        channels,
+        |channel| channel.failed,
+    );
+    all.channels(
+        "tsg_notifications_lost_total",
+        "counter",
+        "Messages that were not told and will not be.",
+        channels,
+        |channel| channel.lost,
+    );
+    all.channels(
+        "tsg_notifications_failing_seconds",
+        "gauge",
+        "For how long nothing gets through; 0 if it does.",
+        channels,
+        |channel| channel.failing.map_or(0, |seconds| seconds.max(1)),
+    );
     all.0
 }
 
@@ -160,6 +190,20 @@ impl Metrics {
     fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
         self.begin(name, kind, help);
         let _ = writeln!(self.0, "{name} {value}");
+    }
+
+    fn channels(
+        &mut self,
+        name: &str,
+        kind: &str,
+        help: &str,
+        channels: &[ChannelView],
+        value: fn(&ChannelView) -> u64,
+    ) {
+        self.begin(name, kind, help);
+        for channel in channels {
+            self.put(name, &[("channel", &channel.channel)], value(channel));
+        }
     }
 
     fn groups(
