@@ -8,6 +8,7 @@ mod accept;
 mod api;
 mod certificate;
 mod desk;
+mod learned;
 mod live;
 mod pages;
 mod policy;

@@ -1,7 +1,8 @@
 //! What comes of an operation, as programs and the command line read it.
 
 use super::{
-    ApiTokenView, Approval, CreatedApiToken, CreatedToken, Outcome, PolicyView, RevealedGroup,
+    ApiTokenView, Approval, CreatedApiToken, CreatedToken, FlowsView, Outcome, PolicyView,
+    RevealedGroup,
 };
 use super::{ServerKey, Status, TrafficView, UserView};
 use crate::database::{AuditRow, AuditVerdict, PolicyRow};
@@ -36,6 +37,8 @@ pub enum Answer {
     Groups(Vec<GroupView>),
     /// To [`super::Operation::GroupShow`].
     Group(Box<GroupView>),
+    /// To [`super::Operation::FlowList`].
+    Flows(FlowsView),
     /// To [`super::Operation::GroupKeys`].
     Keys(RevealedGroup),
     /// To [`super::Operation::PolicyShow`].

@@ -4,6 +4,7 @@
 //! The shapes are the API's own ([`shapes`]): what changes inside does not change them.
 
 mod ask;
+mod flows;
 mod gateways;
 mod groups;
 mod metrics;
@@ -73,6 +74,7 @@ pub(super) fn routes() -> Router<App> {
                 .merge(server::routes())
                 .merge(gateways::routes())
                 .merge(groups::routes())
+                .merge(flows::routes())
                 .merge(people::routes()),
         )
         .split_for_parts();

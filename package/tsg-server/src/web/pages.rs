@@ -3,9 +3,11 @@
 mod audit;
 mod chart;
 mod door;
+mod drops;
 mod enrol;
 mod gateways;
 mod groups;
+mod learn;
 mod overview;
 mod people;
 mod policy;
@@ -44,6 +46,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(gateways::routes())
         .merge(groups::routes())
         .merge(policy::routes())
+        .merge(learn::routes())
         .merge(enrol::routes())
         .merge(audit::routes())
         .merge(people::routes())
