@@ -29,8 +29,8 @@ const QUESTIONS: [(&str, &str); 15] = [
     ),
     ("policies: group, newest, the one before", "SELECT name, policy, previous FROM groups"),
     (
-        "gateways: name, group, revoked, approved, machines, pinned",
-        "SELECT name, group_name, revoked, approved, machines, pinned FROM gateways",
+        "gateways: name, group, revoked, approved, machines, pinned, tags",
+        "SELECT name, group_name, revoked, approved, machines, pinned, tags FROM gateways",
     ),
     (
         "tokens: number, group, expires, used",
@@ -117,7 +117,7 @@ mod tests {
         let before = fs::read(&path).unwrap();
         let text = inspect(folder.path());
         assert!(text.contains("== integrity\nok\n"), "{text}");
-        assert!(text.contains("== schema\n2\n"), "{text}");
+        assert!(text.contains("== schema\n3\n"), "{text}");
         assert_eq!(fs::read(&path).unwrap(), before);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "something is left over");
         let mut damaged = before.clone();

@@ -286,6 +286,8 @@ impl Server {
             .and_then(|rule| policy.rules.iter().position(|one| core::ptr::eq(one, rule)))
             .map(|at| at + 1);
         let name = |seen: &Seen| Some(self.gateways.get(&seen.by)?.record.name.clone());
+        let mut gateways: Vec<_> = known.seen.iter().filter_map(name).collect();
+        gateways.sort_unstable();
         let ago = |at: u64| now.saturating_sub(at) / 1000;
         FlowView {
             client: key.client,
@@ -296,7 +298,7 @@ impl Server {
             bytes: known.seen.iter().map(|seen| seen.sum().1).max().unwrap_or(0),
             first: ago(known.first),
             last: ago(known.last()),
-            gateways: known.seen.iter().filter_map(name).collect(),
+            gateways,
             action: policy.action(&flow),
             rule,
             in_clear: known.seen.iter().any(|seen| seen.in_clear),
@@ -320,7 +322,7 @@ mod tests {
             proto: Some(6),
             port: Some(502),
             packets,
-            bytes: packets * 100,
+            bytes: packets.saturating_mul(100),
             age: 0,
             in_clear: false,
             unreached: false,

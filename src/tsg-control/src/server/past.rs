@@ -91,7 +91,10 @@ impl Past {
         let silent = silent.map(|at| event(at, "went silent"));
         // By its key, it may have been let in beforehand: that is not known of it.
         let let_in = (approved > 0).then(|| event(approved * 1000, "was let in"));
-        let mut all: Vec<_> = self.events.iter().cloned().chain(silent).chain(let_in).collect();
+        let mut all: Vec<_> =
+            let_in.into_iter().chain(self.events.iter().cloned()).chain(silent).collect();
+        // Of what was at the same time, the last comes first.
+        all.reverse();
         all.sort_by_key(|event| core::cmp::Reverse(event.at));
         all
     }
