@@ -21,7 +21,8 @@ CREATE TABLE gateways (
     approved   INTEGER NOT NULL,
     aes        INTEGER NOT NULL,
     machines   TEXT NOT NULL,             -- JSON: addresses that it reports
-    pinned     TEXT NOT NULL              -- JSON: addresses that an operator gave
+    pinned     TEXT NOT NULL,             -- JSON: addresses that an operator gave
+    tags       TEXT NOT NULL DEFAULT '[]' -- JSON: words that an operator gave
 ) STRICT;
 
 CREATE INDEX gateways_by_group ON gateways (group_name);

@@ -154,9 +154,16 @@ async function watch() {
 	await page.click('text=gwa');
 	await page.waitForSelector('#live-counted >> text=sealed', { timeout: 150_000 });
 	await look('gateway');
+	await page.fill('#tags', 'hall-3, Line.b');
+	await press('Tag');
+	await told('gwa is tagged hall-3 line.b');
+	await open('/gateways?tag=line.b', 'tagged');
+	await page.click('text=gwa');
 	await page.selectOption('#command', 'diagnostics');
 	await press('Send');
 	await page.waitForSelector('.note:not(.bad)', { timeout: 20_000 });
+	await open('/groups/plant/learn', 'learn');
+	await open('/groups/plant/policy?proto=tcp&port=102&server=192.0.2.7', 'rules-learned');
 	await open('/groups/plant', 'group');
 	const epoch = () => page.evaluate(() => [...document.querySelectorAll('#live-keys td:first-child')].map(cell => +cell.textContent));
 	const before = Math.max(...await epoch());

@@ -247,6 +247,7 @@ mod tests {
             aes: true,
             machines: vec!["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()],
             pinned: Vec::new(),
+            tags: vec!["hall-3".to_owned()],
         }
     }
 

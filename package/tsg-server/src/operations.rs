@@ -30,8 +30,8 @@ pub use outcomes::{Outcome, Outcomes};
 pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
 pub use settings::{settings, settings_tag};
 pub use status::{GatewayAlarm, GroupStatus, PendingGateway, Status};
-pub use traffic::{Sample, Traffic, TrafficView};
-pub use view::{Approval, CreatedToken, PolicyView, ServerKey, look_back, looks_back};
+pub use traffic::{Drops, Sample, Traffic, TrafficView};
+pub use view::{Approval, CreatedToken, FlowsView, PolicyView, ServerKey, look_back, looks_back};
 
 use crate::accounts::{Accounts, Change, PasswordHash, Role, UserChange};
 use crate::alarms::Watch;
@@ -103,6 +103,13 @@ pub enum Operation {
         /// All of them; none takes back what was said before.
         machines: Vec<IpAddr>,
     },
+    /// Puts words on a gateway to find it by.
+    GatewayTag {
+        /// Which.
+        gateway: GatewayName,
+        /// All of them; none takes those of before away.
+        tags: Vec<String>,
+    },
     /// Tells a gateway to do something.
     GatewayCommand {
         /// Which.
@@ -119,6 +126,11 @@ pub enum Operation {
     GroupList {},
     /// One group.
     GroupShow {
+        /// Which.
+        group: String,
+    },
+    /// Who uses which service in a group.
+    FlowList {
         /// Which.
         group: String,
     },
@@ -320,7 +332,9 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
     match operation {
         Op::Key {} => Ok(Answer::Key(ServerKey::of(desk.identity))),
         Op::Status {} => Ok(Answer::Status(Box::new(status::status(desk)))),
-        Op::Traffic {} => Ok(Answer::Traffic(desk.traffic.view())),
+        Op::Traffic {} => {
+            Ok(Answer::Traffic(desk.traffic.view(desk.server.recent_drops(desk.now))))
+        }
         Op::AlarmList {} => Ok(alarms::list(desk)),
         // Its answer comes from another thread: the daemon takes it out before.
         Op::AlarmTest {} => Err(Refusal::new(RefusalKind::Unavailable, "there is no daemon")),
@@ -334,10 +348,12 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::GatewayRename { gateway, name } => order::rename(desk, gateway, name),
         Op::GatewayRemove { gateway } => order::remove(desk, gateway),
         Op::GatewayPin { gateway, machines } => order::pin(desk, gateway, machines),
+        Op::GatewayTag { gateway, tags } => order::tag(desk, gateway, tags),
         Op::GatewayCommand { gateway, kind } => order::command(desk, gateway, kind),
         Op::GatewayOutcome { command } => desk.outcomes.answer(*command),
         Op::GroupList {} => Ok(Answer::Groups(desk.server.groups(desk.now))),
         Op::GroupShow { group } => Ok(Answer::Group(Box::new(view::group(desk, group)?))),
+        Op::FlowList { group } => view::flows(desk, group),
         Op::GroupAdd { group } => order::add_group(desk, group),
         Op::GroupRemove { group } => order::remove_group(desk, group),
         Op::GroupSet { group, settings, base } => {

@@ -11,6 +11,7 @@ mod codes;
 mod desk;
 mod download;
 mod hashing;
+mod learned;
 mod live;
 mod pages;
 mod policy;

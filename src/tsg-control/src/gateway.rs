@@ -10,15 +10,18 @@
 
 mod heard;
 mod keyring;
+mod report;
 mod saved;
 
 pub use keyring::{KeyView, pseudo_time};
+pub(crate) use report::REPORT_AGAIN;
+pub use report::{MOST_FLOWS, MOST_MACHINES, MOST_PORTS, Seen};
 pub use saved::{Saved, Times};
 
 use crate::clock::Estimate;
 use crate::message::{
     Command, CommandKind, Done, GroupSettings, Heartbeat, Map, PolicyVersion, Reading, Register,
-    Report, State, ToGateway, ToServer,
+    State, ToGateway, ToServer,
 };
 use crate::timeline::Stage;
 use crate::token::TokenSecret;
@@ -37,15 +40,6 @@ const RETRY: (u64, u64) = (500, 30_000);
 
 /// An unknown epoch on the wire makes a gateway ask at most this often.
 const ASK_AGAIN: u64 = 5_000;
-
-/// A changed list of machines is reported after this long, an unchanged one as rarely as that.
-const REPORT: (u64, u64) = (200, 60_000);
-
-/// Reports keep this distance, however often the list changes.
-pub(crate) const REPORT_AGAIN: u64 = 2_000;
-
-/// More machines than this on the LAN side are not reported.
-pub const MOST_MACHINES: usize = 512;
 
 /// Questions whose answers are still worth something.
 const MOST_QUESTIONS: usize = 8;
@@ -116,6 +110,8 @@ pub struct Gateway {
     map: Map,
     machines: BTreeSet<IpAddr>,
     counters: BTreeMap<String, u64>,
+    /// For the next report only.
+    seen: Option<Seen>,
     alarms: Vec<String>,
     /// What is not understood of the state.
     unknown: Vec<String>,
@@ -161,6 +157,7 @@ impl Gateway {
             map: Map::default(),
             machines: BTreeSet::new(),
             counters: BTreeMap::new(),
+            seen: None,
             alarms: Vec::new(),
             unknown: Vec::new(),
             registering: true,
@@ -381,27 +378,6 @@ impl Gateway {
         }
     }
 
-    /// The machines on the LAN side are these now.
-    pub fn handle_machines(&mut self, machines: BTreeSet<IpAddr>, now: u64) {
-        let machines: BTreeSet<_> = machines.into_iter().take(MOST_MACHINES).collect();
-        if machines != self.machines {
-            self.machines = machines;
-            self.report_soon(now);
-            self.events.push_back(Event::Machines);
-        }
-    }
-
-    fn report_soon(&mut self, now: u64) {
-        let soon = self.reported.map_or(0, |at| at + REPORT_AGAIN).max(now + REPORT.0);
-        self.report_at = Some(self.report_at.map_or(soon, |at| at.min(soon)));
-    }
-
-    /// Counters and alarms for the next report and heartbeat.
-    pub fn handle_counters(&mut self, counters: BTreeMap<String, u64>, alarms: Vec<String>) {
-        self.counters = counters;
-        self.alarms = alarms;
-    }
-
     /// What came of a command.
     pub fn done(&mut self, done: Done) {
         self.transmits.push_back(ToServer::Done(done));
@@ -489,18 +465,6 @@ impl Gateway {
             ask: std::mem::take(&mut self.ask),
             alarms: self.alarms.clone(),
         }));
-    }
-
-    fn report(&mut self, now: u64) {
-        self.report_at = Some(now + REPORT.1);
-        if self.is_member() {
-            self.reported = Some(now);
-            self.transmits.push_back(ToServer::Report(Report {
-                process: self.process,
-                machines: self.machines.iter().copied().collect(),
-                counters: self.counters.clone(),
-            }));
-        }
     }
 
     fn refused(&mut self, refused: crate::message::Refused, now: u64) {

@@ -165,6 +165,65 @@ pub struct Report {
     /// Counters by name since the start of the process.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// Who uses which service, in a group that learns or migrates: the next part of all, in turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub flows: Vec<SeenFlow>,
+    /// The gateway's ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortState>,
+}
+
+/// A machine uses a service of another. All of its connections are one: the client's port does not count.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenFlow {
+    /// Who uses it. Where nothing shows which of the two it is, the lower address.
+    pub client: IpAddr,
+    /// Whose service it is; may be a multicast group.
+    pub server: IpAddr,
+    /// The protocol, if it shows.
+    #[serde(default)]
+    pub proto: Option<u8>,
+    /// The service's port, if the protocol has ports.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// Packets in both directions, since the start of the process.
+    pub packets: u64,
+    /// Bytes of them, from the IP header on; 0 where they are not counted.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Seconds since the last of them.
+    #[serde(default)]
+    pub age: u32,
+    /// It came in clear from the plant network although a rule wants it sealed: `enforce` drops it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_clear: bool,
+    /// A rule wants it sealed, and it goes to a machine that is behind no known gateway.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub unreached: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// How a port of a gateway is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortState {
+    /// Its name on the box.
+    pub name: String,
+    /// It leads to the plant network.
+    #[serde(default)]
+    pub wan: bool,
+    /// It has a link.
+    #[serde(default)]
+    pub up: bool,
+    /// Its speed in Mbit/s, if it is known.
+    #[serde(default)]
+    pub mbits: Option<u32>,
+    /// Offloads that are on, by their names in UCI.
+    #[serde(default)]
+    pub offloads: Vec<String>,
 }
 
 /// What came of a command.

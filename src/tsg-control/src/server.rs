@@ -11,26 +11,33 @@
 
 mod advance;
 mod anew;
+mod flows;
 mod group;
 mod limits;
 mod machines;
 mod orders;
+mod past;
 mod record;
 mod session;
 mod state;
+mod tags;
 mod tokens;
 mod troubles;
 mod unreadable;
 mod view;
 
+pub use flows::{FlowView, MOST_KNOWN as MOST_KNOWN_FLOWS};
 pub use orders::OrderError;
+pub use past::GatewayEvent;
 pub use record::{
     EpochRecord, GatewayRecord, GroupRecord, PolicyRecord, Record, Stored, TokenRecord,
 };
+pub use session::RECENT_MINUTES;
+pub use tags::{MOST_TAG, MOST_TAGS};
 pub use troubles::{Trouble, TroubleKind};
 pub use view::{
-    EpochView, GatewayFilter, GatewayLine, GatewayPage, GatewayState, GatewayView, GroupView,
-    RevealedEpoch, TokenView, suite_name,
+    Counted, EpochView, GatewayFilter, GatewayLine, GatewayPage, GatewayState, GatewayView,
+    GroupView, RevealedEpoch, TokenView, suite_name,
 };
 
 use crate::gateway::SILENCE;
@@ -41,6 +48,7 @@ use crate::message::{
 };
 use group::{Group, Want};
 use limits::{Belief, Bucket};
+use past::Past;
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use tokens::Tokens;
@@ -122,6 +130,7 @@ struct Gateway {
     reports: Bucket,
     /// What it said last that could not be read, until it says something that can.
     unreadable: Option<Unreadable>,
+    past: Past,
     /// What it reported is not stored yet; and when that was last done.
     unkept: bool,
     kept: Option<u64>,
@@ -267,11 +276,13 @@ impl Server {
         }
         let same_process =
             gateway.session.as_ref().is_some_and(|session| session.process == register.process);
+        gateway.past.registered(gateway.session.as_ref(), register.process, now);
         if !same_process {
             gateway.session = Some(Session::new(register.process, now));
         }
         if let Some(session) = &mut gateway.session {
-            session.registered(&register, now);
+            gateway.past.heard(session, now);
+            session.registered(&register);
         }
         // What it holds may still be of another group: that is judged with its first heartbeat.
         let group = gateway.record.group.clone();
@@ -342,7 +353,9 @@ impl Server {
         let pulse = Pulse { request: heartbeat.request, time: Reading { clock: self.clock, now } };
         self.transmits.push_back((from, ToGateway::Pulse(pulse)));
         let newest = self.groups.get(&name).map_or(0, |group| group.revision);
+        gateway.past.heard(session, now);
         let confirms = session.beat(&heartbeat, self.instance, newest, now);
+        gateway.past.beaten(&session.alarms, session.acked >= newest, now);
         gateway.settled |= session.acked > 0;
         self.keep_machines(from, now);
         self.notice_held(from, &heartbeat.holds, now);
@@ -390,6 +403,7 @@ impl Gateway {
             // As often as it may report, and a few that were delayed.
             reports: Bucket::new(4, crate::gateway::REPORT_AGAIN, 0),
             unreadable: None,
+            past: Past::default(),
             unkept: false,
             kept: None,
             given: BTreeMap::new(),

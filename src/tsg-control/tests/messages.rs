@@ -17,6 +17,25 @@ fn held() -> impl Strategy<Value = Held> {
     any::<(u64, [u8; 8], u8)>().prop_map(|(epoch, check, senders)| Held { epoch, check, senders })
 }
 
+fn flow() -> impl Strategy<Value = SeenFlow> {
+    let fields = any::<([IpAddr; 2], Option<u8>, Option<u16>, [u64; 2], u32, [bool; 2])>();
+    fields.prop_map(|(ends, proto, port, [packets, bytes], age, [in_clear, unreached])| {
+        let [client, server] = ends;
+        SeenFlow { client, server, proto, port, packets, bytes, age, in_clear, unreached }
+    })
+}
+
+fn port() -> impl Strategy<Value = PortState> {
+    let fields = (any::<(String, bool, bool, Option<u32>)>(), vec(any::<String>(), 0..3));
+    fields.prop_map(|((name, wan, up, mbits), offloads)| PortState {
+        name,
+        wan,
+        up,
+        mbits,
+        offloads,
+    })
+}
+
 fn to_server() -> impl Strategy<Value = ToServer> {
     let register = any::<(u64, u64, String, String, bool, u8, Option<[u8; 16]>)>();
     let register = (register, vec(held(), 0..5)).prop_map(|(fields, holds)| {
@@ -41,10 +60,15 @@ fn to_server() -> impl Strategy<Value = ToServer> {
             alarms,
         })
     });
-    let report =
-        (any::<u64>(), vec(any::<IpAddr>(), 0..9), btree_map(any::<String>(), any::<u64>(), 0..9));
-    let report = report.prop_map(|(process, machines, counters)| {
-        ToServer::Report(Report { process, machines, counters })
+    let report = (
+        any::<u64>(),
+        vec(any::<IpAddr>(), 0..9),
+        btree_map(any::<String>(), any::<u64>(), 0..9),
+        vec(flow(), 0..5),
+        vec(port(), 0..3),
+    );
+    let report = report.prop_map(|(process, machines, counters, flows, ports)| {
+        ToServer::Report(Report { process, machines, counters, flows, ports })
     });
     let done = any::<(u64, bool, String)>();
     let done = done.prop_map(|(command, ok, text)| ToServer::Done(Done { command, ok, text }));

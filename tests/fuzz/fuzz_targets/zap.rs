@@ -61,5 +61,6 @@ fn record(key: PublicKey, revoked: Option<&str>) -> Record {
         aes: false,
         machines: Vec::new(),
         pinned: Vec::new(),
+        tags: Vec::new(),
     })
 }

@@ -80,6 +80,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::GatewayOutcome { .. }
         | Op::GroupList {}
         | Op::GroupShow { .. }
+        | Op::FlowList { .. }
         | Op::PolicyShow { .. }
         | Op::PolicyCheck { .. }
         | Op::PolicyHistory { .. }
@@ -89,6 +90,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         Op::GatewayApprove { .. }
         | Op::GatewayRename { .. }
         | Op::GatewayPin { .. }
+        | Op::GatewayTag { .. }
         | Op::GatewayCommand { .. }
         | Op::TokenCreate { .. }
         | Op::TokenRevoke { .. } => Some(Role::Operator),

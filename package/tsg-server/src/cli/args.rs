@@ -257,6 +257,13 @@ pub(super) enum Gateway {
         /// Addresses of the machines, all of them
         machines: Vec<IpAddr>,
     },
+    /// Put words on one to find it by, in place of those that it has; none takes all away
+    Tag {
+        /// Its name, its fingerprint or the first digits of that, or its key
+        gateway: String,
+        /// Up to 8 words of a-z, 0-9, `-`, `.` and `_`
+        tags: Vec<String>,
+    },
     /// Tell one to do something: rekey, reload, reregister, log-level=LEVEL, diagnostics, reboot
     Command {
         /// Its name, its fingerprint or the first digits of that, or its key
@@ -288,6 +295,8 @@ pub(super) enum Group {
     },
     /// Remove a group that nobody is in
     Remove { group: String },
+    /// Who uses which service, as the gateways of a group in `learn` or `migrate` report, and what the rules do with it
+    Flows { group: String },
     /// Show a group's keys, to look into packets; this is audited
     Keys {
         group: String,

@@ -2,6 +2,7 @@
 
 mod account;
 mod alarms;
+mod flows;
 mod gateway;
 mod group;
 mod status;
@@ -46,6 +47,7 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
         }
         Answer::Groups(groups) => group::list(groups),
         Answer::Group(one) => group::show(one),
+        Answer::Flows(flows) => flows::flows(flows),
         Answer::Policy(policy) => group::policy(policy),
         Answer::Accepted { version } => {
             format!("policy {version} is accepted, members are being prepared for it\n")

@@ -29,8 +29,8 @@ const QUESTIONS: [(&str, &str); 15] = [
     ),
     ("policies: group, newest, the one before", "SELECT name, policy, previous FROM groups"),
     (
-        "gateways: name, group, revoked, approved, machines, pinned",
-        "SELECT name, group_name, revoked, approved, machines, pinned FROM gateways",
+        "gateways: name, group, revoked, approved, machines, pinned, tags",
+        "SELECT name, group_name, revoked, approved, machines, pinned, tags FROM gateways",
     ),
     (
         "tokens: number, group, expires, used",

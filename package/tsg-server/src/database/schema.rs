@@ -8,10 +8,11 @@ use std::collections::BTreeSet;
 const SCHEMA: &str = include_str!("../../schema.sql");
 
 /// From an empty file to now, one step each; entry 0 makes schema 1. Only ever added to.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/0001_first.sql"),
     include_str!("../../migrations/0002_accounts.sql"),
     include_str!("../../migrations/0003_totp.sql"),
+    include_str!("../../migrations/0004_tags.sql"),
 ];
 
 /// `TSGk`: marks the file as a key server's.
@@ -155,6 +156,7 @@ mod tests {
             include_str!("../../tests/dumps/schema-1.sql"),
             include_str!("../../tests/dumps/schema-2.sql"),
             include_str!("../../tests/dumps/schema-3.sql"),
+            include_str!("../../tests/dumps/schema-4.sql"),
         ];
         assert_eq!(dumps.len(), MIGRATIONS.len(), "commit a dump of every schema");
         for (at, dump) in dumps.iter().enumerate() {
@@ -208,6 +210,21 @@ mod tests {
         assert_eq!((trail.len(), trail[0].action.as_str()), (7, "gateway revoke"));
         let history = super::super::audit::policies(&old, "plant", 100).unwrap();
         assert_eq!(history.len(), 3);
+    }
+
+    #[test]
+    fn the_dump_of_schema_4_has_tags_and_those_before_have_none() {
+        let tags = |dump: &str, from| {
+            let mut old = Connection::open_in_memory().unwrap();
+            old.execute_batch(dump).unwrap();
+            migrate(&mut old, from).unwrap();
+            super::super::tables::load(&old).unwrap().gateways[0].tags.clone()
+        };
+        assert_eq!(
+            tags(include_str!("../../tests/dumps/schema-4.sql"), 4),
+            ["hall-3", "line.b"].map(str::to_owned)
+        );
+        assert!(tags(include_str!("../../tests/dumps/schema-2.sql"), 2).is_empty());
     }
 
     #[test]

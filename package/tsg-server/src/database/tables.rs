@@ -35,10 +35,10 @@ pub(super) fn apply(connection: &Connection, record: &Record) -> Result<()> {
 
 fn put_gateway(connection: &Connection, gateway: &GatewayRecord) -> Result<()> {
     connection.execute(
-        "INSERT INTO gateways (key, name, group_name, revoked, approved, aes, machines, pinned)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+        "INSERT INTO gateways (key, name, group_name, revoked, approved, aes, machines, pinned, tags)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
          ON CONFLICT (key) DO UPDATE SET name = ?2, group_name = ?3, revoked = ?4, approved = ?5,
-             aes = ?6, machines = ?7, pinned = ?8",
+             aes = ?6, machines = ?7, pinned = ?8, tags = ?9",
         params![
             gateway.key.to_string(),
             gateway.name,
@@ -48,6 +48,7 @@ fn put_gateway(connection: &Connection, gateway: &GatewayRecord) -> Result<()> {
             gateway.aes,
             json(&gateway.machines)?,
             json(&gateway.pinned)?,
+            json(&gateway.tags)?,
         ],
     )?;
     Ok(())
@@ -98,7 +99,7 @@ pub(super) fn load(connection: &Connection) -> Result<Stored> {
         gateways: all(
             connection,
             "gateways",
-            "SELECT key, name, group_name, revoked, approved, aes, machines, pinned FROM gateways",
+            "SELECT key, name, group_name, revoked, approved, aes, machines, pinned, tags FROM gateways",
             gateway,
         )?,
         tokens: all(
@@ -163,6 +164,7 @@ fn gateway(row: &Row<'_>) -> Result<GatewayRecord> {
         aes: row.get("aes")?,
         machines: parsed(row, "machines")?,
         pinned: parsed(row, "pinned")?,
+        tags: parsed(row, "tags")?,
     })
 }
 

@@ -181,6 +181,7 @@ mod tests {
             aes: false,
             machines: Vec::new(),
             pinned: Vec::new(),
+            tags: Vec::new(),
         })
     }
 

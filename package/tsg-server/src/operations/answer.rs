@@ -1,8 +1,8 @@
 //! What comes of an operation, as programs and the command line read it.
 
 use super::{
-    AlarmsView, ApiTokenView, Approval, CreatedApiToken, CreatedToken, Outcome, PolicyView,
-    RevealedGroup,
+    AlarmsView, ApiTokenView, Approval, CreatedApiToken, CreatedToken, FlowsView, Outcome,
+    PolicyView, RevealedGroup,
 };
 use super::{ServerKey, Status, TrafficView, UserView};
 use crate::backup::Ordered;
@@ -39,6 +39,8 @@ pub enum Answer {
     Groups(Vec<GroupView>),
     /// To [`super::Operation::GroupShow`].
     Group(Box<GroupView>),
+    /// To [`super::Operation::FlowList`].
+    Flows(FlowsView),
     /// To [`super::Operation::GroupKeys`].
     Keys(RevealedGroup),
     /// To [`super::Operation::PolicyShow`].

@@ -54,6 +54,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         | Op::GatewayOutcome { .. }
         | Op::GroupList {}
         | Op::GroupShow { .. }
+        | Op::FlowList { .. }
         | Op::PolicyShow { .. }
         | Op::PolicyCheck { .. }
         | Op::PolicyHistory { .. }
@@ -72,6 +73,9 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         Op::GatewayPin { gateway, machines } => {
             let list: Vec<_> = machines.iter().map(ToString::to_string).collect();
             ("gateway pin", format!("{gateway}: {}", list.join(" ")))
+        }
+        Op::GatewayTag { gateway, tags } => {
+            ("gateway tag", format!("{gateway}: {}", tags.join(" ")))
         }
         Op::GatewayCommand { gateway, kind } => {
             ("gateway command", format!("{gateway}: {}", command_name(kind)))

@@ -121,6 +121,15 @@ pub(super) fn pin(desk: &mut Desk<'_>, gateway: &GatewayName, machines: &[IpAddr
     done(format!("{count} machines are pinned to {name}"))
 }
 
+pub(super) fn tag(desk: &mut Desk<'_>, gateway: &GatewayName, tags: &[String]) -> Ordered {
+    let (key, name) = find_known(desk, gateway)?;
+    let tags = desk.server.tag(key, tags.to_vec())?;
+    done(match tags.is_empty() {
+        true => format!("{name} has no tags now"),
+        false => format!("{name} is tagged {}", tags.join(" ")),
+    })
+}
+
 pub(super) fn command(desk: &mut Desk<'_>, gateway: &GatewayName, kind: &CommandKind) -> Ordered {
     let (key, _) = find_known(desk, gateway)?;
     let command = desk.server.command(key, kind.clone(), desk.now)?;

@@ -6,9 +6,10 @@ use crate::database::{AuditFilter, Reader};
 use crate::identity::Identity;
 use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
+use tsg_control::group::Mode;
 use tsg_control::keys::PublicKey;
 use tsg_control::policy::Policy;
-use tsg_control::server::GroupView;
+use tsg_control::server::{FlowView, GroupView};
 use zeroize::Zeroizing;
 
 /// More policies of one group are not shown.
@@ -58,6 +59,19 @@ pub struct PolicyView {
     pub policy: Policy,
 }
 
+/// Who uses which service in a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsView {
+    /// Name of the group.
+    pub group: String,
+    /// Its mode: gateways report in `learn` and in `migrate`.
+    pub mode: Mode,
+    /// The policy version that the flows are judged by, the newest.
+    pub policy: u64,
+    /// Those that no rule matches first, then by how much there was of them.
+    pub flows: Vec<FlowView>,
+}
+
 /// A new token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CreatedToken {
@@ -105,6 +119,13 @@ pub(super) fn policy(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
 pub fn looks_back(operation: &Operation) -> bool {
     use Operation as Op;
     matches!(operation, Op::AuditList(_) | Op::AuditVerify {} | Op::PolicyHistory { .. })
+}
+
+pub(super) fn flows(desk: &Desk<'_>, name: &str) -> Result<Answer, Refusal> {
+    let group = group(desk, name)?;
+    let flows = desk.server.flows(name, desk.now)?;
+    let (mode, policy) = (group.settings.mode, group.policy_version);
+    Ok(Answer::Flows(FlowsView { group: group.name, mode, policy, flows }))
 }
 
 /// Answers one that [`looks_back`].

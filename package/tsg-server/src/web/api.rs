@@ -5,6 +5,7 @@
 
 mod alarms;
 mod ask;
+mod flows;
 mod gateways;
 mod groups;
 mod metrics;
@@ -78,6 +79,7 @@ pub(super) fn routes() -> Router<App> {
                 .merge(alarms::routes())
                 .merge(gateways::routes())
                 .merge(groups::routes())
+                .merge(flows::routes())
                 .merge(people::routes()),
         )
         .split_for_parts();

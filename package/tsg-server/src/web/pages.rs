@@ -5,9 +5,11 @@ mod alarms;
 mod audit;
 mod chart;
 mod door;
+mod drops;
 mod enrol;
 mod gateways;
 mod groups;
+mod learn;
 mod overview;
 mod people;
 mod policy;
@@ -47,6 +49,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(gateways::routes())
         .merge(groups::routes())
         .merge(policy::routes())
+        .merge(learn::routes())
         .merge(enrol::routes())
         .merge(audit::routes())
         .merge(people::routes())

@@ -27,6 +27,16 @@ pub(super) struct Service {
     rules: &'static [(&'static str, &'static str)],
 }
 
+impl Service {
+    /// It is on this port.
+    pub(super) fn is_on(&self, proto: &str, port: u16) -> bool {
+        self.rules.iter().any(|(protos, ports)| {
+            protos.split(' ').any(|one| one == proto)
+                && ports.split(' ').any(|one| one.parse() == Ok(port))
+        })
+    }
+}
+
 /// What an operator picks from.
 pub(super) const SERVICES: [Service; 11] = [
     Service { key: "own", title: "anything (an empty rule)", rules: &[("", "")] },

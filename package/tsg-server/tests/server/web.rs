@@ -1,5 +1,7 @@
 //! The pages and the API, as browsers and programs use them.
 
+mod learn;
+
 use super::daemon::{Daemon, Pages, Place};
 use super::gateway::TestGateway;
 use super::receivers::WebServer;
@@ -283,7 +285,7 @@ fn a_form_that_is_not_ours_does_nothing() {
 type Form = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 /// Every order that a page can give.
-const ORDERS: [Form; 16] = [
+const ORDERS: [Form; 17] = [
     ("/alarms/test", &[], "admin"),
     (
         "/gateways/0000-0000-0000-0000-0000-0000-0000-0000/approve",
@@ -292,6 +294,7 @@ const ORDERS: [Form; 16] = [
     ),
     ("/gateways/pump/rename", &[("name", "pump2")], "operator"),
     ("/gateways/pump/pin", &[("machines", "192.0.2.9")], "operator"),
+    ("/gateways/pump/tag", &[("tags", "hall-3")], "operator"),
     ("/gateways/pump/command", &[("command", "reload")], "operator"),
     (
         "/enrol",
@@ -340,7 +343,7 @@ fn nobody_may_more_than_their_role() {
         let people = browser.get("/people");
         assert_eq!(people.status, 403, "{role}");
     }
-    assert_eq!(tried, 16 + 10 + 3);
+    assert_eq!(tried, 17 + 10 + 3);
 }
 
 #[test]

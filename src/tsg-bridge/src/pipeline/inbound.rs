@@ -197,7 +197,11 @@ impl Worker {
         let judged = view.lets_in(flow);
         let is_in_clear = match judged {
             // Only a rule that seals, in a mode that does not, lets in what should be sealed.
-            Ok(()) => view.is_lax() && self.wanted_sealed.of(flow, || view.wants_sealed(flow)),
+            Ok(()) if !view.is_lax() => false,
+            Ok(()) => {
+                self.learn(outline.src, flow, frame.packet.bytes().len(), view);
+                self.wanted_sealed.of(flow, || view.wants_sealed(flow))
+            }
             Err(reason) => reason == Reason::InClear,
         };
         if is_in_clear {

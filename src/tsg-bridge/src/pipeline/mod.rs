@@ -11,6 +11,7 @@
 mod budget;
 mod counters;
 mod inbound;
+mod learned;
 mod lease;
 mod memo;
 mod notes;
@@ -24,6 +25,7 @@ mod tests;
 mod view;
 
 pub use counters::{Counters, Reason};
+pub use learned::{Service, Use};
 pub use lease::Leases;
 pub use notes::Note;
 pub use talks::{Fate, Heard, Talk};
@@ -32,6 +34,7 @@ pub use view::{EpochTag, EpochView, Judgement, View};
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
 use budget::Budget;
+use learned::{Learned, Learning};
 use memo::Memo;
 use notes::Notes;
 use outbound::Sealing;
@@ -70,6 +73,7 @@ pub struct Shared {
     places: Places,
     paths: Paths,
     talks: Talks,
+    learned: Learned,
 }
 
 impl Shared {
@@ -85,6 +89,7 @@ impl Shared {
             places: Places::default(),
             paths: Paths::default(),
             talks: Talks::default(),
+            learned: Learned::default(),
         }
     }
 
@@ -99,6 +104,9 @@ impl Shared {
         );
         if before.in_force() != view.in_force() || before.local != view.local {
             self.talks.clear();
+        }
+        if before.learns() && !view.learns() {
+            self.learned.clear();
         }
         self.generation.fetch_add(1, Ordering::Release);
         self.receivers.keep(held);
@@ -126,6 +134,11 @@ impl Shared {
     /// Who talks in clear although a rule wants it sealed, or is sealed for nobody; the most of it first.
     pub fn talks(&self, now: u64) -> Vec<(Talk, Heard)> {
         self.talks.list(now)
+    }
+
+    /// Who uses which service, while the group learns; the most used first.
+    pub fn learned(&self) -> Vec<(Service, Use)> {
+        self.learned.list()
     }
 
     /// Senders whose packets were opened.
@@ -170,6 +183,7 @@ pub struct Worker {
     mapped: Memo<Mapped>,
     services: Memo<Option<u16>>,
     counting: Counting,
+    learning: Learning,
     spare_id: u32,
     too_big: Budget,
     told_time: Budget,
@@ -193,6 +207,7 @@ impl Worker {
             mapped: Memo::new(),
             services: Memo::new(),
             counting: Counting::default(),
+            learning: Learning::default(),
             spare_id: 0,
             too_big: Budget::new(TOO_BIG),
             told_time: Budget::new(TOLD_TIME),
@@ -237,6 +252,17 @@ impl Worker {
         let port = self.services.of(flow, || service_port(flow, view));
         let talk = Talk { src: flow.src, dest: flow.dest, proto: flow.proto, port, fate };
         self.counting.count(talk, flow);
+    }
+
+    /// Takes note of who uses what, if the group learns; not of ICMP errors, which are about others' flows.
+    fn learn(&mut self, sender: IpAddr, flow: &Flow, bytes: usize, view: &View) {
+        if flow.src != sender || !view.learns() {
+            return;
+        }
+        let port = self.services.of(flow, || service_port(flow, view));
+        if let Some(service) = Service::of(flow, port) {
+            self.learning.count(service, bytes);
+        }
     }
 
     /// What is done within a batch is done at its beginning.
@@ -285,7 +311,9 @@ impl Handler for Worker {
     }
 
     fn idle(&mut self) {
-        self.shared.talks.add(&mut self.counting, self.began.unwrap_or_else(boottime::now));
+        let now = self.now();
+        self.shared.talks.add(&mut self.counting, now);
+        self.shared.learned.add(&mut self.learning, now);
         self.began = None;
         if let Some(counters) = self.shared.counters.get(self.number) {
             *lock(counters) = self.counters.clone();

@@ -69,9 +69,15 @@ impl Worker {
                 self.counters.bypassed += 1;
                 return Verdict::Pass;
             }
+            Judgement::Learn => {
+                self.counters.bypassed += 1;
+                self.learn(outline.src, flow, frame.packet.bytes().len(), &view);
+                return Verdict::Pass;
+            }
             Judgement::SealIfKnown if known => {}
             Judgement::NotYet | Judgement::SealIfKnown => {
                 self.counters.in_clear += 1;
+                self.learn(outline.src, flow, frame.packet.bytes().len(), &view);
                 if !known && is_one_machine(outline.dst) {
                     self.note_talk(outline.src, flow, Fate::Unreached, &view);
                 }

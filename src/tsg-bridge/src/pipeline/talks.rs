@@ -50,13 +50,21 @@ pub struct Heard {
     pub last: u64,
 }
 
-/// The port of the service that a flow is of: the one that its rule speaks of, and without one the lower one, as
-/// services have that.
+/// Services of plants on ports that clients take theirs from, too: PROFINET's context manager, EtherNet/IP, BACnet, ADS.
+const HIGH: [u16; 4] = [34_964, 44_818, 47_808, 48_898];
+
+/// The port of the service that a flow is of: the one that its rule speaks of, or that is known for it, and without one
+/// the lower one, as services have that.
 pub(super) fn service_port(flow: &Flow, view: &View) -> Option<u16> {
     let (src, dest) = flow.ports?;
     let named = view.deciding_rule(flow).map_or(&[][..], |rule| &rule.dest_port);
-    let is_named =
-        |port| named.iter().any(|range: &Ports| (range.first..=range.last).contains(&port));
+    let is_named = |port| {
+        if named.is_empty() {
+            HIGH.contains(&port) && src.min(dest) >= 1_024
+        } else {
+            named.iter().any(|range: &Ports| range.contains(port))
+        }
+    };
     Some(match (is_named(dest), is_named(src)) {
         (true, false) => dest,
         (false, true) => src,

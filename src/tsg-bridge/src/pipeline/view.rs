@@ -188,6 +188,8 @@ const fn encap(carriage: Carriage) -> Encap {
 pub enum Judgement {
     /// It passes in clear.
     Clear,
+    /// The same, and who talks by it is taken note of: the group learns.
+    Learn,
     /// A rule wants it sealed, but the group's mode does not seal it (yet).
     NotYet,
     /// It is sealed.
@@ -246,6 +248,7 @@ impl View {
         };
         match self.action(version, flow) {
             Action::Drop => Judgement::Drop,
+            Action::Bypass if version.mode == Mode::Learn => Judgement::Learn,
             Action::Bypass => Judgement::Clear,
             Action::Encrypt => match version.mode {
                 Mode::Learn | Mode::ReceiveOnly => Judgement::NotYet,
@@ -297,6 +300,11 @@ impl View {
     /// Some policy does not insist on what it wants sealed.
     pub(super) fn is_lax(&self) -> bool {
         self.policies.iter().any(|version| version.mode != Mode::Enforce)
+    }
+
+    /// The group wants to know who uses what.
+    pub fn learns(&self) -> bool {
+        self.in_force().is_some_and(|version| version.mode == Mode::Learn)
     }
 
     /// The rule that decides on `flow`, if it is one that seals.

@@ -14,6 +14,7 @@ use super::links::Links;
 use super::methods::{Fault, Finished, Run};
 use super::offloads::Offloads;
 use super::policy::{self, Policies};
+use super::seen::Told;
 use super::status::Overview;
 use super::sys;
 use super::unreadable::Unreadable;
@@ -84,6 +85,8 @@ pub(super) struct Control {
     judging: Vec<PolicyVersion>,
     machines: BTreeMap<IpAddr, u64>,
     unreached: BTreeMap<IpAddr, u64>,
+    /// What the key server was told of what is seen.
+    pub(super) seen: Told,
     pub(super) bypass: Bypass,
     lease_trouble: Option<String>,
     stale_view: bool,
@@ -155,6 +158,7 @@ impl Control {
             judging: Vec::new(),
             machines: BTreeMap::new(),
             unreached: BTreeMap::new(),
+            seen: Told::default(),
             bypass: Bypass::default(),
             lease_trouble: None,
             stale_view: true,
@@ -376,6 +380,10 @@ impl Control {
         let overview = self.overview(now);
         self.tell(&overview, now);
         self.gateway.handle_counters(overview.counters, overview.alarms);
+        // Only once for each report: it takes a look at every port.
+        if self.gateway.wants_seen(now + 2 * LOOK_AFTER) {
+            self.look_around(now);
+        }
         self.turn_to_next_server(now);
     }
 

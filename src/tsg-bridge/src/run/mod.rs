@@ -13,6 +13,7 @@ mod memory;
 mod methods;
 mod offloads;
 mod policy;
+mod seen;
 mod status;
 mod status_socket;
 mod sys;

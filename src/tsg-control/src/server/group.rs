@@ -2,6 +2,7 @@
 //!
 //! Not here: when they move on ([`super::advance`]), what members are sent ([`super::state`]).
 
+use super::flows::Flows;
 use super::record::{EpochRecord, GroupRecord, PolicyRecord};
 use crate::group::Carriage;
 use crate::keys::PublicKey;
@@ -52,6 +53,7 @@ pub(super) struct Group {
     /// There are more machines than a map can name.
     pub(super) map_is_cut: bool,
     pub(super) leapt: Option<u64>,
+    pub(super) flows: Flows,
 }
 
 /// An epoch that members may hold.
@@ -96,6 +98,7 @@ impl Group {
             map_told: 0,
             map_is_cut: false,
             leapt: None,
+            flows: Flows::default(),
             record,
         };
         let latest = group.latest_end(now);
@@ -199,6 +202,7 @@ impl Group {
         self.map_told = now;
         self.map_due = self.map_due.map(|_| now);
         self.leapt = None;
+        self.flows.rebase(before, now);
         self.revision += 1;
         if !self.members.is_empty() {
             self.rebase_epochs(before, now);

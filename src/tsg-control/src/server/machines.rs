@@ -30,11 +30,17 @@ impl Server {
         else {
             return;
         };
-        session.heard = now;
+        gateway.past.heard(session, now);
         if gateway.record.revoked.is_some() || !gateway.reports.take(now) {
             return;
         }
-        session.counters = session::shown_counters(report.counters);
+        session.count(session::shown_counters(report.counters), now);
+        session.ports = session::shown_ports(report.ports);
+        if !report.flows.is_empty()
+            && let Some(group) = self.groups.get_mut(&gateway.record.group)
+        {
+            group.flows.take(from, report.flows, now);
+        }
         let mut machines = report.machines;
         machines.truncate(MOST_MACHINES);
         machines.sort_unstable();

@@ -212,7 +212,8 @@ impl Server {
             return conflict(format!("{name} is in group {group:?} already"));
         }
         let stranger = self.pending.remove(&key);
-        let earlier = self.gateways.get(&key).map(|gateway| gateway.record.name.clone());
+        let earlier = self.gateways.get(&key).map(|gateway| &gateway.record);
+        let (earlier, tags) = earlier.map(|it| (it.name.clone(), it.tags.clone())).unzip();
         let asked = stranger.as_ref().map(|stranger| stranger.name.clone()).unwrap_or_default();
         let name = earlier.unwrap_or_else(|| self.free_name(&asked, key));
         let record = GatewayRecord {
@@ -224,6 +225,7 @@ impl Server {
             aes: stranger.is_some_and(|stranger| stranger.aes),
             machines: Vec::new(),
             pinned: Vec::new(),
+            tags: tags.unwrap_or_default(),
         };
         self.records.push_back(Record::Gateway(record.clone()));
         self.gateways.insert(key, Gateway { settled: false, ..Gateway::new(record) });
@@ -287,6 +289,7 @@ impl Server {
     fn part(&mut self, leaver: &GatewayRecord) {
         let Some(group) = self.groups.get_mut(&leaver.group) else { return };
         group.members.remove(&leaver.key);
+        group.flows.forget(&leaver.key);
         match group.members.is_empty() {
             true => group.forget_epochs(),
             false => {
@@ -349,7 +352,11 @@ impl Server {
         Ok(command)
     }
 
-    fn change(&mut self, key: PublicKey, edit: impl FnOnce(&mut GatewayRecord)) -> Answer<String> {
+    pub(super) fn change(
+        &mut self,
+        key: PublicKey,
+        edit: impl FnOnce(&mut GatewayRecord),
+    ) -> Answer<String> {
         let Some(gateway) = self.gateways.get_mut(&key) else {
             return not_found(format!("no gateway has the key {key}"));
         };

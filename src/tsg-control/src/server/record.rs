@@ -59,6 +59,9 @@ pub struct GatewayRecord {
     /// Machines that an operator says are behind it.
     #[serde(default)]
     pub pinned: Vec<IpAddr>,
+    /// Words to find it by.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// A group.

@@ -1,13 +1,26 @@
 //! What the server knows of one gateway process that is or was connected.
 
-use crate::message::{Heartbeat, Held, Register};
-use std::collections::BTreeMap;
+use crate::gateway::MOST_PORTS;
+use crate::message::{Heartbeat, Held, PortState, Register};
+use std::collections::{BTreeMap, VecDeque};
 
 /// A gateway may not ask for more sender numbers at once.
 const MOST_SENDERS: u8 = 32;
 
 /// More counters than this in a report are not kept.
 const MOST_COUNTERS: usize = 128;
+
+/// More offloads of a port are not kept.
+const MOST_OFFLOADS: usize = 8;
+
+/// Names of ports and offloads are at most this long.
+const MOST_PORT_NAME: usize = 15;
+
+/// Counters that are followed over the last minutes, beside drops.
+const FOLLOWED: [&str; 4] = ["sealed", "opened", "bypassed", "in_clear"];
+
+/// Over so many minutes.
+pub const RECENT_MINUTES: u64 = 5;
 
 /// Names and alarms from gateways are shown to people: at most this long, without control
 /// characters.
@@ -42,6 +55,11 @@ pub(super) struct Session {
     pub(super) sealing: u64,
     pub(super) alarms: Vec<String>,
     pub(super) counters: BTreeMap<String, u64>,
+    /// When it last reported them.
+    pub(super) reported: Option<u64>,
+    /// What came to them lately, by the minute.
+    recent: VecDeque<(u64, BTreeMap<String, u64>)>,
+    pub(super) ports: Vec<PortState>,
 }
 
 impl Session {
@@ -62,11 +80,13 @@ impl Session {
             sealing: 0,
             alarms: Vec::new(),
             counters: BTreeMap::new(),
+            reported: None,
+            recent: VecDeque::new(),
+            ports: Vec::new(),
         }
     }
 
-    pub(super) fn registered(&mut self, register: &Register, now: u64) {
-        self.heard = now;
+    pub(super) fn registered(&mut self, register: &Register) {
         self.version = shown(&register.version);
         self.wants = register.senders.clamp(1, MOST_SENDERS);
         self.keep_holds(&register.holds);
@@ -85,7 +105,6 @@ impl Session {
         now: u64,
     ) -> bool {
         let before = (self.acked, std::mem::take(&mut self.holds));
-        self.heard = now;
         self.keep_holds(&heartbeat.holds);
         self.sealing = heartbeat.sealing;
         self.alarms = heartbeat.alarms.iter().take(16).map(|alarm| shown(alarm)).collect();
@@ -125,6 +144,40 @@ impl Session {
         self.holds.iter().any(|held| held.epoch == epoch && held.check == check)
     }
 
+    /// Takes in what it has counted.
+    pub(super) fn count(&mut self, counters: BTreeMap<String, u64>, now: u64) {
+        // What was counted before the first report that was heard is not of now.
+        if self.reported.is_some() {
+            let minute = now / 60_000;
+            if self.recent.back().is_none_or(|(last, _)| *last != minute) {
+                self.recent.push_back((minute, BTreeMap::new()));
+            }
+            let Some((_, sums)) = self.recent.back_mut() else { return };
+            for (name, &count) in counters.iter().filter(|(name, _)| is_followed(name)) {
+                let before = self.counters.get(name).copied().unwrap_or(0);
+                if count > before && (sums.len() < MOST_COUNTERS || sums.contains_key(name)) {
+                    let sum = sums.entry(name.clone()).or_default();
+                    *sum = sum.saturating_add(count - before);
+                }
+            }
+        }
+        self.counters = counters;
+        self.reported = Some(now);
+        self.recent.retain(|(minute, _)| is_recent(*minute, now));
+    }
+
+    /// What came to its counters in the last minutes.
+    pub(super) fn recent(&self, now: u64) -> BTreeMap<String, u64> {
+        let mut sums = BTreeMap::new();
+        for (_, counts) in self.recent.iter().filter(|(minute, _)| is_recent(*minute, now)) {
+            for (name, count) in counts {
+                let sum: &mut u64 = sums.entry(name.clone()).or_default();
+                *sum = sum.saturating_add(*count);
+            }
+        }
+        sums
+    }
+
     fn keep_holds(&mut self, holds: &[Held]) {
         self.holds = holds.iter().copied().take(crate::timeline::MOST_LIVE + 1).collect();
     }
@@ -139,6 +192,29 @@ impl Session {
 /// Text from outside, fit to be shown.
 pub(super) fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MOST_SHOWN).collect()
+}
+
+fn is_followed(name: &str) -> bool {
+    name.starts_with("drop_") || FOLLOWED.contains(&name)
+}
+
+const fn is_recent(minute: u64, now: u64) -> bool {
+    (now / 60_000).abs_diff(minute) < RECENT_MINUTES
+}
+
+pub(super) fn shown_ports(ports: Vec<PortState>) -> Vec<PortState> {
+    let all = ports.into_iter().take(MOST_PORTS);
+    let one = |port: PortState| PortState {
+        name: short(&port.name),
+        offloads: port.offloads.iter().take(MOST_OFFLOADS).map(|name| short(name)).collect(),
+        ..port
+    };
+    all.map(one).collect()
+}
+
+/// A name that the kernel gives.
+fn short(name: &str) -> String {
+    name.chars().filter(|c| !c.is_control()).take(MOST_PORT_NAME).collect()
 }
 
 pub(super) fn shown_counters(counters: BTreeMap<String, u64>) -> BTreeMap<String, u64> {

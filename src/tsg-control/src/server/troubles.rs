@@ -131,6 +131,7 @@ mod tests {
             aes: false,
             machines: Vec::new(),
             pinned: Vec::new(),
+            tags: Vec::new(),
         };
         let stored = Stored { gateways: vec![gateway], groups: vec![group], tokens: Vec::new() };
         Server::new(stored, Box::new(Same), 1_000_000)

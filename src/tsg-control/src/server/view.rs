@@ -1,9 +1,10 @@
 //! What operators are shown.
 
 use super::unreadable::version_alarm;
-use super::{Gateway, Server, Stranger};
+use super::{Gateway, GatewayEvent, Server, Stranger};
 use crate::group::Settings;
 use crate::keys::PublicKey;
+use crate::message::PortState;
 use crate::policy::Policy;
 use crate::timeline::Stage;
 use serde::{Deserialize, Serialize};
@@ -63,6 +64,18 @@ pub struct GatewayView {
     pub pinned: Vec<IpAddr>,
     /// What it counted since its start.
     pub counters: BTreeMap<String, u64>,
+    /// What came to drops and the like in the last [`RECENT_MINUTES`](super::RECENT_MINUTES) minutes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub recent: BTreeMap<String, u64>,
+    /// Words to find it by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Its ports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<PortState>,
+    /// What became of it lately, the newest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub events: Vec<GatewayEvent>,
 }
 
 /// A gateway in a line: what tells it from others, and how it is. Quicker to make than a [`GatewayView`].
@@ -82,6 +95,19 @@ pub struct GatewayLine {
     pub is_there: bool,
 }
 
+/// What a member has counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted<'a> {
+    /// Whose it is.
+    pub key: &'a PublicKey,
+    /// The member's group.
+    pub group: &'a str,
+    /// By name, since the start of its process.
+    pub counters: &'a BTreeMap<String, u64>,
+    /// When it was reported, server's time in milliseconds.
+    pub at: u64,
+}
+
 /// Which gateways an operator wants to see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -92,7 +118,9 @@ pub struct GatewayFilter {
     pub group: Option<String>,
     /// Something is wrong with it.
     pub alarmed: bool,
-    /// In its name, its version, an address behind it, or at the beginning of its fingerprint.
+    /// With this tag.
+    pub tag: Option<String>,
+    /// In its name, its version, its tags, an address behind it, or at the beginning of its fingerprint.
     pub text: String,
     /// Not the first so many.
     pub skip: usize,
@@ -232,12 +260,29 @@ impl Server {
         waiting.chain(known.into_iter().map(Found::Gateway)).collect()
     }
 
-    /// What members have counted since their start, with their groups.
-    pub fn counted(&self) -> impl Iterator<Item = (&PublicKey, &str, &BTreeMap<String, u64>)> {
+    /// What members have counted since their start.
+    pub fn counted(&self) -> impl Iterator<Item = Counted<'_>> {
         self.gateways.iter().filter_map(|(key, gateway)| {
             let session = gateway.session.as_ref()?;
-            Some((key, gateway.record.group.as_str(), &session.counters))
+            let group = gateway.record.group.as_str();
+            Some(Counted { key, group, counters: &session.counters, at: session.reported? })
         })
+    }
+
+    /// Drops of the last minutes, by group and reason.
+    pub fn recent_drops(&self, now: u64) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let mut groups: BTreeMap<String, BTreeMap<String, u64>> = BTreeMap::new();
+        for gateway in self.gateways.values() {
+            let recent = gateway.session.as_ref().map(|session| session.recent(now));
+            for (name, count) in recent.unwrap_or_default() {
+                if name.starts_with("drop_") {
+                    let group = groups.entry(gateway.record.group.clone()).or_default();
+                    let sum = group.entry(name).or_default();
+                    *sum = sum.saturating_add(count);
+                }
+            }
+        }
+        groups
     }
 
     fn line(&self, found: &Found<'_>, now: u64) -> GatewayLine {
@@ -294,6 +339,10 @@ impl Server {
             machines: record.machines.clone(),
             pinned: record.pinned.clone(),
             counters: session.map(|s| s.counters.clone()).unwrap_or_default(),
+            recent: session.map(|s| s.recent(now)).unwrap_or_default(),
+            tags: record.tags.clone(),
+            ports: session.map(|s| s.ports.clone()).unwrap_or_default(),
+            events: gateway.past.view(session, record.approved, now),
         }
     }
 
@@ -385,6 +434,7 @@ impl<'a> Wanted<'a> {
     fn has_stranger(&self, key: &PublicKey, stranger: &Stranger) -> bool {
         self.filter.state.is_none_or(|state| state == GatewayState::Pending)
             && self.filter.group.is_none()
+            && self.filter.tag.is_none()
             && !self.filter.alarmed
             && (self.is_in(&stranger.name) || self.is_in(&stranger.version) || self.begins(key))
     }
@@ -395,9 +445,15 @@ impl<'a> Wanted<'a> {
             || gateway.session.as_ref().is_some_and(|session| self.is_in(&session.version));
         let machine =
             || record.machines.iter().chain(&record.pinned).any(|at| self.is_in(&at.to_string()));
+        let tag = || record.tags.iter().any(|tag| self.is_in(tag));
         self.filter.state.is_none_or(|state| state == gateway.state(now))
             && self.filter.group.as_ref().is_none_or(|group| *group == record.group)
-            && (self.is_in(&record.name) || version() || self.begins(&record.key) || machine())
+            && self.filter.tag.as_ref().is_none_or(|tag| record.tags.contains(tag))
+            && (self.is_in(&record.name)
+                || version()
+                || self.begins(&record.key)
+                || machine()
+                || tag())
     }
 
     fn is_in(&self, text: &str) -> bool {
@@ -429,6 +485,10 @@ impl Stranger {
             machines: Vec::new(),
             pinned: Vec::new(),
             counters: BTreeMap::new(),
+            recent: BTreeMap::new(),
+            tags: Vec::new(),
+            ports: Vec::new(),
+            events: Vec::new(),
         }
     }
 }

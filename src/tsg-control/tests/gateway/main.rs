@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
 
 mod power_cut;
+mod reports;
 
 use tsg_control::gateway::{Event, Gateway, Identity, KeyView, SILENCE, Standing, pseudo_time};
 use tsg_control::group::{Carriage, FOREVER};

@@ -52,6 +52,8 @@ pub(crate) fn to_server() -> Vec<(&'static str, ToServer)> {
         process: 42,
         machines: addresses(),
         counters: counters.map(|(name, count)| (name.to_owned(), count)).into(),
+        flows: Vec::new(),
+        ports: Vec::new(),
     };
     let done = Done { command: 3, ok: false, text: "no such device".to_owned() };
     vec![

@@ -1,8 +1,9 @@
 //! Who gets in, and what hostile gateways achieve.
 
 use crate::{NOW, beat, key, refused, register, registration, said, say, server, state};
-use std::collections::BTreeMap;
-use tsg_control::message::{Heartbeat, Held, Register, Report, ToGateway, ToServer};
+use tsg_control::message::{
+    Heartbeat, Held, PortState, Register, Report, SeenFlow, ToGateway, ToServer,
+};
 use tsg_control::server::{GatewayState, MOST_PENDING, Record};
 use tsg_control::token::TokenSecret;
 
@@ -85,7 +86,7 @@ fn who_was_thrown_out_gets_nothing_but_that() {
     let answer = say(&mut server, key(1), ToServer::Register(registration(10)), NOW);
     assert!(matches!(answer[..], [ToGateway::Refused(_)]), "{answer:?}");
     let machines = vec!["192.0.2.1".parse().unwrap()];
-    let report = Report { process: 10, machines, counters: BTreeMap::new() };
+    let report = Report { process: 10, machines, ..Report::default() };
     assert!(say(&mut server, key(1), ToServer::Report(report), NOW).is_empty());
 }
 
@@ -113,6 +114,8 @@ fn hostile_members_break_nothing() {
         process: 10,
         machines: (0..10_000u32).map(|n| std::net::Ipv4Addr::from(n).into()).collect(),
         counters: (0..5_000).map(|n| (format!("\n{n}"), u64::MAX)).collect(),
+        flows: (1..5_000u16).map(made_up).collect(),
+        ports: vec![hostile_port(); 500],
     };
     say(&mut server, key(1), ToServer::Report(report), NOW);
     let mut named = registration(10);
@@ -123,10 +126,41 @@ fn hostile_members_break_nothing() {
     assert!(view.machines.len() <= 512 && view.counters.len() <= 128 && view.alarms.len() <= 16);
     assert!(view.alarms.iter().all(|alarm| alarm.len() <= 800 && !alarm.contains('\x1b')));
     assert_eq!(view.state, GatewayState::Online);
+    assert!(view.ports.len() <= 16 && view.events.len() <= 20);
+    let [port, ..] = &view.ports[..] else { panic!("no ports") };
+    assert!(port.name.chars().count() <= 15 && !port.name.contains('\x1b'), "{:?}", port.name);
+    assert!(port.offloads.len() <= 8 && port.offloads.iter().all(|name| name.len() <= 60));
+    let flows = server.flows("plant", NOW).unwrap();
+    assert_eq!(flows.len(), 256);
+    assert!(flows.iter().all(|flow| flow.last <= 30 * 86_400 && flow.gateways.len() == 1));
     let group = &server.groups(NOW)[0];
     let furthest = epoch + (1 << 32) + 20;
     assert!(group.epochs.iter().all(|view| view.id <= furthest), "{:?}", group.epochs);
     // Another process of the same key, and messages of a process that is not the newest.
     let answer = say(&mut server, key(1), ToServer::Heartbeat(Heartbeat::default()), NOW);
     assert!(matches!(answer[..], [ToGateway::Unknown(_)]), "{answer:?}");
+}
+
+fn made_up(port: u16) -> SeenFlow {
+    SeenFlow {
+        client: [192, 0, 2, 1].into(),
+        server: [192, 0, 2, 2].into(),
+        proto: Some(6),
+        port: Some(port),
+        packets: u64::MAX,
+        bytes: u64::MAX,
+        age: u32::MAX,
+        in_clear: true,
+        unreached: true,
+    }
+}
+
+fn hostile_port() -> PortState {
+    PortState {
+        name: "\x1b]0;<script>".repeat(100),
+        wan: true,
+        up: true,
+        mbits: Some(u32::MAX),
+        offloads: vec!["\u{202e}x".repeat(100); 100],
+    }
 }

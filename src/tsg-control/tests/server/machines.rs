@@ -1,13 +1,12 @@
 //! What members report of the machines behind them, and the map that all get.
 
 use crate::{NOW, beat, key, register, say, server};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use tsg_control::message::{Map, Report, State, ToGateway, ToServer};
 use tsg_control::server::{Level, Record, Server};
 
 fn report(process: u64, machines: Vec<IpAddr>) -> ToServer {
-    ToServer::Report(Report { process, machines, counters: BTreeMap::new() })
+    ToServer::Report(Report { process, machines, ..Report::default() })
 }
 
 fn machines(from: u32, count: u32) -> Vec<IpAddr> {

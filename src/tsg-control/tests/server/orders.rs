@@ -3,7 +3,7 @@
 use super::{Counting, NOW, key, register, server, stored};
 use tsg_control::message::{self, MAX_FRAME, MAX_POLICY, ToGateway};
 use tsg_control::policy::{Policy, Rule};
-use tsg_control::server::Server;
+use tsg_control::server::{GatewayFilter, Server};
 
 fn policy(rules: usize, addresses: usize) -> Policy {
     let list: Vec<_> = (0..addresses).map(|n| format!("10.{}.{}.1", n / 256, n % 256)).collect();
@@ -74,4 +74,26 @@ fn an_older_version_that_is_too_long_does_not_survive_a_restart() {
     let mut server = Server::new(stored, Box::new(Counting(99)), NOW);
     let state = register(&mut server, key(1), 10, NOW);
     assert!(message::encoded_len(&ToGateway::State(Box::new(state))) < MAX_FRAME);
+}
+
+#[test]
+fn tags_stay_on_a_box_that_is_let_in_again_and_find_it() {
+    let mut server = server();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let tags = ["line.b", "hall-3", "line.b"].map(str::to_owned).to_vec();
+    assert_eq!(server.tag(key(1), tags).unwrap(), ["hall-3", "line.b"]);
+    let many = (0..9).map(|n| n.to_string()).collect();
+    assert!(server.tag(key(1), many).unwrap_err().to_string().contains("at most 8"));
+    let wrong = server.tag(key(1), vec!["Hall\u{1b}".to_owned()]).unwrap_err().to_string();
+    assert!(wrong.contains("is no tag") && !wrong.contains('\u{1b}'), "{wrong}");
+    assert!(server.tag(key(2), Vec::new()).unwrap_err().to_string().contains("no gateway"));
+    server.revoke(key(1), "lost", NOW).unwrap();
+    server.approve(key(1), "plant", 0, NOW).unwrap();
+    let found = |tag: &str, server: &Server| {
+        let filter = GatewayFilter { tag: Some(tag.to_owned()), ..GatewayFilter::default() };
+        server.find(&filter, NOW).total
+    };
+    assert_eq!((found("hall-3", &server), found("hall", &server)), (1, 0));
+    let stored = stored(std::iter::from_fn(|| server.poll_record()));
+    assert_eq!(stored.gateways[0].tags, ["hall-3", "line.b"]);
 }

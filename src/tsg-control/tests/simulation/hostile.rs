@@ -10,7 +10,7 @@ use crate::random::Chance;
 use crate::services::Topic;
 use crate::world::World;
 use tsg_control::gateway::pseudo_time;
-use tsg_control::message::{self, Done, Held, Register, Report, ToServer};
+use tsg_control::message::{self, Done, Held, Register, Report, SeenFlow, ToServer};
 use tsg_esp::spi::Spi;
 
 /// What a member can do that it should not.
@@ -134,11 +134,25 @@ impl Member {
             Vice::Machines => {
                 let machine =
                     |_| std::net::IpAddr::from(chance.next().to_be_bytes().map(u16::from));
-                let machines = (0..most).map(machine).collect();
+                let machines: Vec<_> = (0..most).map(machine).collect();
+                let flow = |pair: &[std::net::IpAddr]| SeenFlow {
+                    client: pair[0],
+                    server: pair[1],
+                    proto: Some(17),
+                    port: Some(7),
+                    packets: u64::MAX,
+                    bytes: u64::MAX,
+                    age: 0,
+                    in_clear: true,
+                    unreached: true,
+                };
+                let flows = machines.windows(2).take(300).map(flow).collect();
                 vec![encode(ToServer::Report(Report {
                     process: self.process,
                     machines,
                     counters: [("x".repeat(300), u64::MAX)].into(),
+                    flows,
+                    ports: Vec::new(),
                 }))]
             }
             Vice::Chatter => {

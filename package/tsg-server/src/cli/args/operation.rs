@@ -93,6 +93,9 @@ impl Gateway {
             Self::Pin { gateway, machines } => {
                 Op::GatewayPin { gateway: named(gateway), machines: machines.clone() }
             }
+            Self::Tag { gateway, tags } => {
+                Op::GatewayTag { gateway: named(gateway), tags: tags.clone() }
+            }
             Self::Command { gateway, kind, .. } => {
                 Op::GatewayCommand { gateway: named(gateway), kind: kind.clone() }
             }
@@ -111,6 +114,7 @@ impl Group {
                 Op::GroupSet { group: group.clone(), settings: settings.clone(), base: None }
             }
             Self::Remove { group } => Op::GroupRemove { group: group.clone() },
+            Self::Flows { group } => Op::FlowList { group: group.clone() },
             Self::Keys { group, reveal, senders } => {
                 Op::GroupKeys { group: group.clone(), reveal: *reveal, senders: *senders }
             }

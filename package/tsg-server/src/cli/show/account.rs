@@ -55,5 +55,17 @@ pub(super) fn traffic(traffic: &TrafficView) -> String {
             super::span(traffic.every * samples.len() as u64),
         ]);
     }
-    table.text("nothing was counted yet")
+    let mut text = table.text("nothing was counted yet");
+    let mut drops = Table::new(&["GROUP", "DROPPED", "IN THE LAST MINUTES", "SINCE THE START"]);
+    for (group, counts) in &traffic.drops {
+        for (name, count) in counts {
+            let why = name.trim_start_matches("drop_").to_owned();
+            drops.line(vec![group.clone(), why, count.recent.to_string(), count.total.to_string()]);
+        }
+    }
+    if !traffic.drops.is_empty() {
+        text.push('\n');
+        text.push_str(&drops.text(""));
+    }
+    text
 }

@@ -1,8 +1,9 @@
 //! Gateways as tables.
 
 use super::super::table::Table;
-use super::span;
+use super::{date, span};
 use std::fmt::Write as _;
+use tsg_control::message::PortState;
 use tsg_control::server::{GatewayState, GatewayView};
 
 const fn state(gateway: &GatewayView) -> &'static str {
@@ -20,6 +21,17 @@ fn heard(gateway: &GatewayView) -> String {
 
 fn addresses(list: &[std::net::IpAddr]) -> String {
     list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+}
+
+fn port(port: &PortState) -> String {
+    let side = if port.wan { "wan" } else { "lan" };
+    let link = match (port.up, port.mbits) {
+        (false, _) => "no link".to_owned(),
+        (true, None) => "link".to_owned(),
+        (true, Some(speed)) => format!("link, {speed} Mbit/s"),
+    };
+    let on = if port.offloads.is_empty() { "none" } else { &port.offloads.join(" ") };
+    format!("{} ({side}): {link}; offloads: {on}", port.name)
 }
 
 pub(super) fn list(gateways: &[GatewayView]) -> String {
@@ -59,11 +71,18 @@ pub(super) fn show(gateway: &GatewayView) -> String {
         ("AES in hardware", yes(gateway.aes)),
         ("machines", addresses(&gateway.machines)),
         ("pinned machines", addresses(&gateway.pinned)),
+        ("tags", gateway.tags.join(" ")),
         ("alarms", gateway.alarms.join("; ")),
     ];
     let mut text = String::new();
     for (name, value) in lines.into_iter().filter(|(_, value)| !value.is_empty()) {
         let _ = writeln!(text, "{name:16} {value}");
+    }
+    for port in &gateway.ports {
+        let _ = writeln!(text, "{:16} {}", "port", self::port(port));
+    }
+    for event in &gateway.events {
+        let _ = writeln!(text, "{}  {}", date(event.at), event.text);
     }
     for (name, count) in &gateway.counters {
         let _ = writeln!(text, "  {name:30} {count}");

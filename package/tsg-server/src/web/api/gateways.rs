@@ -39,6 +39,7 @@ async fn list(program: Program, Wanted(which): Wanted<Which>) -> Outcome<Gateway
         state: which.state.map(Into::into),
         group: which.group,
         alarmed: which.alarmed,
+        tag: which.tag,
         text: which.text,
         skip: which.skip as usize,
         most: which.limit as usize,
@@ -65,7 +66,7 @@ async fn show(program: &Program, gateway: String) -> Outcome<Gateway> {
     Ok(Json((*found).into()))
 }
 
-/// Give a gateway another name, or say which machines are behind it
+/// Give a gateway another name or tags, or say which machines are behind it
 #[utoipa::path(
     patch,
     path = "/gateways/{gateway}",
@@ -93,6 +94,9 @@ async fn change(
         program
             .ask(Operation::GatewayPin { gateway: GatewayName(named.clone()), machines })
             .await?;
+    }
+    if let Some(tags) = change.tags {
+        program.ask(Operation::GatewayTag { gateway: GatewayName(named.clone()), tags }).await?;
     }
     if let Some(name) = change.name {
         let shown = show(&program, named.clone()).await?.0;

@@ -123,6 +123,18 @@ fn text(status: &Status, traffic: &TrafficView, channels: &[ChannelView]) -> Str
             all.put("tsg_packets_total", &[("group", group), ("what", what)], number);
         }
     }
+    all.begin(
+        "tsg_dropped_packets_total",
+        "counter",
+        "Packets that gateways dropped since the key server started, by reason.",
+    );
+    for (group, drops) in &traffic.drops {
+        for (name, drops) in drops {
+            let reason = name.trim_start_matches("drop_");
+            let labels = [("group", group.as_str()), ("reason", reason)];
+            all.put("tsg_dropped_packets_total", &labels, drops.total);
+        }
+    }
     all.one(
         "tsg_connections",
         "gauge",

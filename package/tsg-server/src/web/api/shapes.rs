@@ -6,9 +6,10 @@ use crate::operations::{self, ApiTokenView, CreatedApiToken, UserView};
 use crate::web::policy::Row;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use tsg_control::message::PortState;
 use tsg_control::policy;
 use tsg_control::server::{
-    EpochView, GatewayPage, GatewayState, GatewayView, GroupView, TokenView,
+    EpochView, GatewayEvent, GatewayPage, GatewayState, GatewayView, GroupView, TokenView,
 };
 use tsg_control::timeline::Stage;
 use utoipa::{IntoParams, ToSchema};
@@ -79,8 +80,38 @@ pub(super) struct Gateway {
     machines: Vec<String>,
     /// Addresses behind it, as operators say.
     pinned: Vec<String>,
+    /// Words to find it by.
+    tags: Vec<String>,
+    /// Its ports.
+    ports: Vec<Port>,
+    /// What became of it lately, as far as this server process knows, the newest first.
+    events: Vec<Happened>,
     /// What it counted since its start.
     counters: BTreeMap<String, u64>,
+    /// What came to drops and the like in the last five minutes.
+    recent: BTreeMap<String, u64>,
+}
+
+/// A port of a gateway.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Port {
+    name: String,
+    /// It leads to the plant network.
+    wan: bool,
+    /// It has a link.
+    up: bool,
+    /// Its speed in Mbit/s, if it is known.
+    mbits: Option<u32>,
+    /// Offloads that are on.
+    offloads: Vec<String>,
+}
+
+/// Something that became of a gateway.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Happened {
+    /// When, milliseconds since 1970.
+    at: u64,
+    text: String,
 }
 
 impl Gateway {
@@ -106,8 +137,25 @@ impl From<GatewayView> for Gateway {
             alarms: view.alarms,
             machines: view.machines.iter().map(ToString::to_string).collect(),
             pinned: view.pinned.iter().map(ToString::to_string).collect(),
+            tags: view.tags,
+            ports: view.ports.into_iter().map(Port::from).collect(),
+            events: view.events.into_iter().map(Happened::from).collect(),
             counters: view.counters,
+            recent: view.recent,
         }
+    }
+}
+
+impl From<PortState> for Port {
+    fn from(port: PortState) -> Self {
+        let PortState { name, wan, up, mbits, offloads } = port;
+        Self { name, wan, up, mbits, offloads }
+    }
+}
+
+impl From<GatewayEvent> for Happened {
+    fn from(GatewayEvent { at, text }: GatewayEvent) -> Self {
+        Self { at, text }
     }
 }
 
@@ -138,7 +186,9 @@ pub(super) struct Which {
     /// Only those with alarms.
     #[serde(default)]
     pub(super) alarmed: bool,
-    /// In its name, its version, an address behind it, or at the beginning of its fingerprint.
+    /// Only those with this tag.
+    pub(super) tag: Option<String>,
+    /// In its name, its version, its tags, an address behind it, or at the beginning of its fingerprint.
     #[serde(default)]
     pub(super) text: String,
     /// Not the first so many.
@@ -189,6 +239,9 @@ pub(super) struct ChangeGateway {
     pub(super) name: Option<String>,
     /// All addresses behind it that operators say; none takes back those of before.
     pub(super) pinned: Option<Vec<String>>,
+    /// All words to find it by; none takes those of before away.
+    #[schema(max_items = 8)]
+    pub(super) tags: Option<Vec<String>>,
 }
 
 /// A command to a gateway.
@@ -250,6 +303,16 @@ pub(super) enum Action {
     Drop,
 }
 
+impl From<policy::Action> for Action {
+    fn from(action: policy::Action) -> Self {
+        match action {
+            policy::Action::Bypass => Self::Bypass,
+            policy::Action::Encrypt => Self::Encrypt,
+            policy::Action::Drop => Self::Drop,
+        }
+    }
+}
+
 impl From<&policy::Rule> for Rule {
     fn from(rule: &policy::Rule) -> Self {
         fn words<T: ToString>(all: &[T]) -> Vec<String> {
@@ -257,11 +320,7 @@ impl From<&policy::Rule> for Rule {
         }
         Self {
             name: rule.name.clone(),
-            action: match rule.action {
-                policy::Action::Bypass => Action::Bypass,
-                policy::Action::Encrypt => Action::Encrypt,
-                policy::Action::Drop => Action::Drop,
-            },
+            action: rule.action.into(),
             proto: words(&rule.proto),
             src_ip: words(&rule.src_ip),
             src_port: words(&rule.src_port),
@@ -571,7 +630,7 @@ impl From<operations::Status> for Status {
     }
 }
 
-/// Packets between two samples.
+/// Packets in one sample.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Sample {
     sealed: u64,
@@ -583,10 +642,21 @@ pub(super) struct Sample {
 /// The last hour.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Traffic {
-    /// Seconds between two samples.
+    /// Seconds that a sample is long.
     every: u64,
     /// Of each group, the oldest first.
     groups: BTreeMap<String, Vec<Sample>>,
+    /// Drops of each group by their counter, such as `drop_stale`.
+    drops: BTreeMap<String, BTreeMap<String, Drops>>,
+}
+
+/// Drops for one reason.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Drops {
+    /// In the last five minutes.
+    recent: u64,
+    /// Since this server process began.
+    total: u64,
 }
 
 impl From<operations::TrafficView> for Traffic {
@@ -598,7 +668,17 @@ impl From<operations::TrafficView> for Traffic {
             bypassed: sample.bypassed,
         };
         let samples = |(name, all): (String, Vec<_>)| (name, all.into_iter().map(sample).collect());
-        Self { every: view.every, groups: view.groups.into_iter().map(samples).collect() }
+        let drops = |(name, all): (String, BTreeMap<String, operations::Drops>)| {
+            let one = |(why, drops): (String, operations::Drops)| {
+                (why, Drops { recent: drops.recent, total: drops.total })
+            };
+            (name, all.into_iter().map(one).collect())
+        };
+        Self {
+            every: view.every,
+            groups: view.groups.into_iter().map(samples).collect(),
+            drops: view.drops.into_iter().map(drops).collect(),
+        }
     }
 }
 

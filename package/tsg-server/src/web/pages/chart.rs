@@ -131,6 +131,7 @@ mod tests {
             every: 10,
             groups: [("plant".to_owned(), samples)].into(),
             totals: BTreeMap::new(),
+            drops: BTreeMap::new(),
         };
         assert!(draw(&traffic(vec![sample(1)])).is_none(), "one is no line");
         let chart = draw(&traffic(vec![sample(0), sample(1_000)])).unwrap();

@@ -31,6 +31,7 @@ pub(super) fn routes() -> Router<App> {
         .route("/gateways/{gateway}/approve", post(approve))
         .route("/gateways/{gateway}/rename", post(rename))
         .route("/gateways/{gateway}/pin", post(pin))
+        .route("/gateways/{gateway}/tag", post(tag))
         .route("/gateways/{gateway}/command", post(command))
         .route("/gateways/{gateway}/revoke", post(revoke))
         .route("/gateways/{gateway}/remove", post(remove))
@@ -44,6 +45,7 @@ struct Asked {
     state: String,
     group: String,
     alarmed: String,
+    tag: String,
     #[serde(skip_serializing_if = "is_first")]
     page: usize,
     #[serde(skip)]
@@ -62,7 +64,9 @@ const fn is_first(page: &usize) -> bool {
 
 impl Asked {
     fn is_narrow(&self) -> bool {
-        [&self.text, &self.state, &self.group, &self.alarmed].iter().any(|text| !text.is_empty())
+        [&self.text, &self.state, &self.group, &self.alarmed, &self.tag]
+            .iter()
+            .any(|text| !text.is_empty())
     }
 
     fn filter(&self) -> GatewayFilter {
@@ -76,6 +80,7 @@ impl Asked {
             },
             group: Some(self.group.clone()).filter(|group| !group.is_empty()),
             alarmed: !self.alarmed.is_empty(),
+            tag: Some(self.tag.trim().to_owned()).filter(|tag| !tag.is_empty()),
             text: self.text.clone(),
             skip: self.page.saturating_mul(MOST),
             most: MOST,
@@ -225,6 +230,22 @@ async fn pin(
             Redirect::to(&to).into_response()
         }
     }
+}
+
+#[derive(Deserialize)]
+struct Tag {
+    tags: String,
+}
+
+async fn tag(
+    State(app): State<App>,
+    Path(gateway): Path<String>,
+    Posted(visitor, Tag { tags }): Posted<Tag>,
+) -> Response {
+    let to = page_of(&gateway);
+    let words = tags.split([',', ' ', '\t', '\n']).filter(|word| !word.is_empty());
+    let tags = words.map(str::to_lowercase).collect();
+    order(&app, &visitor, Operation::GatewayTag { gateway: GatewayName(gateway), tags }, &to).await
 }
 
 #[derive(Deserialize)]

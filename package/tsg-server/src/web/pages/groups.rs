@@ -1,6 +1,6 @@
 //! Groups: their settings, their keys, and the versions of their policy.
 
-use super::{Frame, or_refuse, order, show, words};
+use super::{Frame, drops, or_refuse, order, show, words};
 use crate::accounts::Role;
 use crate::database::PolicyRow;
 use crate::operations::{Operation, Refusal, settings, settings_tag};
@@ -43,6 +43,7 @@ struct One {
     settings: Vec<Setting>,
     /// Of the settings that the form shows.
     base: String,
+    drops: Vec<drops::Line>,
 }
 
 #[derive(Template)]
@@ -166,12 +167,16 @@ async fn list(State(app): State<App>, visitor: Visitor) -> Response {
 }
 
 async fn one(State(app): State<App>, visitor: Visitor, Path(name): Path<String>) -> Response {
-    let group = or_refuse!(app, visitor, group(&app, &visitor.caller(), &name).await);
+    let caller = visitor.caller();
+    let group = or_refuse!(app, visitor, group(&app, &caller, &name).await);
+    let traffic = app.desk.ask(&caller, Operation::Traffic {}).await;
+    let traffic = or_refuse!(app, visitor, traffic.and_then(|found| answer!(found, Traffic)));
     let frame = Frame::new(&app, &visitor, "/groups", format!("Group {}", group.name));
     show(&One {
         frame,
         settings: form(&group.settings),
         base: settings_tag(&group.settings),
+        drops: drops::of(&traffic, &group.name),
         group,
     })
 }

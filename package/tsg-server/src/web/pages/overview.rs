@@ -1,6 +1,6 @@
 //! The first page: what is wrong, who waits, and how the groups are.
 
-use super::{Frame, chart, or_refuse, show, words};
+use super::{Frame, chart, drops, or_refuse, show, words};
 use crate::accounts::Role;
 use crate::operations::{GatewayAlarm, Operation, Status};
 use crate::web::App;
@@ -26,6 +26,7 @@ struct Overview {
     status: Box<Status>,
     alarms: Vec<GatewayAlarm>,
     chart: Option<chart::Chart>,
+    drops: Vec<drops::Line>,
 }
 
 async fn overview(State(app): State<App>, visitor: Visitor) -> Response {
@@ -39,5 +40,6 @@ async fn overview(State(app): State<App>, visitor: Visitor) -> Response {
         alarms: status.alarms.iter().take(MOST_ALARMS).cloned().collect(),
         status,
         chart: chart::draw(&traffic),
+        drops: drops::of_all(&traffic),
     })
 }

@@ -6,6 +6,7 @@ use crate::accounts::Role;
 use crate::operations::{Operation, Refusal, RefusalKind};
 use crate::web::App;
 use crate::web::desk::answer;
+use crate::web::learned::{self, Scope};
 use crate::web::policy::{Change, Row, SERVICES, Service, difference, read, rows, warnings};
 use crate::web::safety::Posted;
 use crate::web::session::Visitor;
@@ -16,8 +17,9 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use serde::Deserialize;
+use std::net::IpAddr;
 use tsg_control::policy::{MAX_RULES, Rule};
-use tsg_control::server::GroupView;
+use tsg_control::server::{FlowView, GroupView};
 
 pub(super) fn routes() -> Router<App> {
     Router::new()
@@ -34,6 +36,8 @@ struct Editor {
     base: u64,
     rows: Vec<Row>,
     wrong: String,
+    /// What was put in from what gateways saw.
+    added: Option<usize>,
     review: Option<Review>,
 }
 
@@ -54,6 +58,13 @@ impl Editor {
 struct Asked {
     /// Begin with the rules of this version.
     version: Option<u64>,
+    /// Add rules for all that no rule matches: on the `servers` that were seen, or for the `services` wherever they are.
+    learned: Option<String>,
+    /// Add a rule for this service…
+    proto: Option<String>,
+    port: Option<u16>,
+    /// … on this machine only.
+    server: Option<IpAddr>,
 }
 
 type Fields = Vec<(String, String)>;
@@ -65,6 +76,7 @@ fn editor(app: &App, visitor: &Visitor, group: &GroupView, base: u64, rows: Vec<
         base,
         rows,
         wrong: String::new(),
+        added: None,
         review: None,
     }
 }
@@ -81,12 +93,12 @@ async fn edit(
     State(app): State<App>,
     visitor: Visitor,
     Path(name): Path<String>,
-    Query(Asked { version }): Query<Asked>,
+    Query(asked): Query<Asked>,
 ) -> Response {
     or_refuse!(app, visitor, may(&visitor));
     let caller = visitor.caller();
     let group = or_refuse!(app, visitor, groups::group(&app, &caller, &name).await);
-    let rules = match version {
+    let rules = match asked.version {
         None => group.policy.rules.clone(),
         Some(version) => {
             let found = app.desk.ask(&caller, Operation::PolicyHistory { group: name }).await;
@@ -97,8 +109,36 @@ async fn edit(
             or_refuse!(app, visitor, found.ok_or_else(missing)).policy.policy.rules
         }
     };
-    let rows = rules.iter().map(Row::of).collect();
-    show(&editor(&app, &visitor, &group, group.policy_version, rows))
+    let mut rows = rules.iter().map(Row::of).collect();
+    let mut added = None;
+    if asked.wants_more() {
+        let wanted = Operation::FlowList { group: group.name.clone() };
+        let found = app.desk.ask(&caller, wanted).await;
+        let seen = or_refuse!(app, visitor, found.and_then(|found| answer!(found, Flows)));
+        added = Some(learned::insert(&mut rows, asked.new_rows(&seen.flows), &seen.flows));
+        // What is wrong is said while editing, too.
+        let _ = read(&mut rows);
+    }
+    show(&Editor { added, ..editor(&app, &visitor, &group, group.policy_version, rows) })
+}
+
+impl Asked {
+    const fn wants_more(&self) -> bool {
+        self.learned.is_some() || self.proto.is_some()
+    }
+
+    fn new_rows(&self, seen: &[FlowView]) -> Vec<Row> {
+        match (self.learned.as_deref(), &self.proto) {
+            (Some("servers"), _) => learned::uncovered(seen, Scope::Seen),
+            (Some("services"), _) => learned::uncovered(seen, Scope::Any),
+            (_, Some(proto)) => {
+                let servers: Vec<_> = self.server.into_iter().collect();
+                let proto = learned::protocol(proto).unwrap_or_else(|| proto.clone());
+                vec![learned::row(&proto, self.port, &servers)]
+            }
+            (_, None) => Vec::new(),
+        }
+    }
 }
 
 async fn changed(

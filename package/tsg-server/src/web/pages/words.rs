@@ -1,9 +1,11 @@
 //! Values as the pages show them. Templates call these, and pass references.
 
+use std::collections::BTreeMap;
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
 use tsg_control::group::Mode;
 use tsg_control::keys::PublicKey;
+use tsg_control::message::PortState;
 use tsg_control::policy::{Action, Block, Ports, Rule};
 use tsg_control::server::{EpochView, GatewayState, GatewayView, GroupView};
 use tsg_control::timeline::Stage;
@@ -83,10 +85,27 @@ pub(super) fn short_key(key: &PublicKey) -> String {
     shortened(&key.fingerprint().to_string())
 }
 
-/// A counter's name, for people: `drop_replay` is `dropped: replay`.
+/// A counter's name, for people: `drop_policy` is `dropped: a drop rule …`.
 pub(super) fn counter(name: &str) -> String {
+    if let Some(why) = super::drops::reason(name) {
+        return format!("dropped: {why}");
+    }
     let text = name.replace('_', " ");
     text.strip_prefix("drop ").map_or_else(|| text.clone(), |why| format!("dropped: {why}"))
+}
+
+/// How a port's link is.
+pub(super) fn link(port: &PortState) -> String {
+    match (port.up, port.mbits) {
+        (false, _) => "no link".to_owned(),
+        (true, None) => "link".to_owned(),
+        (true, Some(speed)) => format!("link, {speed} Mbit/s"),
+    }
+}
+
+/// What came to a counter lately.
+pub(super) fn lately(recent: &BTreeMap<String, u64>, name: &str) -> String {
+    recent.get(name).map(ToString::to_string).unwrap_or_default()
 }
 
 pub(super) const fn mode(group: &GroupView) -> &'static str {

@@ -53,3 +53,45 @@ fn what_enforce_would_drop_is_told_for_each_pair_and_service() {
     assert_eq!(lan.handle(Side::Wan, &from_to(stranger, PLC, 40_000, 502)).verdict, Verdict::Drop);
     assert_eq!(told(), [(IpAddr::from(stranger), Some(502), Fate::Dropped, 1)]);
 }
+
+#[test]
+fn a_group_that_learns_is_told_of_all_that_passes() {
+    let mut lan = Gateway::new(view(1, Mode::Learn, &[MODBUS]));
+    let shared = Arc::clone(&lan.worker.shared);
+    let stranger = [192, 0, 2, 9];
+    for port in [40_000, 40_001] {
+        for service in [502, 8_080] {
+            let there = from_to(stranger, PLC, port, service);
+            let back = from_to(PLC, stranger, service, port);
+            assert_eq!(lan.handle(Side::Wan, &there).verdict, Verdict::Pass);
+            assert_eq!(lan.handle(Side::Lan, &back).verdict, Verdict::Pass);
+        }
+    }
+    // EtherNet/IP's port is above the client's.
+    assert_eq!(lan.handle(Side::Lan, &from_to(PLC, HMI, 40_002, 44_818)).verdict, Verdict::Pass);
+    let told = || {
+        let mut told: Vec<_> = shared
+            .learned()
+            .iter()
+            .map(|(service, used)| (service.client, service.server, service.port, used.packets))
+            .collect();
+        told.sort_unstable();
+        told
+    };
+    let (plc, stranger) = (IpAddr::from(PLC), IpAddr::from(stranger));
+    let mut all = [
+        (stranger, plc, Some(502), 4),
+        (stranger, plc, Some(8_080), 4),
+        (plc, IpAddr::from(HMI), Some(44_818), 1),
+    ];
+    all.sort_unstable();
+    assert_eq!(told(), all);
+    assert!(shared.learned().iter().all(|(_, used)| used.bytes >= 50 * used.packets));
+    // Other rules judge otherwise, but what there is is the same.
+    publish(&shared, view(1, Mode::Learn, &[]));
+    assert_eq!(told(), all);
+    publish(&shared, view(1, Mode::Migrate, &[MODBUS]));
+    assert_eq!(told(), []);
+    assert_eq!(lan.handle(Side::Lan, &from_to(PLC, HMI, 40_002, 80)).verdict, Verdict::Pass);
+    assert_eq!(told(), [], "nobody learns any more");
+}
