@@ -9,7 +9,7 @@ use crate::keys::PublicKey;
 use crate::message::SeenFlow;
 use crate::policy::{Action, Flow, Policy, Proto};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// More flows of a group are not remembered.
@@ -88,7 +88,7 @@ struct Seen {
 
 /// All flows of a group.
 #[derive(Default)]
-pub(super) struct Flows(HashMap<Key, Known>);
+pub(super) struct Flows(BTreeMap<Key, Known>);
 
 impl Flows {
     /// Takes in what a gateway reports.
