@@ -21,7 +21,7 @@ const NEWCOMER: u8 = 100;
 /// Where it may be emulated only as long as it takes to see a slope.
 const HOURS: u64 = if cfg!(target_arch = "x86_64") { 72 } else { 8 };
 /// By then everything has been as large as it gets.
-const SETTLED: u64 = 2;
+const SETTLED: u64 = 6;
 
 const POLICIES: [&[&str]; 2] = [
     &["encrypt proto=tcp dest_port=502", "bypass proto=udp dest_port=123"],
