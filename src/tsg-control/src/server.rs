@@ -40,7 +40,7 @@ use crate::message::{
 use group::{Group, Want};
 use limits::{Belief, Bucket};
 use session::Session;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokens::Tokens;
 use unreadable::Unreadable;
 
@@ -97,6 +97,8 @@ pub struct Server {
     advanced: u64,
     groups: BTreeMap<String, Group>,
     gateways: BTreeMap<PublicKey, Gateway>,
+    /// The names of all gateways: no two have the same.
+    names: BTreeSet<String>,
     pending: BTreeMap<PublicKey, Stranger>,
     tokens: Tokens,
     strangers: Bucket,
@@ -142,6 +144,7 @@ impl Server {
     /// A server that starts from what is on disk. Every group that has members gets a new epoch.
     pub fn new(stored: Stored, mut random: Box<dyn Random>, now: u64) -> Self {
         let [instance, clock] = [(); 2].map(|()| anew::number(random.as_mut()));
+        let names = stored.gateways.iter().map(|record| record.name.clone()).collect();
         let gateway = |record: GatewayRecord| (record.key, Gateway::new(record));
         let mut server = Self {
             random,
@@ -152,6 +155,7 @@ impl Server {
             advanced: now,
             groups: BTreeMap::new(),
             gateways: stored.gateways.into_iter().map(gateway).collect(),
+            names,
             pending: BTreeMap::new(),
             tokens: Tokens::default(),
             strangers: strangers(now),

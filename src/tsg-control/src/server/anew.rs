@@ -19,6 +19,7 @@ impl Server {
         for session in self.gateways.values_mut().filter_map(|gateway| gateway.session.as_mut()) {
             session.heard = now;
             session.sent_at = now;
+            session.map_sent_at = now;
         }
         self.begin_anew(now);
     }
