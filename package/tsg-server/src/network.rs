@@ -233,7 +233,7 @@ impl Network {
     pub fn look_around(&mut self, now: u64) -> Result<()> {
         ensure!(!self.zap.has_ended(), "the thread that admits connections has ended");
         self.peers.forget_silent(now, |route| is_alive(&self.router, route));
-        self.room.look(self.files, self.roster.members());
+        self.room.look(self.files, self.roster.members().saturating_sub(self.peers.members()));
         Ok(())
     }
 
@@ -262,8 +262,8 @@ fn secured(
     identity: &Identity,
     domain: &str,
 ) -> Result<zmq::Socket> {
-    let socket = context.socket(kind).context("cannot make a ZeroMQ socket")?;
-    let set_up = || -> zmq::Result<()> {
+    let mut socket = context.socket(kind).context("cannot make a ZeroMQ socket")?;
+    let set_up = |socket: &mut zmq::Socket| -> zmq::Result<()> {
         socket.set_curve_server(true)?;
         socket.set_curve_secretkey(identity.secret())?;
         socket.set_zap_domain(domain)?;
@@ -273,12 +273,15 @@ fn secured(
         socket.set_rcvhwm(128)?;
         // Who connects and does not get through the handshake, or is refused, is cut off.
         socket.set_handshake_ivl(5_000)?;
-        // A peer that is gone without a word is noticed.
-        socket.set_heartbeat_ivl(20_000)?;
-        socket.set_heartbeat_timeout(40_000)?;
-        socket.set_heartbeat_ttl(60_000)
+        // A peer that is gone without a word is noticed, by the kernel: libzmq's heartbeats cost it a look at all timers
+        // whenever one is answered, which many thousand connections cannot afford.
+        socket.set_tcp_keepalive(1)?;
+        socket.set_tcp_keepalive_idle(20)?;
+        socket.set_tcp_keepalive_intvl(10)?;
+        socket.set_tcp_keepalive_cnt(4)?;
+        tsg_zmq::give_up_unacknowledged(socket, 60_000)
     };
-    set_up().context("cannot set up a ZeroMQ socket")?;
+    set_up(&mut socket).context("cannot set up a ZeroMQ socket")?;
     Ok(socket)
 }
 

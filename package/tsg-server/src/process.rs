@@ -16,16 +16,16 @@ pub fn keep_secrets() -> Result<()> {
     Ok(())
 }
 
-/// Freed memory is overwritten, files are for their owner only, and as many may be open as the
-/// administrator allows. Gives how many that are.
+/// Files are for their owner only, and as many may be open as the administrator allows. Gives how many
+/// that are. Says so if libzmq leaves secrets in freed memory.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn prepare() -> Result<u64> {
-    if !tsg_zmq::wipe_freed_memory() {
+    if !tsg_zmq::wipes_freed_memory() {
         log::warn!(
-            "this C library does not overwrite freed memory: copies of keys that were sent stay there \
-             until something else takes their place; glibc does"
+            "libzmq does not take this program's way of giving memory back: copies of keys that were sent stay \
+             there until something else takes their place"
         );
     }
     umask(Mode::from_bits_truncate(0o077));

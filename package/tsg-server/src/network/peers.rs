@@ -85,6 +85,11 @@ impl Peers {
         (self.members.len() + self.strangers.count()) as u64
     }
 
+    /// Members that are connected.
+    pub(super) fn members(&self) -> u64 {
+        self.members.len() as u64
+    }
+
     /// A message came: answers go where it came from. `alive` says whether a connection is still
     /// there.
     ///

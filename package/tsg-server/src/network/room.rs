@@ -30,14 +30,15 @@ impl Room {
         self.0.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_ok()
     }
 
-    /// Counts anew, if a stranger has asked since. `limit` is how many files may be open.
-    pub(super) fn look(&self, limit: u64, members: u64) {
+    /// Counts anew, if a stranger has asked since. `limit` is how many files may be open, `absent` how many members
+    /// are not connected.
+    pub(super) fn look(&self, limit: u64, absent: u64) {
         if self.0.asked.swap(0, Ordering::Relaxed) == 0 {
             return;
         }
         // That this cannot be read is what it looks like when nothing is left.
         let open = fs::read_dir("/proc/self/fd").map_or(limit, |files| files.count() as u64);
-        let left = for_strangers(limit, members).saturating_sub(open);
+        let left = for_strangers(limit, absent).saturating_sub(open);
         self.0.left.store(left, Ordering::Relaxed);
         let was_full = self.0.full.swap(left == 0, Ordering::Relaxed);
         if left == 0 && !was_full {
@@ -57,10 +58,10 @@ impl Room {
     }
 }
 
-/// Strangers may connect while fewer files than this are open. Where the limit is too low for the
-/// members that there are, a quarter: not all of them may be there.
-const fn for_strangers(limit: u64, members: u64) -> u64 {
-    let left = limit.saturating_sub(members.saturating_add(KEPT));
+/// Strangers may connect while fewer files than this are open: there is room left for the members that are absent. Where
+/// the limit is too low for them, a quarter: not all of them may come.
+const fn for_strangers(limit: u64, absent: u64) -> u64 {
+    let left = limit.saturating_sub(absent.saturating_add(KEPT));
     if left < limit / 4 { limit / 4 } else { left }
 }
 
