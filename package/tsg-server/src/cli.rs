@@ -7,6 +7,7 @@ mod bundle;
 mod client;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod health;
 mod password;
 mod policy_file;
 mod show;
@@ -53,6 +54,9 @@ fn carry_out(args: &Args) -> Result<()> {
     }
     if let Command::Bundle(wanted) = &args.command {
         return bundle::run(&args.socket, &wanted.data.data, wanted.file.as_deref());
+    }
+    if let Command::Health = &args.command {
+        return health::run(&args.socket);
     }
     let operation = args.command.operation()?;
     let mut client = Client::connect(&args.socket)?;

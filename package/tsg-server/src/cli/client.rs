@@ -2,10 +2,11 @@
 
 use crate::admin::Reply;
 use crate::operations::{Answer, Operation};
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Room for an answer, to begin with.
@@ -34,11 +35,17 @@ impl Client {
         Ok(Self { stream })
     }
 
+    /// From now on an answer that takes longer is none.
+    pub(super) fn wait_at_most(&self, limit: Duration) -> Result<()> {
+        self.stream.set_read_timeout(Some(limit))?;
+        Ok(self.stream.set_write_timeout(Some(limit))?)
+    }
+
     pub(super) fn ask(&mut self, operation: &Operation) -> Result<Answer> {
         let mut line = serde_json::to_vec(operation)?;
         line.push(b'\n');
-        self.stream.write_all(&line).context("the key server went away")?;
-        let reply = read_line(&mut self.stream).context("the key server went away")?;
+        self.stream.write_all(&line).map_err(lost)?;
+        let reply = read_line(&mut self.stream).map_err(lost)?;
         if reply.is_empty() {
             bail!("the key server went away without an answer");
         }
@@ -51,6 +58,15 @@ impl Client {
                 error.column()
             ),
         }
+    }
+}
+
+fn lost(error: io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            anyhow!("the key server takes too long to answer")
+        }
+        _ => anyhow!(error).context("the key server went away"),
     }
 }
 

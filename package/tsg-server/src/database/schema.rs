@@ -74,6 +74,8 @@ fn configure(connection: &Connection) -> Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     connection.pragma_update(None, "trusted_schema", false)?;
+    // A container has no folder for temporary files.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }
 

@@ -18,6 +18,7 @@ impl Command {
             }
             Self::Run(_)
             | Self::Bundle(_)
+            | Self::Health
             | Self::Key
             | Self::Status
             | Self::Gateway(_)
@@ -35,7 +36,9 @@ impl Command {
     pub(in super::super) fn operation(&self) -> Result<Operation> {
         use Operation as Op;
         Ok(match self {
-            Self::Run(_) | Self::Bundle(_) => bail!("this is no question to the server"),
+            Self::Run(_) | Self::Bundle(_) | Self::Health => {
+                bail!("this is no question to the server")
+            }
             Self::Key => Op::Key {},
             Self::Status => Op::Status {},
             Self::Gateway(command) => command.operation(),
