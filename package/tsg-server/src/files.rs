@@ -137,8 +137,7 @@ pub fn write_new_secret(path: &Path, content: &[u8]) -> Result<()> {
 /// The file cannot be written.
 pub fn replace_secret(path: &Path, content: &[u8]) -> Result<()> {
     let old = open_to_wipe(path)?;
-    let beside = write_beside(path, content)?;
-    fs::rename(&beside, path).with_context(|| format!("cannot replace {}", path.display()))?;
+    replace(path, content)?;
     sync_folder(path)?;
     // Nobody needs it any more: the new one is on the disk.
     wipe(old, path)
@@ -230,20 +229,13 @@ pub fn sync_folder(path: &Path) -> Result<()> {
         .with_context(|| format!("cannot write {} to disk", folder.display()))
 }
 
-/// Writes a file of mode 0600: on disk as a whole, or as it was before.
+/// Writes a file of mode 0600 that is no secret: on disk as a whole, or as it was before.
 ///
 /// # Errors
 /// It cannot be written.
 pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
-    let beside = path.with_extension("new");
-    let written = || {
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)
-    };
-    written().with_context(|| format!("cannot write {}: is the disk full?", path.display()))
+    let beside = write_beside(path, content)?;
+    fs::rename(&beside, path).with_context(|| format!("cannot replace {}", path.display()))
 }
 
 /// Reads a file of ours that only its owner may read. `None` if there is none.
@@ -251,19 +243,7 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
 /// # Errors
 /// Names the file and what to do: it is open to others, too long, or unreadable.
 pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>> {
-    read(path, libc::O_NOFOLLOW)
-}
-
-/// The same of a file that the operator named: what gives it out may link to it, as certbot does.
-///
-/// # Errors
-/// As [`read_secret`].
-pub fn read_named_secret(path: &Path) -> Result<Option<Zeroizing<String>>> {
-    read(path, 0)
-}
-
-fn read(path: &Path, flags: i32) -> Result<Option<Zeroizing<String>>> {
-    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+    let file = match OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error).context(format!("cannot read {}", path.display())),

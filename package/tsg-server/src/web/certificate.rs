@@ -99,8 +99,8 @@ fn read(path: &Path) -> Result<Pem> {
 }
 
 fn read_key(path: &Path) -> Result<Pem> {
-    let key = files::read_named_secret(path)?;
-    key.with_context(|| format!("{} is not there: it was given by --web-key", path.display()))
+    ensure!(path.exists(), "{} is not there: it was given by --web-key", path.display());
+    files::read_given(path, false)
 }
 
 fn own(vault: &Vault) -> Result<(Pem, PathBuf)> {
