@@ -47,11 +47,13 @@ class Relay:
 
     async def connected(self, reader, writer):
         number, ends = next(self.numbers), {writer}
+        # From when it is told of, it can be cut: its other half may not be there yet.
+        self.open.add(writer)
         tell(f"connection {number}")
         try:
             far_reader, far_writer = await asyncio.open_connection(*self.server)
             ends.add(far_writer)
-            self.open |= ends
+            self.open.add(far_writer)
             ways = (reader, far_writer), (far_reader, writer)
             await asyncio.gather(*(self.carry(number, name, *way) for name, way in zip(WAYS, ways)))
         except OSError:
