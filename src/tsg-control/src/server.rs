@@ -50,7 +50,7 @@ use group::{Group, Want};
 use limits::{Belief, Bucket};
 use past::Past;
 use session::Session;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tokens::Tokens;
 use unreadable::Unreadable;
 
@@ -107,6 +107,8 @@ pub struct Server {
     advanced: u64,
     groups: BTreeMap<String, Group>,
     gateways: BTreeMap<PublicKey, Gateway>,
+    /// The names of all gateways: no two have the same.
+    names: BTreeSet<String>,
     pending: BTreeMap<PublicKey, Stranger>,
     tokens: Tokens,
     strangers: Bucket,
@@ -153,6 +155,7 @@ impl Server {
     /// A server that starts from what is on disk. Every group that has members gets a new epoch.
     pub fn new(stored: Stored, mut random: Box<dyn Random>, now: u64) -> Self {
         let [instance, clock] = [(); 2].map(|()| anew::number(random.as_mut()));
+        let names = stored.gateways.iter().map(|record| record.name.clone()).collect();
         let gateway = |record: GatewayRecord| (record.key, Gateway::new(record));
         let mut server = Self {
             random,
@@ -163,6 +166,7 @@ impl Server {
             advanced: now,
             groups: BTreeMap::new(),
             gateways: stored.gateways.into_iter().map(gateway).collect(),
+            names,
             pending: BTreeMap::new(),
             tokens: Tokens::default(),
             strangers: strangers(now),

@@ -20,6 +20,7 @@ impl Server {
             session.heard = now;
             session.sent_at = now;
             session.reported = None;
+            session.map_sent_at = now;
         }
         self.begin_anew(now);
     }

@@ -12,8 +12,9 @@ use std::net::IpAddr;
 /// The map is sent at most this often, in milliseconds…
 const MAP_AGAIN: u64 = 200;
 
-/// …and less often in a large group: it goes to every member and names the machines of all.
-const MAP_AGAIN_SQUARE: u64 = 1_000;
+/// …and less often in a large group, where it goes to every member and names the machines of all, and where there are many
+/// groups: all maps together name so many machines in a millisecond, if there is one behind each gateway.
+const NAMED_A_MILLISECOND: u64 = 1_000;
 
 /// A map names at most this many machines: so it fits into a frame.
 const MOST_MAPPED: usize = 6_000;
@@ -66,16 +67,17 @@ impl Server {
 
     /// Who is behind whom has changed.
     pub(super) fn map_changed(&mut self, name: &str, now: u64) {
+        let all = self.gateways.len() as u64;
         if let Some(group) = self.groups.get_mut(name) {
             group.map_revision += 1;
             let members = group.members.len() as u64;
-            let pause = MAP_AGAIN.max(members.saturating_mul(members) / MAP_AGAIN_SQUARE);
+            let pause = MAP_AGAIN.max(members.saturating_mul(all) / NAMED_A_MILLISECOND);
             let soon = now.max(group.map_told.saturating_add(pause));
             group.map_due.get_or_insert(soon);
         }
     }
 
-    pub(super) fn send_map(&mut self, to: PublicKey) {
+    pub(super) fn send_map(&mut self, to: PublicKey, now: u64) {
         let Some(name) = self.gateways.get(&to).map(|gateway| gateway.record.group.clone()) else {
             return;
         };
@@ -95,12 +97,13 @@ impl Server {
         };
         if let Some(session) = gateway.session.as_mut() {
             session.map_sent = group.map_revision;
+            session.map_sent_at = now;
         }
         self.transmits.push_back((to, ToGateway::Map(map)));
     }
 
     /// Who is behind how many members, once for all to whom it is sent.
-    fn gather_map(&mut self, name: &str) {
+    pub(super) fn gather_map(&mut self, name: &str) {
         let gathered = |group: &Group| group.map_gathered == group.map_revision;
         if self.groups.get(name).is_none_or(gathered) {
             return;

@@ -228,6 +228,7 @@ impl Server {
             tags: tags.unwrap_or_default(),
         };
         self.records.push_back(Record::Gateway(record.clone()));
+        self.names.insert(name.clone());
         self.gateways.insert(key, Gateway { settled: false, ..Gateway::new(record) });
         if let Some(group) = self.groups.get_mut(group) {
             group.members.insert(key);
@@ -275,6 +276,7 @@ impl Server {
         let Some(gateway) = self.gateways.remove(&key) else {
             return not_found(format!("no gateway has the key {key}"));
         };
+        self.names.remove(&gateway.record.name);
         if gateway.record.revoked.is_none() {
             self.part(&gateway.record);
         }
@@ -307,10 +309,15 @@ impl Server {
     /// There is no such gateway, or the name is taken or cannot be one.
     pub fn rename(&mut self, key: PublicKey, name: &str, now: u64) -> Answer {
         good_name("gateway", name)?;
-        if self.gateways.values().any(|g| g.record.name == name && g.record.key != key) {
+        let before = self.gateways.get(&key).map(|gateway| gateway.record.name.clone());
+        if before.as_deref() != Some(name) && self.names.contains(name) {
             return conflict(format!("there is a gateway {name:?} already"));
         }
         self.change(key, |record| name.clone_into(&mut record.name))?;
+        if let Some(before) = before {
+            self.names.remove(&before);
+        }
+        self.names.insert(name.to_owned());
         let group = self.gateways.get(&key).map(|gateway| gateway.record.group.clone());
         if let Some(group) = group.and_then(|name| self.groups.get_mut(&name)) {
             group.touch();
@@ -378,7 +385,7 @@ impl Server {
     fn free_name(&self, asked: &str, key: PublicKey) -> String {
         let fingerprint = key.fingerprint().to_string();
         let base = if good_name("gateway", asked).is_ok() { asked } else { "gateway" };
-        let taken = |name: &str| self.gateways.values().any(|g| g.record.name == name);
+        let taken = |name: &str| self.names.contains(name);
         if base != "gateway" && !taken(base) {
             return base.to_owned();
         }

@@ -29,6 +29,10 @@ const MOST_SHOWN: usize = 200;
 /// A sign of life within this many milliseconds of a state may have crossed it.
 const CROSSING: u64 = 1_000;
 
+/// A map that a gateway does not say it has within this many milliseconds is lost. Not sooner: maps are long, and one that
+/// only waits somewhere would wait for each other that is sent.
+const MAP_LOST: u64 = 30_000;
+
 /// A gateway that asks for a state which it has already gets it again after this many
 /// milliseconds.
 const ASK_AGAIN: u64 = 60_000;
@@ -52,6 +56,7 @@ pub(super) struct Session {
     pub(super) refill: Option<u64>,
     refilled: Option<u64>,
     pub(super) map_sent: u64,
+    pub(super) map_sent_at: u64,
     pub(super) sealing: u64,
     pub(super) alarms: Vec<String>,
     pub(super) counters: BTreeMap<String, u64>,
@@ -77,6 +82,7 @@ impl Session {
             refill: None,
             refilled: None,
             map_sent: 0,
+            map_sent_at: 0,
             sealing: 0,
             alarms: Vec::new(),
             counters: BTreeMap::new(),
@@ -113,10 +119,10 @@ impl Session {
         self.acked = if ours && heartbeat.revision <= newest { heartbeat.revision } else { 0 };
         let map = if ours { heartbeat.map } else { 0 };
         // It answers a state at once: one that it still is not in by its next sign of life is lost.
-        if !self.just_sent(now) {
-            if self.acked < self.sent {
-                self.sent = self.acked;
-            }
+        if !self.just_sent(now) && self.acked < self.sent {
+            self.sent = self.acked;
+        }
+        if now.abs_diff(self.map_sent_at) >= MAP_LOST {
             self.map_sent = self.map_sent.min(map);
         }
         if heartbeat.ask && now.abs_diff(self.sent_at) >= ASK_AGAIN {

@@ -22,6 +22,9 @@ const MOST_GRANTED: usize = 256;
 /// the others lack.
 const MOST_GIVEN: u32 = 4_096;
 
+/// Maps that are sent at once name at most so many machines, all together.
+const MOST_NAMED_AT_ONCE: usize = 1_000_000;
+
 impl Server {
     /// Sends the state to every member that is online and was not sent the newest, and the map.
     pub(super) fn send_what_lacks(&mut self, name: &str, now: u64) {
@@ -36,11 +39,24 @@ impl Server {
         while self.groups.get(name).is_some_and(|group| group.revision != revision) {
             revision = self.groups.get(name).map_or(0, |group| group.revision);
             for &key in &members {
-                self.send_lacking(key, map_due, now);
+                self.send_lacking(key, false, now);
             }
+        }
+        if map_due {
+            self.send_maps(name, &members, now);
         }
         if let Some(group) = self.groups.get_mut(name) {
             group.told = revision;
+        }
+    }
+
+    /// Sends the map to members that are online and were not sent the newest. In a large group some have to wait until
+    /// their next sign of life: all at once would take memory for each machine and each member.
+    fn send_maps(&mut self, name: &str, members: &[PublicKey], now: u64) {
+        self.gather_map(name);
+        let machines = self.groups.get(name).map_or(0, |group| group.map.len());
+        for &key in members.iter().take(MOST_NAMED_AT_ONCE / machines.max(1)) {
+            self.send_lacking(key, true, now);
         }
     }
 
@@ -54,7 +70,7 @@ impl Server {
             self.send_state(to, 0, now);
         }
         if map && map_due {
-            self.send_map(to);
+            self.send_map(to, now);
         }
     }
 
