@@ -1,6 +1,6 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test test-all fuzz bench lint cross cross-test package clean
+.PHONY: demo test test-all fuzz bench bench-server lint cross cross-test package clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
@@ -21,6 +21,10 @@ fuzz:
 # TSG beside a plain bridge and its peers. Takes 20 minutes.
 bench:
 	@tests/bench/run
+
+# The key server under 100, 1,000 and 10,000 gateways. Takes 10 minutes.
+bench-server:
+	@tests/bench/server/run
 
 # `tsg` for routers, one static program for each processor, in target/cross/. CPUS="mips armv7": only those.
 cross:

@@ -183,22 +183,6 @@ for name, orders in ORDERS.items():
     write("sockets", name, b"press\n" + b"\n".join(json.dumps(order).encode() for order in orders))
 
 
-def frames(*parts):
-    return b"".join(bytes([len(part)]) + part for part in parts)
-
-
-def zap(domain, key, mechanism=b"CURVE"):
-    return frames(b"1.0", b"7", domain, b"192.0.2.7", b"route", mechanism, key)
-
-
-write("zap", "member", zap(b"gateways", b"M" * 32))
-write("zap", "revoked", zap(b"gateways", b"R" * 32))
-write("zap", "announcements", zap(b"announcements", b"M" * 32))
-write("zap", "stranger", zap(b"gateways", bytes(32)))
-write("zap", "plain", zap(b"gateways", b"user", b"PLAIN"))
-write("zap", "envelopes", frames(*[part for n in range(5) for part in (b"MRs"[n % 3 :], b"route%d" % n, b"2001:db8::%d" % n)]))
-
-
 def attribute(number, content, extended=0):
     """A blob attribute, padded to four bytes."""
     whole = struct.pack("!I", extended << 31 | number << 24 | len(content) + 4) + content
@@ -256,6 +240,11 @@ write("zmtp", "refused", b"\1" + zmtp_command(b"ERROR", b"\x03400"))
 write("zmtp", "ready", b"\2" + zmtp_command(b"READY", bytes(40)))
 write("zmtp", "long", b"\2" + b"\6" + struct.pack("!Q", 5_000) + b"\x05READY")
 write("zmtp", "messages", b"\3" + sealed((0, ROUTER), (0, b"one"), (1, b"more"), (2, b"\x04PING\0\x05context"), (0, b"last"), (0, b"two")))
+write("accept", "greeting", b"\0\0" + greeting())
+write("accept", "hello", b"\0\0" + greeting() + zmtp_command(b"HELLO", b"\1\0" + bytes(192)))
+write("accept", "initiate", b"\0\1" + zmtp_command(b"INITIATE", bytes(245)))
+write("accept", "messages", b"\0\2" + sealed((0, b"one"), (1, b"more"), (2, b"\x04PING\0\x05context"), (0, b"last"), (0, b"two")))
+write("accept", "subscriptions", b"\1\2" + sealed((2, b"\x09SUBSCRIBEplant"), (2, b"\x06CANCELplant"), (0, b"\1plant"), (0, b"\0plant")))
 write("zmtp", "publisher", b"\3" + sealed((0, ROUTER.replace(b"\x06ROUTER", b"\x03PUB"))))
 
 # What a restore reads: by the programs age and tar.

@@ -95,16 +95,14 @@ def test_a_token_leaves_no_trace_in_memory(cases):
 
 
 def assert_secret_keys_at_home(plant):
-    """A daemon has its own CURVE key, a gateway in one place, the server as often as libzmq copies it for connections, not as
-    the text that its file holds, and nobody else's."""
+    """A daemon has its own CURVE key in one place, not as the text that its file holds, and nobody else's."""
     owners = {"server": secret_in(plant.server.folder / "server.key")} | {
         name: identity(box) for name, box in plant.boxes.items()}
     for name, pid in pids(plant).items():
         memory = Memory(pid)
         for owner, secret in owners.items():
             raw, *texts = [memory.places(form) for form in forms(secret)]
-            assert bool(raw) == (owner == name), f"{owner}'s key in {name}: {raw}"
-            assert len(raw) <= 1 or name == "server", f"{owner}'s key in {name}: {raw}"
+            assert len(raw) == (owner == name), f"{owner}'s key in {name}: {raw}"
             assert not any(texts), f"{owner}'s key as text in {name}: {texts}"
 
 

@@ -27,8 +27,9 @@ use crate::process;
 use crate::seal::{Secret, State, Vault};
 use crate::web::{self, Web};
 use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signals::Signals;
-use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 pub(crate) use store::RESERVE;
@@ -58,7 +59,6 @@ struct Daemon {
     database: Database,
     identity: Identity,
     network: Network,
-    roster: Roster,
     admin: Admin,
     history: History,
     orders: Orders,
@@ -122,7 +122,7 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
     let started = Reading::now()?;
     let clock = ServerClock::new(started);
     let server = Server::new(stored, Box::new(SystemRandom), clock.at(started));
-    let network = Network::open(&identity, &options.listen, &roster, files)?;
+    let network = Network::open(&options.listen, roster, files)?;
     let (orders, letterbox) = orders::open()?;
     let archivist = Archivist::new(options.data.clone(), Arc::clone(&vault))?;
     let admin = Admin::open(&options.socket, letterbox.clone(), archivist.clone())?;
@@ -141,7 +141,6 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
         database,
         identity,
         network,
-        roster,
         admin,
         history,
         orders,
@@ -170,7 +169,7 @@ pub fn run(options: &Options, secret: Option<Secret>) -> Result<()> {
     // Whoever still waits for an answer is told that there is none.
     drop(orders);
     drop(web);
-    network.close();
+    drop(network);
     // The last that is told is that it ends.
     drop(notifier);
     drop(held);
@@ -199,14 +198,12 @@ impl Daemon {
     fn wait(&self) -> Result<()> {
         let now = self.now()?;
         let due = self.server.poll_timeout(now).unwrap_or(u64::MAX);
-        let wait = due.saturating_sub(now).min(LOOK_AT_CLOCK);
-        let mut items = [
-            self.network.router().as_poll_item(zmq::POLLIN),
-            zmq::PollItem::from_fd(self.orders.bell().as_raw_fd(), zmq::POLLIN),
-            zmq::PollItem::from_fd(self.signals.as_raw_fd(), zmq::POLLIN),
-        ];
-        match zmq::poll(&mut items, i64::try_from(wait).unwrap_or(0)) {
-            Ok(_) | Err(zmq::Error::EINTR) => Ok(()),
+        let wait =
+            if self.network.has_heard() { 0 } else { due.saturating_sub(now).min(LOOK_AT_CLOCK) };
+        let mut files = [self.network.as_fd(), self.orders.bell(), self.signals.as_fd()]
+            .map(|file| PollFd::new(file, PollFlags::POLLIN));
+        match poll(&mut files, PollTimeout::try_from(wait).unwrap_or(PollTimeout::MAX)) {
+            Ok(_) | Err(Errno::EINTR) => Ok(()),
             Err(error) => Err(error).context("cannot wait for messages"),
         }
     }

@@ -4,7 +4,7 @@
 //! shell around it: sockets, a clock, a disk and a door for operators.
 //!
 //! * [`daemon`]: the one thread that owns the state machine and the database
-//! * [`network`]: the ZeroMQ sockets that gateways connect to
+//! * [`network`]: the ports that gateways connect to
 //! * [`database`]: what must survive, durable before anybody is told
 //! * [`operations`]: everything that an operator can ask for, whatever the door
 //! * [`orders`]: the way from the doors to the main thread

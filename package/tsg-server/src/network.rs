@@ -1,30 +1,29 @@
-//! The sockets that gateways connect to: a ROUTER for everything, a PUB for announcements without
-//! secrets. Both are CURVE servers with the server's identity (docs/protocol.md).
+//! The ports that gateways and monitors connect to: ZeroMQ with CURVE, a ROUTER for everything and a PUB for announcements
+//! without secrets (docs/protocol.md).
 //!
-//! Who sent a message is what the ZAP handler made of its connection, the message's `User-Id`;
-//! routing ids only say where an answer goes. Nothing here blocks: what a slow peer does not take
-//! is dropped, and the next state puts it right.
+//! Who sent a message is whose key opened the connection. Nothing here blocks: what a slow peer does not take is dropped, and
+//! the next state puts it right.
 
 mod allowance;
-#[cfg(fuzzing)]
-pub mod fuzzing;
+mod connections;
+mod listen;
 mod peers;
-mod room;
 mod roster;
 mod strangers;
-mod zap;
 
 pub use roster::Roster;
+pub(crate) use strangers::neighbourhood;
 
 use crate::identity::Identity;
-use anyhow::{Context, Result, ensure};
-use peers::{Envelope, Peers};
-use room::Room;
+use anyhow::Result;
+use connections::{Connections, Unsent};
+use peers::Peers;
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 use tsg_control::keys::PublicKey;
-use tsg_control::message::{
-    Announcement, DecodeError, MAX_FRAME_TO_SERVER, ToGateway, ToServer, encode, from_gateway,
-};
+use tsg_control::message::{Announcement, DecodeError, ToGateway, ToServer, encode, from_gateway};
+use tsg_control::server::Record;
+use tsg_zmtp::Keys;
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,24 +36,21 @@ pub struct Listen {
     pub pub_port: u16,
 }
 
-/// The open sockets.
+/// The open ports, and who is connected.
 pub struct Network {
-    // Sockets close before the context ends.
-    router: zmq::Socket,
-    publisher: zmq::Socket,
+    connections: Connections,
     peers: Peers,
+    roster: Roster,
     dropped: BTreeMap<&'static str, u64>,
     listen: String,
     publish: String,
-    zap: zap::Handler,
-    roster: Roster,
-    room: Room,
-    files: u64,
 }
 
-/// So many messages wait for one connection. A state is whole, so losing one is no harm, and it can be
-/// long.
-const MOST_WAITING: i32 = 32;
+/// Files that are kept for the database and for operators.
+const KEPT: u64 = 256;
+
+/// More connections are never open: each takes memory.
+const MOST_CONNECTIONS: u64 = 65_536;
 
 /// What came of looking for a message.
 pub enum Received {
@@ -69,37 +65,24 @@ pub enum Received {
 }
 
 impl Network {
-    /// Opens both sockets. `files` is how many files and connections this process may have open.
+    /// Opens both ports. `files` is how many files and connections this process may have open.
     ///
     /// # Errors
-    /// libzmq has no CURVE, or the addresses cannot be used.
-    pub fn open(identity: &Identity, listen: &Listen, roster: &Roster, files: u64) -> Result<Self> {
-        ensure!(
-            zmq::has("curve") == Some(true),
-            "this libzmq was built without CURVE: install one that has it (Debian's libzmq5 has)"
-        );
-        let context = zmq::Context::new();
-        let room = Room::open(files, roster.members());
-        let zap = zap::Handler::start(&context, roster.clone(), room.clone())?;
-        let router = secured(&context, zmq::ROUTER, identity, zap::GATEWAYS)?;
-        router.set_router_mandatory(true)?;
-        router.set_maxmsgsize(MAX_FRAME_TO_SERVER as i64)?;
-        let publisher = secured(&context, zmq::PUB, identity, zap::ANNOUNCEMENTS)?;
-        // Subscriptions are group names, but the handshake counts too.
-        publisher.set_maxmsgsize(4_096)?;
-        let publish = bind(&publisher, &listen.address, listen.pub_port)?;
-        let listen = bind(&router, &listen.address, listen.port)?;
+    /// The addresses cannot be used.
+    pub fn open(listen: &Listen, roster: Roster, files: u64) -> Result<Self> {
+        let publisher = listen::open(&listen.address, listen.pub_port)?;
+        let router = listen::open(&listen.address, listen.port)?;
+        let (listen, publish) = (listen::endpoint(&router)?, listen::endpoint(&publisher)?);
+        // Where the limit is as low as that, operators share what there is.
+        let most = files.saturating_sub(KEPT).max(files / 4).min(MOST_CONNECTIONS);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
         Ok(Self {
-            router,
-            publisher,
-            peers: Peers::new(roster.clone()),
+            connections: Connections::open([router, publisher], most)?,
+            peers: Peers::default(),
+            roster,
             dropped: BTreeMap::new(),
             listen,
             publish,
-            zap,
-            roster: roster.clone(),
-            room,
-            files,
         })
     }
 
@@ -118,44 +101,41 @@ impl Network {
         &self.dropped
     }
 
-    /// Peers whose messages can be answered.
+    /// Connections of gateways, and of those that want to be let in.
     pub fn connections(&self) -> u64 {
-        self.peers.count()
+        self.connections.count() as u64
     }
 
-    /// For polling.
-    pub const fn router(&self) -> &zmq::Socket {
-        &self.router
+    /// For polling: readable when something has happened.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.connections.as_fd()
+    }
+
+    /// There is something to receive that needs not be waited for.
+    pub fn has_heard(&self) -> bool {
+        self.connections.has_heard()
+    }
+
+    /// Takes over a change that is durable: who is let in, and who is thrown out.
+    pub fn note(&mut self, record: &Record) {
+        self.roster.note(record);
     }
 
     /// Looks for the next message. `now` is any time in milliseconds that only runs.
     ///
     /// # Errors
-    /// The socket is broken.
-    pub fn receive(&mut self, now: u64) -> Result<Received> {
-        let route = match tsg_zmq::receive(&self.router, zmq::DONTWAIT) {
-            Ok(route) => route,
-            Err(zmq::Error::EAGAIN | zmq::Error::EINTR) => return Ok(Received::Nothing),
-            Err(error) => return Err(error).context("cannot receive from gateways"),
-        };
-        if !route.more() {
-            return Ok(self.drop("no frame"));
+    /// The kernel refuses to wait for connections.
+    pub fn receive(&mut self, identity: &Identity, now: u64) -> Result<Received> {
+        if !self.connections.has_heard() {
+            let public = identity.public().0;
+            let keys = Keys { server: &public, public: &public, secret: identity.secret() };
+            self.connections.look(&keys, &self.roster, now)?;
         }
-        let mut frame = tsg_zmq::receive(&self.router, zmq::DONTWAIT)
-            .context("cannot receive from gateways")?;
-        if frame.more() {
-            self.skip_rest()?;
-            return Ok(self.drop("several frames"));
-        }
-        let Some(from) = frame.property("User-Id").and_then(|id| id.parse::<PublicKey>().ok())
-        else {
-            return Ok(self.drop("no key"));
-        };
-        let bytes = frame.len();
-        let address = frame.property("Peer-Address").unwrap_or_default();
-        let envelope = Envelope { from, route: &route, address, bytes };
-        if let Err(reason) = self.peers.hear(&envelope, now, |route| is_alive(&self.router, route))
-        {
+        let Some(heard) = self.connections.next_heard() else { return Ok(Received::Nothing) };
+        let from = heard.from;
+        let Some(frame) = heard.frame else { return Ok(self.drop("several frames")) };
+        let standing = self.roster.standing(&from);
+        if let Err(reason) = self.peers.hear(&from, standing, heard.address, frame.len(), now) {
             return Ok(self.drop(reason));
         }
         match from_gateway(&frame) {
@@ -178,126 +158,40 @@ impl Network {
         }
     }
 
-    fn skip_rest(&self) -> Result<()> {
-        while tsg_zmq::receive(&self.router, zmq::DONTWAIT)
-            .context("cannot receive from gateways")?
-            .more()
-        {}
-        Ok(())
-    }
-
     fn drop(&mut self, reason: &'static str) -> Received {
         *self.dropped.entry(reason).or_insert(0) += 1;
         Received::Dropped
     }
 
     /// Sends a message if the gateway can take it now.
-    pub fn send(&mut self, to: PublicKey, message: &ToGateway) {
-        let Some(route) = self.peers.route(&to) else {
-            self.drop("not connected");
-            return;
-        };
-        let routed = self.router.send(route, zmq::SNDMORE | zmq::DONTWAIT);
-        let sent =
-            routed.and_then(|()| tsg_zmq::send(&mut self.router, message.frame(), zmq::DONTWAIT));
-        match sent {
+    pub fn send(&mut self, to: &PublicKey, message: &ToGateway) {
+        match self.connections.send(to, &message.frame()) {
             Ok(()) => {}
-            Err(zmq::Error::EHOSTUNREACH) => {
-                self.peers.forget_route(&to);
+            Err(Unsent::NotConnected) => {
                 self.drop("not connected");
             }
-            Err(zmq::Error::EAGAIN) => {
+            Err(Unsent::SlowReader) => {
                 self.drop("slow reader");
-            }
-            Err(error) => {
-                log::warn!("cannot send to {}: {error}", to.fingerprint());
-                self.drop("not sent");
             }
         }
     }
 
     /// Publishes an announcement: the group's name, then the message.
     pub fn announce(&mut self, announcement: &Announcement) {
-        let frames = [announcement.group.as_bytes(), &encode(announcement)];
-        if let Err(error) = self.publisher.send_multipart(frames, zmq::DONTWAIT) {
-            log::debug!("cannot publish: {error}");
+        let body = encode(announcement);
+        let lost = self.connections.publish(&[announcement.group.as_bytes(), &body]);
+        for _ in 0..lost {
             self.drop("not published");
         }
     }
 
-    /// Forgets peers that are silent, and counts how many strangers may still connect; call it
-    /// once a second, with the time of [`Self::receive`].
+    /// Forgets peers that are silent, and closes connections that nobody uses; call it once a second, with the time of
+    /// [`Self::receive`].
     ///
     /// # Errors
     /// Nobody can connect any more: the server must be started again.
     pub fn look_around(&mut self, now: u64) -> Result<()> {
-        ensure!(!self.zap.has_ended(), "the thread that admits connections has ended");
-        self.peers.forget_silent(now, |route| is_alive(&self.router, route));
-        self.room.look(self.files, self.roster.members());
-        Ok(())
+        self.peers.forget_silent(now);
+        self.connections.look_around(&self.roster, now)
     }
-
-    /// Closes the sockets.
-    pub fn close(self) {
-        let Self { router, publisher, zap, .. } = self;
-        drop((router, publisher));
-        zap.end();
-    }
-}
-
-/// Is this connection still there? libzmq has no other way to find out than to send something.
-fn is_alive(router: &zmq::Socket, route: &[u8]) -> bool {
-    match router.send(route, zmq::SNDMORE | zmq::DONTWAIT) {
-        Ok(()) => {
-            let _ = router.send("", zmq::DONTWAIT);
-            true
-        }
-        Err(error) => error != zmq::Error::EHOSTUNREACH,
-    }
-}
-
-fn secured(
-    context: &zmq::Context,
-    kind: zmq::SocketType,
-    identity: &Identity,
-    domain: &str,
-) -> Result<zmq::Socket> {
-    let socket = context.socket(kind).context("cannot make a ZeroMQ socket")?;
-    let set_up = || -> zmq::Result<()> {
-        socket.set_curve_server(true)?;
-        socket.set_curve_secretkey(identity.secret())?;
-        socket.set_zap_domain(domain)?;
-        socket.set_linger(0)?;
-        socket.set_backlog(4_096)?;
-        socket.set_sndhwm(MOST_WAITING)?;
-        socket.set_rcvhwm(128)?;
-        // Who connects and does not get through the handshake, or is refused, is cut off.
-        socket.set_handshake_ivl(5_000)?;
-        // A peer that is gone without a word is noticed.
-        socket.set_heartbeat_ivl(20_000)?;
-        socket.set_heartbeat_timeout(40_000)?;
-        socket.set_heartbeat_ttl(60_000)
-    };
-    set_up().context("cannot set up a ZeroMQ socket")?;
-    Ok(socket)
-}
-
-/// Gives the address that it came to.
-fn bind(socket: &zmq::Socket, address: &str, port: u16) -> Result<String> {
-    let bare_v6 = address.contains(':') && !address.starts_with('[');
-    let host = if bare_v6 { format!("[{address}]") } else { address.to_owned() };
-    let port = if port == 0 { "*".to_owned() } else { port.to_string() };
-    let endpoint = format!("tcp://{host}:{port}");
-    socket.set_ipv6(address == "*" || address.contains(':'))?;
-    let mut bound = socket.bind(&endpoint);
-    if address == "*" && bound.is_err_and(|error| error != zmq::Error::EADDRINUSE) {
-        // Not every machine has IPv6.
-        socket.set_ipv6(false)?;
-        bound = socket.bind(&endpoint);
-    }
-    bound.with_context(|| {
-        format!("cannot listen on {endpoint}: is another server running, or the address wrong?")
-    })?;
-    let came_to = socket.get_last_endpoint()?;
-    Ok(came_to.unwrap_or(endpoint))
 }

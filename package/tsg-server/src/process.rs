@@ -16,18 +16,11 @@ pub fn keep_secrets() -> Result<()> {
     Ok(())
 }
 
-/// Freed memory is overwritten, files are for their owner only, and as many may be open as the
-/// administrator allows. Gives how many that are.
+/// Files are for their owner only, and as many may be open as the administrator allows. Gives how many that are.
 ///
 /// # Errors
 /// The kernel refuses.
 pub fn prepare() -> Result<u64> {
-    if !tsg_zmq::wipe_freed_memory() {
-        log::warn!(
-            "this C library does not overwrite freed memory: copies of keys that were sent stay there \
-             until something else takes their place; glibc does"
-        );
-    }
     umask(Mode::from_bits_truncate(0o077));
     let files = sys::raise_open_files().context("cannot ask for more open files")?;
     log::debug!("up to {files} files and connections at once");

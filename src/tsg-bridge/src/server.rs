@@ -17,7 +17,8 @@ use anyhow::Result;
 use std::os::fd::RawFd;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{self, DecodeError, Heard, ToServer};
-use tsg_zmtp::{Event, Keys};
+use tsg_zmtp::Keys;
+use tsg_zmtp::client::Event;
 use wire::{End, Wire};
 
 /// After a connection that was not made the next attempt waits for this long, and for twice as long after each

@@ -25,7 +25,7 @@ use crate::timeline::Stage;
 use crate::token::TokenSecret;
 use core::fmt;
 use core::net::IpAddr;
-use packing::{Envelope, encode_padded};
+use packing::Envelope;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -40,11 +40,6 @@ pub const MAX_FRAME: usize = 256 * 1024;
 
 /// A gateway's frame may not be longer than this: nothing that it says needs more.
 pub const MAX_FRAME_TO_SERVER: usize = 64 * 1024;
-
-/// A frame that carries secrets is no shorter than this: it has room added to it. libzmq encrypts from a
-/// block of its own, and glibc overwrites one that is freed only if it has more than 1,032 bytes
-/// (docs/decisions/0010).
-pub const LEAST_SECRET_FRAME: usize = 1_100;
 
 /// A policy may take this many bytes in a message: a state holds up to three of them.
 pub const MAX_POLICY: usize = 64 * 1024;
@@ -538,10 +533,9 @@ impl ToServer {
 }
 
 impl ToGateway {
-    /// The message as one frame. With secrets it is long enough for what libzmq copies of it to be overwritten.
+    /// The message as one frame.
     pub fn frame(&self) -> Zeroizing<Vec<u8>> {
-        let secret = matches!(self, Self::State(_));
-        encode_padded(self, if secret { LEAST_SECRET_FRAME } else { 0 })
+        encode(self)
     }
 }
 

@@ -1,149 +1,92 @@
-//! CURVE: what each of its commands holds, and the keys that close and open its boxes.
+//! CURVE: what its commands have in common, and the keys that close and open their boxes.
 
-use tsg_sodium::{BOX_OVERHEAD, SharedKey, public_key, random};
-use zeroize::Zeroizing;
+use tsg_sodium::{BOX_OVERHEAD, SharedKey};
 
 use crate::error::Error;
 
 /// Bytes of a key.
-const KEY: usize = 32;
+pub(crate) const KEY: usize = 32;
 
 /// What the server gives to get back with the next command.
-const COOKIE: usize = 96;
+pub(crate) const COOKIE: usize = 96;
 
-/// Properties of this end: a DEALER without a name of its own.
-const METADATA: &[u8] = b"\x0bSocket-Type\0\0\0\x06DEALER\x08Identity\0\0\0\0";
+/// The client's proof that a connection is its own: a nonce, and a box with two keys.
+pub(crate) const VOUCH: usize = 16 + BOX_OVERHEAD + 2 * KEY;
 
 const SOCKET_TYPE: &[u8] = b"Socket-Type";
 
+pub(crate) const HELLO: &[u8] = b"\x05HELLO";
 pub(crate) const WELCOME: &[u8] = b"\x07WELCOME";
+pub(crate) const INITIATE: &[u8] = b"\x08INITIATE";
 pub(crate) const READY: &[u8] = b"\x05READY";
 pub(crate) const ERROR: &[u8] = b"\x05ERROR";
 pub(crate) const MESSAGE: &[u8] = b"\x07MESSAGE";
 
-/// Who connects, and to whom.
+/// In front of the number of a MESSAGE, in its nonce: by whom it is.
+const BY_CLIENT: &[u8; 16] = b"CurveZMQMESSAGEC";
+const BY_SERVER: &[u8; 16] = b"CurveZMQMESSAGES";
+
+/// Who is on this end of a connection, and which server is on one of both.
 #[derive(Clone, Copy)]
 pub struct Keys<'a> {
     /// The server's public key.
     pub server: &'a [u8; KEY],
-    /// This client's own.
+    /// This end's own, which is the same on the server's.
     pub public: &'a [u8; KEY],
     /// Its secret half.
     pub secret: &'a [u8; KEY],
 }
 
-/// The key pair of one connection.
-pub(crate) struct Transient {
-    public: [u8; KEY],
-    secret: Box<Zeroizing<[u8; KEY]>>,
-    with_server: SharedKey,
-}
-
 /// What is closed and opened once both ends are known.
 pub(crate) struct Session {
     key: SharedKey,
+    /// In the nonces of what this end says, and of what it hears.
+    prefixes: [&'static [u8; 16]; 2],
     /// That of what is said next. It never comes twice.
     next: u64,
     /// That of what was heard last.
     heard: u64,
 }
 
-/// What the server says to HELLO.
-pub(crate) struct Welcome {
-    server: [u8; KEY],
-    cookie: [u8; COOKIE],
-}
-
-impl Transient {
-    /// A new pair, for a connection to the server with this key.
-    pub(crate) fn new(server: &[u8; KEY]) -> Result<Self, Error> {
-        let mut secret = Box::new(Zeroizing::new([0; KEY]));
-        random(secret.as_mut_slice());
-        let with_server = SharedKey::agree(server, &secret)
-            .map_err(|_| Error::Unauthentic("a key that nobody has the other half of"))?;
-        Ok(Self { public: public_key(&secret), secret, with_server })
-    }
-
-    /// The first command: who has the server's secret key can tell that it is for him.
-    pub(crate) fn hello(&self) -> Vec<u8> {
-        let mut hello = b"\x05HELLO\x01\0".to_vec();
-        hello.resize(hello.len() + 72, 0);
-        hello.extend(self.public);
-        hello.extend(1_u64.to_be_bytes());
-        let at = hello.len();
-        hello.resize(at + BOX_OVERHEAD + 64, 0);
-        self.with_server.seal(&nonce(b"CurveZMQHELLO---", 1), &mut hello[at..]);
-        hello
-    }
-
-    pub(crate) fn welcome(&self, command: &mut [u8]) -> Result<Welcome, Error> {
-        let body = behind(WELCOME, command, "WELCOME")?;
-        let whole = body.len() == 16 + BOX_OVERHEAD + KEY + COOKIE;
-        let (id, boxed) = body
-            .split_first_chunk_mut::<16>()
-            .filter(|_| whole)
-            .ok_or(Error::Malformed("WELCOME"))?;
-        let opened = self
-            .with_server
-            .open(&long_nonce(b"WELCOME-", id), boxed)
-            .map_err(|_| Error::Unauthentic("WELCOME"))?;
-        match (opened.first_chunk(), opened.last_chunk()) {
-            (Some(server), Some(cookie)) => Ok(Welcome { server: *server, cookie: *cookie }),
-            (_, None) | (None, _) => Err(Error::Malformed("WELCOME")),
-        }
-    }
-
-    /// The second command: the client's own key, and a proof that this connection is of him who has its other half.
-    pub(crate) fn initiate(
-        &self,
-        welcome: &Welcome,
-        keys: &Keys<'_>,
-    ) -> Result<(Session, Vec<u8>), Error> {
-        let weak = |_| Error::Unauthentic("a key that nobody has the other half of");
-        let mut vouch = [0; 16 + BOX_OVERHEAD + 2 * KEY];
-        let (id, boxed) = vouch.split_at_mut(16);
-        random(id);
-        boxed[BOX_OVERHEAD..][..KEY].copy_from_slice(&self.public);
-        boxed[BOX_OVERHEAD + KEY..].copy_from_slice(keys.server);
-        SharedKey::agree(&welcome.server, keys.secret)
-            .map_err(weak)?
-            .seal(&long_nonce(b"VOUCH---", id), boxed);
-
-        let key = SharedKey::agree(&welcome.server, &self.secret).map_err(weak)?;
-        let mut initiate = b"\x08INITIATE".to_vec();
-        initiate.extend(welcome.cookie);
-        initiate.extend(2_u64.to_be_bytes());
-        let at = initiate.len();
-        initiate.extend([0; BOX_OVERHEAD]);
-        initiate.extend(keys.public);
-        initiate.extend(vouch);
-        initiate.extend(METADATA);
-        key.seal(&nonce(b"CurveZMQINITIATE", 2), &mut initiate[at..]);
-        Ok((Session { key, next: 3, heard: 0 }, initiate))
-    }
-}
-
 impl Session {
-    /// The server's last word before messages: it has let this client in.
-    pub(crate) fn ready(&mut self, command: &mut [u8]) -> Result<(), Error> {
-        let boxed = behind(READY, command, "READY")?;
-        let metadata = self.open(b"CurveZMQREADY---", boxed, "READY")?;
-        match socket_type(metadata) {
-            None => Err(Error::Malformed("READY's properties")),
-            Some(b"ROUTER") => Ok(()),
-            Some(other) => Err(Error::NoRouter(String::from_utf8_lossy(other).into_owned())),
-        }
+    /// The client's, after INITIATE.
+    pub(crate) const fn of_client(key: SharedKey) -> Self {
+        Self { key, prefixes: [BY_CLIENT, BY_SERVER], next: 3, heard: 0 }
+    }
+
+    /// The server's, after WELCOME.
+    pub(crate) const fn of_server(key: SharedKey, heard: u64) -> Self {
+        Self { key, prefixes: [BY_SERVER, BY_CLIENT], next: 1, heard }
     }
 
     /// Appends a MESSAGE to `out`: flags and bytes.
     pub(crate) fn seal_message(&mut self, flags: u8, parts: [&[u8]; 2], out: &mut Vec<u8>) {
         out.extend(MESSAGE);
+        let at = self.begin(out);
+        out.push(flags);
+        parts.iter().for_each(|part| out.extend(*part));
+        self.close(self.prefixes[0], &mut out[at..]);
+    }
+
+    /// A command with a box for the rest.
+    pub(crate) fn seal_command(&mut self, name: &[u8], prefix: &[u8; 16], plain: &[u8]) -> Vec<u8> {
+        let mut command = name.to_vec();
+        let at = self.begin(&mut command);
+        command.extend(plain);
+        self.close(prefix, &mut command[at..]);
+        command
+    }
+
+    /// Puts the number there, and room for the authenticator. Gives where the box begins.
+    fn begin(&self, out: &mut Vec<u8>) -> usize {
         out.extend(self.next.to_be_bytes());
         let at = out.len();
         out.extend([0; BOX_OVERHEAD]);
-        out.push(flags);
-        parts.iter().for_each(|part| out.extend(*part));
-        self.key.seal(&nonce(b"CurveZMQMESSAGEC", self.next), &mut out[at..]);
+        at
+    }
+
+    fn close(&mut self, prefix: &[u8; 16], boxed: &mut [u8]) {
+        self.key.seal(&nonce(prefix, self.next), boxed);
         self.next += 1;
     }
 
@@ -153,12 +96,12 @@ impl Session {
         frame: &'a mut [u8],
     ) -> Result<(u8, &'a mut [u8]), Error> {
         let boxed = behind(MESSAGE, frame, "MESSAGE")?;
-        let opened = self.open(b"CurveZMQMESSAGES", boxed, "MESSAGE")?;
+        let opened = self.open(self.prefixes[1], boxed, "MESSAGE")?;
         let (flags, bytes) = opened.split_first_mut().ok_or(Error::Malformed("MESSAGE"))?;
         Ok((*flags, bytes))
     }
 
-    fn open<'a>(
+    pub(crate) fn open<'a>(
         &mut self,
         prefix: &[u8; 16],
         body: &'a mut [u8],
@@ -184,8 +127,8 @@ pub(crate) fn refusal(command: &[u8]) -> Option<String> {
     Some(String::from_utf8_lossy(reason).into_owned())
 }
 
-/// The value of that property, if all are well-formed.
-fn socket_type(mut metadata: &[u8]) -> Option<&[u8]> {
+/// The value of that property, empty if there is none, if all are well-formed.
+pub(crate) fn socket_type(mut metadata: &[u8]) -> Option<&[u8]> {
     let mut found: Option<&[u8]> = Some(b"");
     while let Some((&length, rest)) = metadata.split_first() {
         let (name, rest) = rest.split_at_checked(usize::from(length))?;
@@ -201,7 +144,7 @@ fn socket_type(mut metadata: &[u8]) -> Option<&[u8]> {
 }
 
 /// What stands behind the name of a command.
-fn behind<'a>(
+pub(crate) fn behind<'a>(
     name: &[u8],
     command: &'a mut [u8],
     what: &'static str,
@@ -232,6 +175,7 @@ pub(crate) fn long_nonce(prefix: &[u8; 8], id: &[u8]) -> [u8; 24] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::METADATA;
 
     #[test]
     fn properties_are_read_or_refused() {

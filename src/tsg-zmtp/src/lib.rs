@@ -1,19 +1,19 @@
-//! ZeroMQ's wire protocol as a client: ZMTP 3.1 with CURVE, the connection of a DEALER to a ROUTER.
+//! ZeroMQ's wire protocol: ZMTP 3.1 with CURVE, both ends.
 //!
-//! * [`Connection`] is fed what was read from a TCP connection, and says what is to be written: no
+//! * [`client::Client`] is the connection of a DEALER to a ROUTER, [`server::Server`] one that a ROUTER or a PUB has
+//!   accepted. They are fed what was read from a TCP connection, and say what is to be written: no
 //!   socket, no clock, no thread. Whoever has the socket decides how long to wait for what.
-//! * A message is one frame. What has been decrypted is zeroed when it goes; what is encrypted is
-//!   not copied on the way.
+//! * What has been decrypted is zeroed when it goes; what is encrypted is not copied on the way.
 //! * Any fault ends the connection, and the next one begins with new keys. What was heard before
-//!   [`Event::Open`] proves nothing about who said it; everything after is the word of whoever has the
-//!   secret half of the server's key.
+//!   [`client::Event::Open`] or [`server::Event::Asks`] proves nothing about who said it; everything after is the
+//!   word of whoever has the secret half of the other end's key.
 //!
-//! Not for: servers, other socket types and mechanisms, messages of several frames (libzmq, by way
-//! of `tsg-zmq`). docs/decisions/0014 says why gateways have this instead of libzmq.
+//! Not for: other socket types and mechanisms, and reading messages of several frames, which are left out.
+//! docs/decisions/0014 and 0019 say why not libzmq.
 //!
 //! The protocols: <https://rfc.zeromq.org/spec/37/> and <https://rfc.zeromq.org/spec/26/>.
 
-mod connection;
+pub mod client;
 mod curve;
 mod error;
 mod frame;
@@ -21,9 +21,10 @@ mod frame;
 pub mod fuzzing;
 #[cfg(any(test, fuzzing))]
 mod peer;
+pub mod server;
+mod stream;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, Event};
 pub use curve::Keys;
 pub use error::Error;

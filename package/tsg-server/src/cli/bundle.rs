@@ -80,13 +80,11 @@ fn ask(topic: &mut Topic, argv: &[&str]) -> bool {
 }
 
 fn versions(topic: &mut Topic) {
-    let (major, minor, patch) = zmq::version();
     topic.say(
         "programs and libraries",
         format!(
-            "tsg-server {}\nlibzmq {major}.{minor}.{patch}{}\nlibsodium {}\nSQLite {}",
+            "tsg-server {}\nlibsodium {}\nSQLite {}",
             env!("CARGO_PKG_VERSION"),
-            if zmq::has("curve").unwrap_or(false) { "" } else { ", WITHOUT CURVE" },
             tsg_sodium::version(),
             rusqlite::version(),
         ),

@@ -4,7 +4,7 @@ use crate::operations::Operator;
 use anyhow::{Context, Result};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// What a signal asks for.
 pub(super) enum Asked {
@@ -31,8 +31,8 @@ impl Signals {
         SignalFd::with_flags(&set, flags).map(Self).context("cannot take signals")
     }
 
-    pub(super) fn as_raw_fd(&self) -> RawFd {
-        self.0.as_fd().as_raw_fd()
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 
     /// The next one that has come.

@@ -43,7 +43,7 @@ impl Daemon {
             }
             let batch = std::mem::take(&mut self.batch);
             for (record, _) in &batch.changes {
-                self.roster.note(record);
+                self.network.note(record);
             }
             if !batch.audit.is_empty() {
                 self.notifier.audit_grew();
@@ -72,7 +72,7 @@ impl Daemon {
 
     fn tell(&mut self) {
         while let Some((to, message)) = self.server.poll_transmit() {
-            self.network.send(to, &message);
+            self.network.send(&to, &message);
         }
         while let Some(announcement) = self.server.poll_announcement() {
             self.network.announce(&announcement);
@@ -87,7 +87,7 @@ impl Daemon {
     fn tell_that_it_waits(&mut self) {
         while let Some((to, message)) = self.server.poll_transmit() {
             if matches!(message, ToGateway::Pulse(_)) {
-                self.network.send(to, &message);
+                self.network.send(&to, &message);
             }
         }
         while self.server.poll_announcement().is_some() {}

@@ -118,7 +118,7 @@ impl Daemon {
 
     fn take_messages(&mut self) -> Result<()> {
         for _ in 0..MOST_MESSAGES {
-            match self.network.receive(Reading::now()?.boot)? {
+            match self.network.receive(&self.identity, Reading::now()?.boot)? {
                 Received::Message(from, message) => {
                     // Not before it was received: the answer tells a gateway what time it was
                     // after it had asked.

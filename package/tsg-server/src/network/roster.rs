@@ -1,8 +1,7 @@
-//! Which keys are let in and which are thrown out, for the two that ask before the state machine
-//! does: the ZAP handler and the limits on messages. It follows what is durable.
+//! Which keys are let in and which are thrown out, for what comes before the state machine: who may connect, and the limits
+//! on messages. It follows what is durable.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
 use tsg_control::keys::PublicKey;
 use tsg_control::server::{Record, Stored};
 
@@ -17,14 +16,14 @@ pub(super) enum Standing {
     Revoked,
 }
 
-/// All keys that were ever let in and not removed. Clones share one list.
-#[derive(Clone, Debug, Default)]
-pub struct Roster(Arc<RwLock<HashMap<PublicKey, Standing>>>);
+/// All keys that were ever let in and not removed.
+#[derive(Debug, Default)]
+pub struct Roster(HashMap<PublicKey, Standing>);
 
 impl Roster {
     /// The list as it is on disk.
     pub fn new(stored: &Stored) -> Self {
-        let roster = Self::default();
+        let mut roster = Self::default();
         for gateway in &stored.gateways {
             roster.note(&Record::Gateway(gateway.clone()));
         }
@@ -32,29 +31,21 @@ impl Roster {
     }
 
     /// Takes over a change that is durable.
-    pub fn note(&self, record: &Record) {
-        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn note(&mut self, record: &Record) {
         match record {
             Record::Gateway(gateway) => {
                 let standing =
                     if gateway.revoked.is_some() { Standing::Revoked } else { Standing::Member };
-                list.insert(gateway.key, standing);
+                self.0.insert(gateway.key, standing);
             }
             Record::GatewayGone(key) => {
-                list.remove(key);
+                self.0.remove(key);
             }
             Record::Group(_) | Record::GroupGone(_) | Record::Token(_) | Record::TokenGone(_) => {}
         }
     }
 
-    /// How many are let in.
-    pub(super) fn members(&self) -> u64 {
-        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        list.values().filter(|standing| **standing == Standing::Member).count() as u64
-    }
-
     pub(super) fn standing(&self, key: &PublicKey) -> Standing {
-        let list = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        list.get(key).copied().unwrap_or(Standing::Stranger)
+        self.0.get(key).copied().unwrap_or(Standing::Stranger)
     }
 }

@@ -2,7 +2,6 @@
 //! address that many of them share, gets more than its part of what all of them may say.
 
 use super::allowance::{Allowance, Rate, price};
-use super::peers::Routes;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -23,25 +22,18 @@ const ALL: Rate = Rate { a_second: 500, at_once: 2_000 };
 
 /// The strangers that were heard lately.
 pub(super) struct Strangers {
-    known: HashMap<PublicKey, Stranger>,
+    known: HashMap<PublicKey, Allowance>,
     addresses: HashMap<IpAddr, Allowance>,
     all: Allowance,
 }
 
-struct Stranger {
-    routes: Routes,
-    allowance: Allowance,
+impl Default for Strangers {
+    fn default() -> Self {
+        Self { known: HashMap::new(), addresses: HashMap::new(), all: Allowance::full(ALL, 0) }
+    }
 }
 
 impl Strangers {
-    pub(super) fn new() -> Self {
-        Self { known: HashMap::new(), addresses: HashMap::new(), all: Allowance::full(ALL, 0) }
-    }
-
-    pub(super) fn count(&self) -> usize {
-        self.known.len()
-    }
-
     /// May it say `bytes`? It pays itself first, so that one that says too much takes nothing
     /// from the others.
     ///
@@ -50,15 +42,15 @@ impl Strangers {
     pub(super) fn pay(
         &mut self,
         key: &PublicKey,
-        address: &str,
+        address: IpAddr,
         bytes: usize,
         now: u64,
     ) -> Result<(), &'static str> {
         let price = price(bytes);
-        if self.known.get_mut(key).is_some_and(|known| !known.allowance.pay(price, ONE, now)) {
+        if self.known.get_mut(key).is_some_and(|known| !known.pay(price, ONE, now)) {
             return Err("too many messages");
         }
-        let network = network(address);
+        let network = neighbourhood(address);
         if !self.addresses.contains_key(&network) {
             make_room(&mut self.addresses, Allowance::paid_at);
         }
@@ -70,42 +62,31 @@ impl Strangers {
             return Err("too many strangers");
         }
         if !self.known.contains_key(key) {
-            make_room(&mut self.known, |known| known.allowance.paid_at());
+            make_room(&mut self.known, Allowance::paid_at);
             let mut allowance = Allowance::full(ONE, now);
             let _ = allowance.pay(price, ONE, now);
-            self.known.insert(*key, Stranger { routes: Routes::default(), allowance });
+            self.known.insert(*key, allowance);
         }
         Ok(())
     }
 
-    pub(super) fn routes(&self, key: &PublicKey) -> Option<&Routes> {
-        self.known.get(key).map(|known| &known.routes)
-    }
-
-    pub(super) fn routes_mut(&mut self, key: &PublicKey) -> Option<&mut Routes> {
-        self.known.get_mut(key).map(|known| &mut known.routes)
-    }
-
-    pub(super) fn remove(&mut self, key: &PublicKey) -> Option<Routes> {
-        self.known.remove(key).map(|known| known.routes)
+    /// It is let in.
+    pub(super) fn remove(&mut self, key: &PublicKey) {
+        self.known.remove(key);
     }
 
     /// Forgets those that said nothing since `before`.
     pub(super) fn forget_silent(&mut self, before: u64) {
-        self.known.retain(|_, known| known.allowance.paid_at() > before);
+        self.known.retain(|_, known| known.paid_at() > before);
         self.addresses.retain(|_, allowance| allowance.paid_at() > before);
     }
 }
 
-/// Whoever has one address of an IPv6 network has all of it. No address is one address, too.
-fn network(address: &str) -> IpAddr {
-    match address.parse() {
-        Ok(IpAddr::V6(v6)) => match v6.to_ipv4_mapped() {
-            Some(v4) => IpAddr::V4(v4),
-            None => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-        },
-        Ok(IpAddr::V4(v4)) => IpAddr::V4(v4),
-        Err(_) => IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+/// Whoever has one address of an IPv6 network has all of it.
+pub(crate) fn neighbourhood(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -128,42 +109,46 @@ mod tests {
         PublicKey(key)
     }
 
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
     #[test]
     fn one_that_floods_takes_nothing_from_the_others() {
-        let mut strangers = Strangers::new();
+        let mut strangers = Strangers::default();
         let heard =
-            (0..100_000).filter(|_| strangers.pay(&key(0), "192.0.2.1", 10, 0).is_ok()).count();
+            (0..100_000).filter(|_| strangers.pay(&key(0), ip("192.0.2.1"), 10, 0).is_ok()).count();
         assert!((15..=20).contains(&heard), "{heard}");
-        assert_eq!(strangers.pay(&key(1), "192.0.2.1", 10, 0), Ok(()));
+        assert_eq!(strangers.pay(&key(1), ip("192.0.2.1"), 10, 0), Ok(()));
     }
 
     #[test]
     fn one_address_takes_little_from_the_others() {
-        let mut strangers = Strangers::new();
+        let mut strangers = Strangers::default();
         let heard = (0..100_000)
-            .filter(|&number| strangers.pay(&key(number), "2001:db8::1", 10, 0).is_ok())
+            .filter(|&number| strangers.pay(&key(number), ip("2001:db8::1"), 10, 0).is_ok())
             .count();
         assert!((400..=500).contains(&heard), "{heard}");
         // All of a network is one address.
-        assert!(strangers.pay(&key(200_000), "2001:db8::2", 10, 0).is_err());
-        assert_eq!(strangers.pay(&key(200_001), "2001:db8:0:1::2", 10, 0), Ok(()));
-        assert_eq!(strangers.pay(&key(200_002), "192.0.2.1", 10, 0), Ok(()));
+        assert!(strangers.pay(&key(200_000), ip("2001:db8::2"), 10, 0).is_err());
+        assert_eq!(strangers.pay(&key(200_001), ip("2001:db8:0:1::2"), 10, 0), Ok(()));
+        assert_eq!(strangers.pay(&key(200_002), ip("192.0.2.1"), 10, 0), Ok(()));
     }
 
     #[test]
     fn all_of_them_have_a_limit_and_a_newcomer_finds_room() {
-        let mut strangers = Strangers::new();
+        let mut strangers = Strangers::default();
         let mut heard = 0_u32;
         for number in 0..6_000_u32 {
             let address = format!("10.0.{}.{}", number / 200 % 250, number % 200);
             let now = u64::from(number / 6);
-            heard += u32::from(strangers.pay(&key(number), &address, 10, now).is_ok());
+            heard += u32::from(strangers.pay(&key(number), ip(&address), 10, now).is_ok());
         }
         assert!((1_900..2_600).contains(&heard), "{heard}");
         for number in 0..5_000_u32 {
             let now = 10_000 + u64::from(number) * 2;
             let address = format!("10.0.{}.{}", number / 200 % 250, number % 200);
-            assert_eq!(strangers.pay(&key(number), &address, 10, now), Ok(()));
+            assert_eq!(strangers.pay(&key(number), ip(&address), 10, now), Ok(()));
             assert!(strangers.known.len() <= MOST && strangers.addresses.len() <= MOST);
         }
         assert!(strangers.known.contains_key(&key(4_999)));

@@ -1,7 +1,7 @@
 //! Connections: taken, made safe, served, and none of them for ever.
 
 use super::Peer;
-use super::throttle::network;
+use crate::network::neighbourhood;
 use axum::Router;
 use axum::body::Body;
 use hyper::Request;
@@ -60,7 +60,7 @@ struct Guest {
 
 impl Guests {
     fn admit(&self, from: IpAddr, room: Option<OwnedSemaphorePermit>) -> Option<Guest> {
-        let from = network(from);
+        let from = neighbourhood(from);
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(from).or_default();
         if *count >= MOST_OF_ONE {

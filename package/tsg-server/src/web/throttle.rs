@@ -3,6 +3,7 @@
 //! After a few wrong ones each further attempt waits twice as long: for a name from one machine or network of IPv6, and
 //! from there for any name, whether or not there is such a user. Nobody can make somebody wait who is elsewhere.
 
+use crate::network::neighbourhood;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -74,15 +75,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn key(name: &str, from: IpAddr) -> (String, IpAddr) {
-    (name.chars().take(64).collect::<String>().to_lowercase(), network(from))
-}
-
-/// Who has one address of IPv6 has a whole network of them.
-pub(super) fn network(from: IpAddr) -> IpAddr {
-    match from {
-        IpAddr::V4(_) => from,
-        IpAddr::V6(v6) => IpAddr::V6((v6.to_bits() >> 64 << 64).into()),
-    }
+    (name.chars().take(64).collect::<String>().to_lowercase(), neighbourhood(from))
 }
 
 impl<K: Hash + Eq> Tries<K> {

@@ -165,7 +165,7 @@ fn who_says_what_no_key_server_would_costs_one_connection() {
     let refusal = [&[4, 10, 5][..], b"ERROR\x03400"].concat();
     let answers = [
         (b"HTTP/1.1 400 Bad Request\r\n".repeat(9), "it does not speak ZeroMQ"),
-        (greeted(&welcome), "not from the key server: WELCOME"),
+        (greeted(&welcome), "not made with the right key: WELCOME"),
         (greeted(&refusal), "it refuses this gateway (\"400\")"),
         (vec![0; 64], "it does not speak ZeroMQ"),
     ];

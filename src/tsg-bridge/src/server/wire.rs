@@ -9,7 +9,8 @@ use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrStorage, connect, setsockopt, socket, sockopt,
 };
 use tsg_control::message::MAX_FRAME;
-use tsg_zmtp::{Connection, Event, Keys};
+use tsg_zmtp::Keys;
+use tsg_zmtp::client::{Client, Event};
 
 /// A connection has so long to be made, and then to show that the other end is the key server; in milliseconds.
 const PATIENCE: u64 = 10_000;
@@ -39,7 +40,7 @@ pub(super) enum End {
 /// A connection, from the attempt to its end.
 pub(super) struct Wire {
     stream: TcpStream,
-    connection: Connection,
+    connection: Client,
     /// It is made, and the handshake is on.
     is_made: bool,
     began: u64,
@@ -51,7 +52,7 @@ impl Wire {
     /// Begins to connect.
     pub(super) fn begin(address: SocketAddr, keys: &Keys<'_>, now: u64) -> Result<Self, End> {
         let connection =
-            Connection::begin(keys, MAX_FRAME).map_err(|error| End::Broken(error.to_string()))?;
+            Client::begin(keys, MAX_FRAME).map_err(|error| End::Broken(error.to_string()))?;
         let stream = begin_to_connect(address).map_err(|error| End::Silent(words(&error)))?;
         Ok(Self { stream, connection, is_made: false, began: now, heard: now, asked: now })
     }

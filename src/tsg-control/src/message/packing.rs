@@ -2,7 +2,7 @@
 //! keys behind. Not here: what is in them.
 
 use super::reader::{Error, parse};
-use super::{DecodeError, LEAST_SECRET_FRAME, VERSION};
+use super::{DecodeError, VERSION};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::Write;
@@ -12,25 +12,6 @@ use zeroize::Zeroizing;
 pub(super) struct Envelope<B> {
     v: u16,
     pub(super) body: B,
-    /// Last, so that what libzmq does not overwrite of a frame's end is nothing but zeroes.
-    #[serde(skip_deserializing, skip_serializing_if = "Padding::is_none")]
-    pad: Padding,
-}
-
-/// So many zeroes.
-#[derive(Clone, Copy, Default)]
-struct Padding(usize);
-
-impl Padding {
-    const fn is_none(&self) -> bool {
-        self.0 == 0
-    }
-}
-
-impl Serialize for Padding {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes([0; LEAST_SECRET_FRAME].get(..self.0).unwrap_or_default())
-    }
 }
 
 #[derive(Deserialize)]
@@ -40,18 +21,12 @@ struct VersionOnly {
 
 /// Something in an envelope, as for a file. It is zeroed when it goes: it may carry keys.
 pub fn encode<B: Serialize>(body: &B) -> Zeroizing<Vec<u8>> {
-    encode_padded(body, 0)
+    pack(&Envelope { v: VERSION, body })
 }
 
-/// At least so long.
-pub(super) fn encode_padded<B: Serialize>(body: &B, least: usize) -> Zeroizing<Vec<u8>> {
-    let pad = if least == 0 { 0 } else { least.saturating_sub(encoded_len(body)) };
-    pack(&Envelope { v: VERSION, body, pad: Padding(pad) })
-}
-
-/// How long the frame of a message is, without padding.
+/// How long the frame of a message is.
 pub fn encoded_len<B: Serialize>(body: &B) -> usize {
-    packed_len(&Envelope { v: VERSION, body, pad: Padding(0) })
+    packed_len(&Envelope { v: VERSION, body })
 }
 
 /// A value as MessagePack with field names. It is zeroed when it goes.

@@ -1,11 +1,11 @@
-//! A connection against a server that says what no server should.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may panic and print")]
+//! A client against a server that says what no server should.
 
 use proptest::prelude::*;
 use tsg_sodium::public_key;
 
+use crate::client::{Client, Event};
 use crate::peer::{Peer, framed};
-use crate::{Connection, Error, Event, Keys};
+use crate::{Error, Keys};
 
 const SERVER: [u8; 32] = [1; 32];
 const CLIENT: [u8; 32] = [2; 32];
@@ -20,7 +20,7 @@ fn with_keys<T>(work: impl FnOnce(&Keys<'_>) -> T) -> T {
 }
 
 /// Says it byte by byte, and gives all that was made of it.
-fn hear(connection: &mut Connection, keys: &Keys<'_>, bytes: &[u8]) -> Result<Vec<Event>, Error> {
+fn hear(connection: &mut Client, keys: &Keys<'_>, bytes: &[u8]) -> Result<Vec<Event>, Error> {
     let mut events = Vec::new();
     for byte in bytes {
         connection.hear(&[*byte]);
@@ -31,22 +31,22 @@ fn hear(connection: &mut Connection, keys: &Keys<'_>, bytes: &[u8]) -> Result<Ve
     Ok(events)
 }
 
-fn take(connection: &mut Connection) -> Vec<u8> {
+fn take(connection: &mut Client) -> Vec<u8> {
     let said = connection.output().to_vec();
     connection.written(said.len());
     said
 }
 
 /// After HELLO.
-fn greeted(keys: &Keys<'_>) -> (Connection, Peer) {
-    let mut connection = Connection::begin(keys, MOST).unwrap();
+fn greeted(keys: &Keys<'_>) -> (Client, Peer) {
+    let mut connection = Client::begin(keys, MOST).unwrap();
     hear(&mut connection, keys, &Peer::greeting()).unwrap();
     let peer = Peer::hearing(SERVER, &take(&mut connection));
     (connection, peer)
 }
 
 /// After READY.
-fn opened(keys: &Keys<'_>) -> (Connection, Peer) {
+fn opened(keys: &Keys<'_>) -> (Client, Peer) {
     let (mut connection, mut peer) = greeted(keys);
     assert!(hear(&mut connection, keys, &peer.welcome()).unwrap().is_empty());
     take(&mut connection);
@@ -58,15 +58,15 @@ fn opened(keys: &Keys<'_>) -> (Connection, Peer) {
 #[test]
 fn what_does_not_greet_like_zeromq_is_left_at_its_first_byte() {
     with_keys(|keys| {
-        let mut connection = Connection::begin(keys, MOST).unwrap();
+        let mut connection = Client::begin(keys, MOST).unwrap();
         assert_eq!(hear(&mut connection, keys, b"H").unwrap_err(), Error::NoZmtp);
         let mut old = Peer::greeting();
         old[10] = 2;
-        let mut connection = Connection::begin(keys, MOST).unwrap();
+        let mut connection = Client::begin(keys, MOST).unwrap();
         assert_eq!(hear(&mut connection, keys, &old[..11]).unwrap_err(), Error::NoZmtp);
         let mut plain = Peer::greeting();
         plain[12..17].copy_from_slice(b"NULL\0");
-        let mut connection = Connection::begin(keys, MOST).unwrap();
+        let mut connection = Client::begin(keys, MOST).unwrap();
         let error = hear(&mut connection, keys, &plain).unwrap_err();
         assert_eq!(error, Error::NoCurve("NULL".to_owned()));
     });
@@ -106,7 +106,7 @@ fn every_changed_bit_of_the_handshake_ends_it() {
 #[test]
 fn a_server_with_another_key_is_not_believed() {
     with_keys(|keys| {
-        let mut connection = Connection::begin(keys, MOST).unwrap();
+        let mut connection = Client::begin(keys, MOST).unwrap();
         hear(&mut connection, keys, &Peer::greeting()).unwrap();
         let other = Peer::hearing([9; 32], &take(&mut connection));
         let error = hear(&mut connection, keys, &other.welcome()).unwrap_err();
@@ -132,7 +132,7 @@ fn a_socket_of_another_type_is_named() {
         hear(&mut connection, keys, &peer.welcome()).unwrap();
         let ready = peer.ready(b"\x0bSocket-Type\0\0\0\x03PUB");
         let error = hear(&mut connection, keys, &ready).unwrap_err();
-        assert_eq!(error, Error::NoRouter("PUB".to_owned()));
+        assert_eq!(error, Error::OtherSocket { is: "PUB".to_owned(), wanted: "ROUTER" });
     });
 }
 
