@@ -1,6 +1,6 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test test-all fuzz bench bench-server lint cross cross-test package clean
+.PHONY: demo test test-all fuzz bench bench-server lint cross cross-test package image clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
@@ -37,6 +37,10 @@ cross-test:
 # Packages for OpenWrt, in target/packages/, unpacked and looked at.
 package:
 	@tests/package/run $(CPUS)
+
+# The key server's container, target/packages/tsg-server-image.tar, without docker and without a registry.
+image:
+	@package/tsg-server/image
 
 lint:
 	@tests/lint

@@ -8,6 +8,7 @@ mod bundle;
 mod client;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod health;
 mod password;
 mod policy_file;
 mod restore;
@@ -58,6 +59,7 @@ fn carry_out(args: &Args) -> Result<()> {
         Command::Bundle(wanted) => {
             return bundle::run(&args.socket, &wanted.data.data, wanted.file.as_deref());
         }
+        Command::Health => return health::run(&args.socket),
         Command::Backup(wanted) => return backup::run(&args.socket, wanted),
         Command::BackupKey { file } => return backup::key(file),
         Command::Restore(wanted) => return restore::run(wanted, args.json),

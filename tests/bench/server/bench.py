@@ -54,7 +54,7 @@ class Server:
                              "--listen", ADDRESS, "--web", "127.0.0.1", "--web-plain", "--log", "stderr"),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + PATIENCE
-        while self.words("status", check=False).returncode:
+        while self.words("health", check=False).returncode:
             assert self.process.poll() is None and time.monotonic() < deadline, self.log.read_text()
             time.sleep(0.02)
 

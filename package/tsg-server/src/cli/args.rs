@@ -46,6 +46,8 @@ pub(super) enum Command {
     Key,
     /// Show how everything is; what waits for you comes first
     Status,
+    /// Look whether the server does its work, for container engines and scripts: exit code 0 if it does
+    Health,
     /// Gateways: who asks to join, who is in
     #[command(subcommand)]
     Gateway(Gateway),

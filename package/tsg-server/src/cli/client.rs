@@ -6,6 +6,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// Room for an answer, to begin with.
@@ -41,11 +42,17 @@ impl Client {
             .context("it was broken off: is there room here? The server's log says the rest")
     }
 
+    /// From now on an answer that takes longer is none.
+    pub(super) fn wait_at_most(&self, limit: Duration) -> Result<()> {
+        self.stream.set_read_timeout(Some(limit))?;
+        Ok(self.stream.set_write_timeout(Some(limit))?)
+    }
+
     pub(super) fn ask(&mut self, operation: &Operation) -> Result<Answer> {
         let mut line = serde_json::to_vec(operation)?;
         line.push(b'\n');
-        self.stream.write_all(&line).context("the key server went away")?;
-        let reply = read_line(&mut self.stream).context("the key server went away")?;
+        self.stream.write_all(&line).map_err(lost)?;
+        let reply = read_line(&mut self.stream).map_err(lost)?;
         if reply.is_empty() {
             bail!("the key server went away without an answer");
         }
@@ -58,6 +65,14 @@ impl Client {
                 error.column()
             ),
         }
+    }
+}
+
+fn lost(error: io::Error) -> anyhow::Error {
+    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
+        anyhow!("the key server takes too long to answer")
+    } else {
+        anyhow!(error).context("the key server went away")
     }
 }
 

@@ -78,6 +78,8 @@ fn configure(connection: &Connection) -> Result<()> {
     ensure!(mode == "wal", "its file system cannot do WAL: put it on a local disk");
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    // A container has no folder for temporary files.
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(())
 }
 

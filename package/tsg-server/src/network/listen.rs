@@ -8,9 +8,6 @@ use std::net::{
     IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs as _,
 };
 
-/// Connections that wait to be accepted: after a restart all gateways come at once.
-const BACKLOG: i32 = 4_096;
-
 /// A peer that is gone without a word is noticed: after so many seconds of silence it is asked, so often, and so many times.
 const ASK_AFTER: u32 = 20;
 const ASK_AGAIN: u32 = 10;
@@ -24,8 +21,9 @@ pub(super) fn open(address: &str, port: u16) -> Result<TcpListener> {
     let listener = bind(address, port).with_context(|| {
         format!("cannot listen on {address}, port {port}: is another server running, or the address wrong?")
     })?;
-    listener.set_nonblocking(true)?;
-    listen(&listener, Backlog::new(BACKLOG)?)?;
+    listener.set_nonblocking(true).context("cannot listen without waiting")?;
+    // After a restart all gateways come at once: as many may wait to be accepted as the kernel allows.
+    listen(&listener, Backlog::MAXALLOWABLE).context("cannot let many connections wait")?;
     Ok(listener)
 }
 

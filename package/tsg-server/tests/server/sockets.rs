@@ -1,6 +1,6 @@
 //! Root's door.
 
-use super::daemon::{Daemon, Place};
+use super::daemon::{Daemon, Place, signal};
 use serde_json::json;
 use std::fs;
 use std::io::Read;
@@ -83,4 +83,20 @@ fn without_a_server_the_command_line_says_so() {
     let complaint = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(complaint.contains("is it running?"), "{complaint}");
+}
+
+#[test]
+fn health_is_that_the_main_thread_answers() {
+    let daemon = Daemon::start();
+    let well = daemon.command(&["health"]);
+    assert_eq!((well.status.code(), well.stdout.as_slice()), (Some(0), &b"well\n"[..]));
+    signal(&daemon, "STOP");
+    let complaint = daemon.refused(&["health"]);
+    assert!(complaint.contains("takes too long"), "{complaint}");
+    signal(&daemon, "CONT");
+    assert!(daemon.command(&["health"]).status.success());
+    let place = daemon.stop();
+    let mut gone = std::process::Command::new(super::daemon::PROGRAM);
+    let output = gone.arg("--socket").arg(place.socket()).arg("health").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
 }

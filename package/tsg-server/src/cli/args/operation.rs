@@ -24,6 +24,7 @@ impl Command {
             | Self::Restore(_)
             | Self::SealKey { .. }
             | Self::Reseal(_)
+            | Self::Health
             | Self::Key
             | Self::Status
             | Self::Gateway(_)
@@ -44,6 +45,7 @@ impl Command {
         Ok(match self {
             Self::Run(_)
             | Self::Bundle(_)
+            | Self::Health
             | Self::BackupKey { .. }
             | Self::Restore(_)
             | Self::SealKey { .. }
