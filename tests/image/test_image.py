@@ -130,8 +130,8 @@ def running(image, files, volume, log):
             yield container
         finally:
             if container.outer.poll() is None:
-                container.outer.kill()
-                container.outer.wait()
+                os.kill(container.pid, signal.SIGKILL)
+                container.outer.wait(PATIENCE)
 
 
 @pytest.fixture
@@ -227,7 +227,7 @@ def test_a_first_day_in_it(image, files, volume, tmp_path):
             assert f"{kind}:\t0000000000000000" in status
         assert "NoNewPrivs:\t1" in status
         mounts = Path(f"/proc/{container.pid}/mounts").read_text().splitlines()
-        (root,) = [line.split()[3] for line in mounts if line.split()[1] == str(files)]
+        (root,) = [line.split()[3] for line in mounts if line.split()[1] == "/"]
         assert "ro" in root.split(",")
 
         # What `docker logs` shows is all that the first administrator needs.

@@ -1,7 +1,9 @@
 """The key server's service of systemd, judged without one that runs: by systemd's own tools, and by what the program asks the
 kernel for in a day that is cut short."""
 
+import os
 import re
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 UNIT = ROOT / "package/tsg-server/tsg-server.service"
 PROGRAM = ROOT / "target/packages/tsg-server"
 PATIENCE = 60
+USER = 65532
 # In tenths: most services of Debian have 90.
 WORST = 12
 
@@ -60,18 +63,30 @@ def allowed():
     return calls
 
 
-def test_it_calls_nothing_that_is_forbidden(tmp_path):
-    trace, socket = tmp_path / "trace", tmp_path / "run/socket"
-    words = [PROGRAM, "--socket", socket]
-    with (tmp_path / "log").open("w") as log, subprocess.Popen(
-            ["strace", "--follow-forks", "--output", trace, *words, "run", "--data", tmp_path / "data", "--log", "stderr"],
-            stdout=log, stderr=log) as tracer:
+@pytest.fixture
+def home(tmp_path):
+    """A folder of the user that the service runs as, with the program in it."""
+    for parent in [tmp_path, *tmp_path.parents]:
+        if str(parent).startswith("/tmp/"):
+            parent.chmod(0o755)
+    shutil.copy(PROGRAM, tmp_path / "tsg-server")
+    os.chown(tmp_path, USER, USER)
+    return tmp_path
+
+
+def test_it_calls_nothing_that_is_forbidden(home):
+    trace, socket = home / "trace", home / "run/socket"
+    words = [home / "tsg-server", "--socket", socket]
+    who = {"user": USER, "group": USER, "extra_groups": []}
+    with (home / "log").open("w") as log, subprocess.Popen(
+            ["strace", "--follow-forks", "--output", trace, *words, "run", "--data", home / "data", "--log", "stderr"],
+            stdout=log, stderr=log, **who) as tracer:
         def ask(*more, given=""):
-            return subprocess.run([*words, *more], input=given, text=True, capture_output=True, timeout=PATIENCE)
+            return subprocess.run([*words, *more], input=given, text=True, capture_output=True, timeout=PATIENCE, **who)
 
         deadline = time.monotonic() + PATIENCE
         while ask("health").returncode:
-            assert tracer.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
+            assert tracer.poll() is None and time.monotonic() < deadline, (home / "log").read_text()
         for more in (["user", "add", "anna", "--role", "admin"], ["group", "add", "line1"], ["rekey", "line1"], ["status"],
                      ["token", "create", "--group", "line1"], ["audit", "--verify"]):
             done = ask(*more, given="correct horse battery staple\n")
@@ -81,7 +96,7 @@ def test_it_calls_nothing_that_is_forbidden(tmp_path):
         # The tracer's child is the server.
         child = Path(f"/proc/{tracer.pid}/task/{tracer.pid}/children").read_text().split()[0]
         subprocess.run(["kill", "-s", "TERM", child], check=True)
-        assert tracer.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+        assert tracer.wait(PATIENCE) == 0, (home / "log").read_text()
     text = trace.read_text()
     called = set(re.findall(r"^\d+ +(?:<\.\.\. )?([a-z_0-9]+)[( ]", text, re.MULTILINE)) - {"resumed"}
     assert {"accept4", "fdatasync", "prlimit64"} & called and "execve" in called
