@@ -210,16 +210,18 @@ impl Connections {
     }
 
     fn accept(&mut self, socket: Socket, roster: &Roster, now: u64) -> Result<()> {
+        let port = usize::from(socket == Socket::Pub);
         for _ in 0..MOST_ACCEPTED {
-            let has_room = self.open.len() < self.most || self.make_room(roster);
-            let accepted = match (has_room, socket) {
-                (false, _) => Accepted::NoRoom,
-                (true, Socket::Router) => listen::accept(&self.ports[0])?,
-                (true, Socket::Pub) => listen::accept(&self.ports[1])?,
-            };
-            match accepted {
-                Accepted::One(stream, address) => self.begin(stream, address, socket, now),
-                Accepted::Nobody => return Ok(()),
+            if !self.accepting {
+                break;
+            }
+            match listen::accept(&self.ports[port])? {
+                Accepted::One(stream, address) => {
+                    if self.open.len() < self.most || self.make_room(roster) {
+                        self.begin(stream, address, socket, now);
+                    }
+                }
+                Accepted::Nobody => break,
                 Accepted::NoRoom => {
                     self.make_room(roster);
                     // Those that wait would wake the daemon again and again.
@@ -227,7 +229,6 @@ impl Connections {
                         self.epoll.delete(port).context("cannot stop to listen for gateways")?;
                     }
                     self.accepting = false;
-                    return Ok(());
                 }
             }
         }
@@ -445,5 +446,153 @@ impl Connections {
                 self.routes.remove(&key);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use tsg_zmtp::client::Client;
+
+    const SECRET: [u8; 32] = [1; 32];
+
+    /// At most so many connections, and where the ports are.
+    fn opened(most: usize) -> (Connections, [SocketAddr; 2]) {
+        tsg_sodium::init().unwrap();
+        let ports = [(); 2].map(|()| listen::open("127.0.0.1", 0).unwrap());
+        let addresses = [0, 1].map(|at| ports[at].local_addr().unwrap());
+        (Connections::open(ports, most).unwrap(), addresses)
+    }
+
+    /// Looks until something is so.
+    fn until(
+        connections: &mut Connections,
+        now: u64,
+        mut done: impl FnMut(&mut Connections) -> bool,
+    ) {
+        let public = tsg_sodium::public_key(&SECRET);
+        let keys = Keys { server: &public, public: &public, secret: &SECRET };
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while !done(connections) {
+            assert!(std::time::Instant::now() < deadline, "not within 10 s");
+            connections.look(&keys, &Roster::default(), now).unwrap();
+        }
+    }
+
+    /// Comes through the handshake with this secret key.
+    fn connect(
+        connections: &mut Connections,
+        to: SocketAddr,
+        secret: [u8; 32],
+        now: u64,
+    ) -> TcpStream {
+        let (server, public) = (tsg_sodium::public_key(&SECRET), tsg_sodium::public_key(&secret));
+        let keys = Keys { server: &server, public: &public, secret: &secret };
+        let mut client = Client::begin(&keys, 1_000).unwrap();
+        let mut stream = TcpStream::connect(to).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        until(connections, now, |_| {
+            let said = client.output().to_vec();
+            stream.write_all(&said).unwrap();
+            client.written(said.len());
+            let mut chunk = [0; 1_024];
+            if let Ok(length) = stream.read(&mut chunk) {
+                client.hear(&chunk[..length]);
+                client.next(&keys).unwrap();
+            }
+            client.is_open()
+        });
+        stream
+    }
+
+    #[test]
+    fn without_any_room_who_comes_is_turned_away() {
+        let (mut connections, ports) = opened(0);
+        for port in ports {
+            let mut stream = TcpStream::connect(port).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            until(&mut connections, 1, |_| {
+                stream.read(&mut [0; 8]).is_ok_and(|length| length == 0)
+            });
+        }
+        assert!(connections.open.is_empty() && connections.was_full && connections.accepting);
+    }
+
+    #[test]
+    fn without_files_it_waits_for_a_second() {
+        let (mut connections, ports) = opened(100);
+        let waiting = ports.map(|port| TcpStream::connect(port).unwrap());
+        // As if accept(2) had said so.
+        for port in &connections.ports {
+            connections.epoll.delete(port).unwrap();
+        }
+        connections.accepting = false;
+        for socket in PORTS {
+            connections.accept(socket, &Roster::default(), 1).unwrap();
+        }
+        assert!(connections.open.is_empty());
+        connections.look_around(&Roster::default(), 1).unwrap();
+        until(&mut connections, 1, |connections| connections.open.len() == 2);
+        drop(waiting);
+    }
+
+    #[test]
+    fn who_was_silent_for_longest_makes_room() {
+        let (mut connections, [port, _]) = opened(3);
+        let mut known = Vec::new();
+        for (at, now) in [(2_u8, 5), (3, 1), (4, 9)] {
+            known.push(connect(&mut connections, port, [at; 32], now));
+        }
+        let silent = PublicKey(tsg_sodium::public_key(&[3; 32]));
+        assert!(connections.routes.contains_key(&silent));
+        known.push(connect(&mut connections, port, [5; 32], 10));
+        assert!(!connections.routes.contains_key(&silent));
+        assert_eq!((connections.count(), connections.open.len()), (3, 3));
+    }
+
+    #[test]
+    fn a_key_has_three_connections_and_is_answered_on_the_newest() {
+        let (mut connections, [port, _]) = opened(100);
+        let mut streams: Vec<_> =
+            (0..5).map(|_| connect(&mut connections, port, [2; 32], 1)).collect();
+        assert_eq!(connections.count(), 3);
+        let key = PublicKey(tsg_sodium::public_key(&[2; 32]));
+        assert_eq!(connections.send(&key, b"news"), Ok(()));
+        let mut chunk = [0; 64];
+        until(&mut connections, 1, |_| streams[4].read(&mut chunk).is_ok());
+        assert!(streams[3].read(&mut chunk).is_err());
+        drop(streams);
+        until(&mut connections, 1, |connections| connections.open.is_empty());
+        assert_eq!(connections.send(&key, b"news"), Err(Unsent::NotConnected));
+        assert!(connections.routes.is_empty());
+    }
+
+    #[test]
+    fn who_does_not_take_what_he_is_sent_gets_no_more() {
+        let (mut connections, [port, _]) = opened(100);
+        let stream = connect(&mut connections, port, [2; 32], 1);
+        let key = PublicKey(tsg_sodium::public_key(&[2; 32]));
+        let frame = vec![0; 200_000];
+        let taken = (0..1_000).take_while(|_| connections.send(&key, &frame).is_ok()).count();
+        assert!((1..100).contains(&taken), "{taken} frames of 200 kB");
+        assert_eq!(connections.send(&key, &frame), Err(Unsent::SlowReader));
+        let one = connections.open.values().next().unwrap();
+        assert!(one.is_blocked && one.protocol.output().len() < MOST_WAITING + 200_100);
+        drop(stream);
+    }
+
+    #[test]
+    fn handshakes_end_in_time() {
+        let (mut connections, [port, _]) = opened(100);
+        let through = connect(&mut connections, port, [2; 32], 1);
+        let silent = TcpStream::connect(port).unwrap();
+        until(&mut connections, 1, |connections| connections.open.len() == 2);
+        connections.look_around(&Roster::default(), HANDSHAKE).unwrap();
+        assert_eq!(connections.open.len(), 2);
+        connections.look_around(&Roster::default(), HANDSHAKE + 1).unwrap();
+        assert_eq!((connections.open.len(), connections.count()), (1, 1));
+        assert!(connections.beginning.is_empty());
+        drop((through, silent));
     }
 }
