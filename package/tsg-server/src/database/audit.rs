@@ -1,6 +1,6 @@
 //! What was ordered, by whom, and which policies there were. Rows are only ever added.
 
-use super::chain::{Chain, hex};
+use super::chain::{Chain, hex, highest};
 use super::tables::{json, number};
 use anyhow::{Context, Result};
 use rusqlite::{Connection, Row, params};
@@ -84,6 +84,9 @@ pub struct AuditFilter {
     pub until: Option<u64>,
 }
 
+/// A longer text is in no line.
+const LONGEST_SEARCHED: usize = 1_000;
+
 /// Adds a line. Gives the chain with it.
 pub(super) fn append(
     connection: &Connection,
@@ -91,8 +94,7 @@ pub(super) fn append(
     entry: &AuditEntry,
     now: u64,
 ) -> Result<Chain> {
-    let newest = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'audit'";
-    let id = connection.query_row(newest, [], |row| row.get::<_, i64>(0))?.unsigned_abs() + 1;
+    let id = highest(connection)? + 1;
     let chain = chain.after(id, now, [&entry.who, &entry.action, &entry.object, &entry.outcome]);
     connection.execute(
         "INSERT INTO audit (id, at, who, action, object, outcome, chain)
@@ -111,12 +113,16 @@ pub(super) fn append(
 }
 
 pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec<AuditRow>> {
+    // Databases do not look for any length of text.
+    if filter.text.len() > LONGEST_SEARCHED {
+        return Ok(Vec::new());
+    }
     // As few as can be are looked at: ids fall.
     let mut statement = connection.prepare(
         "SELECT id, at, who, action, object, outcome, chain FROM audit
           WHERE id < ?1 AND at >= ?2 AND at < ?3
-            AND (?4 = '' OR instr(lower(who || char(10) || action || char(10) || object || char(10) || outcome), ?4) > 0)
-          ORDER BY id DESC LIMIT ?5",
+            AND lower(who || ?4 || action || ?4 || object || ?4 || outcome) LIKE ?5 ESCAPE '\\'
+          ORDER BY id DESC LIMIT ?6",
     )?;
     let limit = |bound: Option<u64>, otherwise: i64| {
         bound.map_or(otherwise, |bound| i64::try_from(bound).unwrap_or(i64::MAX))
@@ -125,11 +131,24 @@ pub(super) fn trail(connection: &Connection, filter: &AuditFilter) -> Result<Vec
         limit(filter.before, i64::MAX),
         limit(filter.since, 0),
         limit(filter.until, i64::MAX),
-        filter.text.to_ascii_lowercase(),
+        "\n",
+        containing(&filter.text),
         filter.most
     ];
     let rows = statement.query_map(asked, AuditRow::read)?;
     rows.map(|row| row.context("table audit")).collect()
+}
+
+/// What LIKE takes for any text with this one in it.
+fn containing(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for letter in text.to_ascii_lowercase().chars() {
+        if matches!(letter, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern + "%"
 }
 
 /// Keeps a policy version when it is first seen.
@@ -190,4 +209,39 @@ pub(super) fn policies(connection: &Connection, group: &str, most: u32) -> Resul
         });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+
+    #[test]
+    fn a_text_is_found_as_it_is_written() {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::create(&mut connection).unwrap();
+        let mut chain = Chain::open(&connection).unwrap();
+        for object in ["100% of Line_1", "a\\b", "Zürich", "plant"] {
+            let [who, action, outcome] = ["ann", "group set", "done"].map(str::to_owned);
+            let entry = AuditEntry { who, action, object: object.to_owned(), outcome };
+            chain = append(&connection, chain, &entry, 1).unwrap();
+        }
+        for (text, found) in [
+            ("", 4),
+            ("GROUP SET", 4),
+            ("%", 1),
+            ("_", 1),
+            ("0% of line_", 1),
+            ("0%line", 0),
+            ("a\\B", 1),
+            ("\\", 1),
+            ("Zür", 1),
+            ("nt\ndone", 1),
+            ("ann\nplant", 0),
+            (&"x".repeat(60_000), 0),
+        ] {
+            let filter = AuditFilter { most: 9, text: text.to_owned(), ..AuditFilter::default() };
+            assert_eq!(trail(&connection, &filter).unwrap().len(), found, "{text:?}");
+        }
+    }
 }

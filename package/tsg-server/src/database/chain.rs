@@ -5,7 +5,6 @@
 //! SHA-256 over the hash of the row before, then id, at, who, action, object and outcome, each as text behind its length
 //! in eight bytes. Rows of servers that made no chain yet are counted in, but nothing says what they were.
 
-use super::tables::number;
 use anyhow::{Context, Result, ensure};
 use rusqlite::{Connection, OptionalExtension as _, Row};
 use serde::{Deserialize, Serialize};
@@ -111,6 +110,14 @@ fn walk(connection: &Connection, mut see: impl FnMut(&Line) -> Result<()>) -> Re
     Ok(())
 }
 
+/// The highest number that a row was ever given, whether or not that is still there. Every kind of database has its own way to
+/// say that: this is SQLite's.
+pub(super) fn highest(connection: &Connection) -> Result<u64> {
+    let asked = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'audit'";
+    let highest = connection.query_row(asked, [], |row| row.get::<_, i64>(0))?;
+    Ok(highest.unsigned_abs())
+}
+
 /// Looks at the whole trail.
 pub(super) fn verify(connection: &Connection) -> Result<AuditVerdict> {
     let (mut chain, mut last) = (Chain::default(), 0);
@@ -128,13 +135,9 @@ pub(super) fn verify(connection: &Connection) -> Result<AuditVerdict> {
         }
         Ok(())
     });
-    let counted = connection
-        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'audit'", [], |row| {
-            row.get::<_, i64>(0)
-        })
-        .optional()?;
+    let counted = highest(connection)?;
     let cut = checked.and_then(|()| {
-        ensure!(counted.unwrap_or(0) == number(last)?, "lines after {last} are missing");
+        ensure!(counted == last, "lines after {last} are missing");
         Ok(())
     });
     let broken = cut.err().map(|error| format!("{error:#}")).unwrap_or_default();
