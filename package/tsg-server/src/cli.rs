@@ -9,6 +9,7 @@ mod client;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod health;
+mod input;
 mod password;
 mod policy_file;
 mod restore;

@@ -11,6 +11,7 @@ mod audited;
 mod command;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod listed;
 mod naming;
 mod order;
 mod outcomes;
@@ -23,8 +24,9 @@ mod view;
 pub use account::{ApiTokenView, CreatedApiToken, UserView, read_api_token};
 pub use alarms::{AlarmView, AlarmsView};
 pub use answer::{Answer, Done, Refusal, RefusalKind};
-pub use audited::{changes, entry};
+pub use audited::{changes, entries};
 pub(crate) use command::command_kind;
+pub use listed::{ApprovedList, read_list};
 pub use naming::GatewayName;
 pub use outcomes::{Outcome, Outcomes};
 pub use reveal::{RevealedGroup, RevealedKey, RevealedSender};
@@ -76,6 +78,13 @@ pub enum Operation {
         /// The fingerprint that the operator read on the box; must match if given.
         #[serde(default)]
         fingerprint: Option<String>,
+    },
+    /// Lets all gateways in that wait and are listed.
+    GatewayApproveListed {
+        /// Into which group.
+        group: String,
+        /// Their whole fingerprints.
+        fingerprints: Vec<String>,
     },
     /// Throws a gateway out.
     GatewayRevoke {
@@ -343,6 +352,9 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::GatewayShow { gateway } => view::gateway(desk, gateway),
         Op::GatewayApprove { gateway, group, fingerprint } => {
             order::approve(desk, gateway, group, fingerprint.as_deref())
+        }
+        Op::GatewayApproveListed { group, fingerprints } => {
+            listed::approve(desk, group, fingerprints)
         }
         Op::GatewayRevoke { gateway, reason } => order::revoke(desk, gateway, reason),
         Op::GatewayRename { gateway, name } => order::rename(desk, gateway, name),

@@ -132,6 +132,35 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// A text that is not a whole fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAFingerprint;
+
+impl fmt::Display for NotAFingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "not a whole fingerprint: it has 32 hexadecimal digits, as `tsg fingerprint` shows it",
+        )
+    }
+}
+
+impl core::error::Error for NotAFingerprint {}
+
+impl FromStr for Fingerprint {
+    type Err = NotAFingerprint;
+
+    /// Read whole, in small or large letters, with or without `-` or `:` between its digits.
+    fn from_str(text: &str) -> Result<Self, NotAFingerprint> {
+        let mut digits = text.chars().filter(|c| !matches!(c, '-' | ':'));
+        let mut bytes = [0; 16];
+        for byte in &mut bytes {
+            let mut digit = || digits.next().and_then(|c| c.to_digit(16)).ok_or(NotAFingerprint);
+            *byte = (digit()? * 16 + digit()?) as u8;
+        }
+        digits.next().map_or(Ok(Self(bytes)), |_| Err(NotAFingerprint))
+    }
+}
+
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -191,5 +220,19 @@ mod tests {
     fn a_fingerprint_is_eight_groups() {
         let text = PublicKey([0; 32]).fingerprint().to_string();
         assert_eq!(text, "6668-7aad-f862-bd77-6c8f-c18b-8e9f-8e20");
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_whole_or_not_at_all() {
+        let print = PublicKey([7; 32]).fingerprint();
+        let text = print.to_string();
+        for good in [text.clone(), text.replace('-', ":").to_uppercase(), text.replace('-', "")] {
+            assert_eq!(good.parse(), Ok(print), "{good}");
+        }
+        let longer = format!("{text}0");
+        let wrong = ["", "-", &text[..38], &longer, &text.replace('-', " "), &"é".repeat(16)];
+        for wrong in wrong {
+            assert_eq!(wrong.parse::<Fingerprint>(), Err(NotAFingerprint), "{wrong}");
+        }
     }
 }

@@ -14,6 +14,7 @@ mod anew;
 mod flows;
 mod group;
 mod limits;
+mod listed;
 mod machines;
 mod orders;
 mod past;
@@ -27,6 +28,7 @@ mod unreadable;
 mod view;
 
 pub use flows::{FlowView, MOST_KNOWN as MOST_KNOWN_FLOWS};
+pub use listed::{Listed, ListedGateway, MOST_LISTED};
 pub use orders::OrderError;
 pub use past::GatewayEvent;
 pub use record::{

@@ -1,10 +1,11 @@
-//! Words on the two command lines, and files with rules.
+//! Words on the two command lines, files with rules, and lists of fingerprints.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tsg_bridge::cli::Options;
+use tsg_control::keys::Fingerprint;
 use tsg_server::cli::fuzzing::{operation, rules};
-use tsg_server::operations::Operation;
+use tsg_server::operations::{Operation, read_list};
 
 fuzz_target!(|text: &str| {
     let words: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -18,5 +19,9 @@ fuzz_target!(|text: &str| {
     }
     if let Ok(rules) = rules(text) {
         assert!(rules.len() <= tsg_control::policy::MAX_RULES);
+    }
+    if let Ok(list) = read_list(text) {
+        assert!(list.len() <= tsg_control::server::MOST_LISTED);
+        assert!(list.iter().all(|print| print.parse::<Fingerprint>().is_ok()));
     }
 });

@@ -88,6 +88,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::AuditList(_)
         | Op::AuditVerify {} => Some(Role::Viewer),
         Op::GatewayApprove { .. }
+        | Op::GatewayApproveListed { .. }
         | Op::GatewayRename { .. }
         | Op::GatewayPin { .. }
         | Op::GatewayTag { .. }

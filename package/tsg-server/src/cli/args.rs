@@ -232,6 +232,15 @@ pub(super) enum Gateway {
         #[arg(long)]
         fingerprint: Option<String>,
     },
+    /// Let all in that wait and whose whole fingerprint is in a list, such as one of commissioning
+    ApproveList {
+        /// A file (`-` for standard input) with a fingerprint on each line; what stands behind it does not count, nor do
+        /// empty lines and those that begin with `#`
+        file: PathBuf,
+        /// The group that they join
+        #[arg(long)]
+        group: String,
+    },
     /// Throw one out; its group is given new keys
     Revoke {
         /// Its name, its fingerprint or the first digits of that, or its key

@@ -1,14 +1,10 @@
 //! Rules from a file: what `policy show --json` prints, or just `{"rules": […]}`.
 
-use anyhow::{Context, Result, bail};
+use super::input;
+use anyhow::{Context, Result};
 use serde::Deserialize;
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 use tsg_control::policy::{Action, Policy, Rule};
-
-/// A longer file holds more than rules.
-const MOST_BYTES: u64 = 512 * 1024;
 
 /// What stands in a file.
 #[derive(Debug, Deserialize)]
@@ -30,20 +26,7 @@ pub(super) struct PolicyFile {
 
 /// Reads a file, `-` for standard input.
 pub(super) fn read(path: &Path) -> Result<PolicyFile> {
-    let name = path.display().to_string();
-    let mut text = String::new();
-    let read = match name.as_str() {
-        "-" => io::stdin().lock().take(MOST_BYTES + 1).read_to_string(&mut text),
-        _ => {
-            let file = File::open(path).with_context(|| format!("cannot read {name}"))?;
-            file.take(MOST_BYTES + 1).read_to_string(&mut text)
-        }
-    };
-    read.with_context(|| format!("cannot read {name}"))?;
-    if text.len() as u64 > MOST_BYTES {
-        bail!("{name} is longer than {MOST_BYTES} bytes");
-    }
-    parse(&text).with_context(|| name)
+    parse(&input::text(path)?).with_context(|| path.display().to_string())
 }
 
 /// Reads the text of a file.

@@ -42,6 +42,7 @@ pub(super) fn text(answer: &Answer) -> Zeroizing<String> {
         Answer::Approved(approval) => {
             format!("{} is in {}: {}\n", approval.name, approval.group, approval.fingerprint)
         }
+        Answer::ApprovedList(list) => gateway::approved(list),
         Answer::Commanded { command } => {
             format!("command {command} is sent; what comes of it will be in the server's log\n")
         }

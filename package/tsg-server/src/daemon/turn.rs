@@ -199,7 +199,7 @@ impl Daemon {
             now,
         };
         let outcome = operations::perform(&mut desk, &operation);
-        if let Some(entry) = operations::entry(&operator, &operation, &outcome) {
+        for entry in operations::entries(&operator, &operation, &outcome) {
             self.note(entry);
         }
         self.note_changes(&operator.0);

@@ -1,8 +1,8 @@
 //! What comes of an operation, as programs and the command line read it.
 
 use super::{
-    AlarmsView, ApiTokenView, Approval, CreatedApiToken, CreatedToken, FlowsView, Outcome,
-    PolicyView, RevealedGroup,
+    AlarmsView, ApiTokenView, Approval, ApprovedList, CreatedApiToken, CreatedToken, FlowsView,
+    Outcome, PolicyView, RevealedGroup,
 };
 use super::{ServerKey, Status, TrafficView, UserView};
 use crate::backup::Ordered;
@@ -28,6 +28,8 @@ pub enum Answer {
     Gateway(Box<GatewayView>),
     /// To [`super::Operation::GatewayApprove`].
     Approved(Approval),
+    /// To [`super::Operation::GatewayApproveListed`].
+    ApprovedList(ApprovedList),
     /// To [`super::Operation::GatewayCommand`].
     Commanded {
         /// Number of the command, as the log names it.

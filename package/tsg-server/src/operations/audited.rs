@@ -1,4 +1,4 @@
-//! The line that an operation leaves in the audit trail.
+//! The lines that an operation leaves in the audit trail.
 
 use super::{Answer, Operation, Operator, Refusal};
 use crate::accounts::{Totp, UserChange};
@@ -9,8 +9,26 @@ use tsg_control::message::CommandKind;
 /// Longer texts are cut.
 const MOST_TEXT: usize = 1_000;
 
-/// The line for an operation and what came of it; `None` for one that only looks.
-pub fn entry(
+/// The lines for an operation and what came of it: none for one that only looks. One for the operation itself, and
+/// one for each gateway that was let in by a list, so that the trail says of each who did it.
+pub fn entries(
+    operator: &Operator,
+    operation: &Operation,
+    outcome: &Result<Answer, Refusal>,
+) -> Vec<AuditEntry> {
+    let mut entries: Vec<_> = entry(operator, operation, outcome).into_iter().collect();
+    if let Ok(Answer::ApprovedList(list)) = outcome {
+        entries.extend(list.approved.iter().map(|approval| AuditEntry {
+            who: operator.0.clone(),
+            action: "gateway approve".to_owned(),
+            object: shown(&format!("{} into {}, by a list", approval.name, approval.group)),
+            outcome: format!("done: {}", approval.fingerprint),
+        }));
+    }
+    entries
+}
+
+fn entry(
     operator: &Operator,
     operation: &Operation,
     outcome: &Result<Answer, Refusal>,
@@ -18,6 +36,7 @@ pub fn entry(
     let (action, object) = described(operation)?;
     let outcome = match outcome {
         Ok(Answer::Approved(approval)) => format!("done: {}", approval.fingerprint),
+        Ok(Answer::ApprovedList(list)) => format!("done: {}", list.summary()),
         Ok(Answer::Accepted { version }) => format!("done: version {version}"),
         Ok(Answer::Token(token)) => format!("done: token {}", token.id),
         Ok(Answer::ApiToken(token)) => format!("done: API token {}", token.id),
@@ -67,6 +86,9 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         Op::GatewayApprove { gateway, group, .. } => {
             ("gateway approve", format!("{gateway} into {group}"))
         }
+        Op::GatewayApproveListed { group, fingerprints } => {
+            ("gateway approve-list", listed(group, fingerprints))
+        }
         Op::GatewayRevoke { gateway, reason } => ("gateway revoke", format!("{gateway}: {reason}")),
         Op::GatewayRename { gateway, name } => ("gateway rename", format!("{gateway} to {name}")),
         Op::GatewayRemove { gateway } => ("gateway remove", gateway.to_string()),
@@ -105,6 +127,14 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         }
         Op::ApiTokenRevoke { id } => ("api-token revoke", id.to_string()),
     })
+}
+
+/// How many, and the first of them.
+fn listed(group: &str, fingerprints: &[String]) -> String {
+    let first = fingerprints.iter().take(3).map(|text| text.chars().take(60).collect::<String>());
+    let first = first.collect::<Vec<_>>().join(" ");
+    let more = if fingerprints.len() > 3 { " …" } else { "" };
+    format!("{} fingerprints into {group}: {first}{more}", fingerprints.len())
 }
 
 fn what(change: &UserChange) -> String {

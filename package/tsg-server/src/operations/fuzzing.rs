@@ -1,7 +1,7 @@
 //! A door for the fuzzers (tests/fuzz), and in no other build.
 
 use super::{
-    Answer, Desk, Operator, Outcomes, Refusal, RefusalKind, Running, Traffic, entry, perform,
+    Answer, Desk, Operator, Outcomes, Refusal, RefusalKind, Running, Traffic, entries, perform,
 };
 use crate::accounts::Accounts;
 use crate::admin;
@@ -78,7 +78,7 @@ impl Office {
             now,
         };
         let outcome = perform(&mut desk, &operation);
-        let audit = entry(&operator, &operation, &outcome).into_iter().collect();
+        let audit = entries(&operator, &operation, &outcome);
         let mut batch = Batch { changes: Vec::new(), accounts, audit };
         while let Some(record) = server.poll_record() {
             batch.changes.push((record, operator.0.clone()));

@@ -2,6 +2,7 @@
 
 mod account;
 mod alarms;
+mod approvals;
 mod audit;
 mod chart;
 mod door;
@@ -47,6 +48,7 @@ pub(super) fn routes() -> Router<App> {
         .merge(overview::routes())
         .merge(alarms::routes())
         .merge(gateways::routes())
+        .merge(approvals::routes())
         .merge(groups::routes())
         .merge(policy::routes())
         .merge(learn::routes())

@@ -1,5 +1,6 @@
 //! The pages and the API, as browsers and programs use them.
 
+mod approvals;
 mod learn;
 
 use super::daemon::{Daemon, Pages, Place};
@@ -285,13 +286,14 @@ fn a_form_that_is_not_ours_does_nothing() {
 type Form = (&'static str, &'static [(&'static str, &'static str)], &'static str);
 
 /// Every order that a page can give.
-const ORDERS: [Form; 17] = [
+const ORDERS: [Form; 18] = [
     ("/alarms/test", &[], "admin"),
     (
         "/gateways/0000-0000-0000-0000-0000-0000-0000-0000/approve",
         &[("group", "plant"), ("compared", "x")],
         "operator",
     ),
+    ("/approvals", &[("group", "plant"), ("list", "x")], "operator"),
     ("/gateways/pump/rename", &[("name", "pump2")], "operator"),
     ("/gateways/pump/pin", &[("machines", "192.0.2.9")], "operator"),
     ("/gateways/pump/tag", &[("tags", "hall-3")], "operator"),
@@ -343,7 +345,7 @@ fn nobody_may_more_than_their_role() {
         let people = browser.get("/people");
         assert_eq!(people.status, 403, "{role}");
     }
-    assert_eq!(tried, 17 + 10 + 3);
+    assert_eq!(tried, 18 + 10 + 3);
 }
 
 #[test]

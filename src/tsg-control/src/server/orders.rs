@@ -211,6 +211,14 @@ impl Server {
         if let Some(GatewayRecord { name, group, .. }) = member.map(|member| &member.record) {
             return conflict(format!("{name} is in group {group:?} already"));
         }
+        let name = self.let_in(key, group, wall);
+        self.map_changed(group, now);
+        self.advance(now);
+        Ok(name)
+    }
+
+    /// Makes it a member. Its name is the answer; whoever calls this moves the group on then.
+    pub(super) fn let_in(&mut self, key: PublicKey, group: &str, wall: u64) -> String {
         let stranger = self.pending.remove(&key);
         let earlier = self.gateways.get(&key).map(|gateway| &gateway.record);
         let (earlier, tags) = earlier.map(|it| (it.name.clone(), it.tags.clone())).unzip();
@@ -236,9 +244,7 @@ impl Server {
                 group.want(Want::Routine);
             }
         }
-        self.map_changed(group, now);
-        self.advance(now);
-        Ok(name)
+        name
     }
 
     /// Throws a gateway out: its group gets a new epoch without it.

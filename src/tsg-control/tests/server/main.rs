@@ -6,6 +6,7 @@
 mod admission;
 mod epochs;
 mod hostile;
+mod listed;
 mod machines;
 mod orders;
 mod tokens;

@@ -1,6 +1,6 @@
 //! The operation that each command is.
 
-use super::super::{password, policy_file};
+use super::super::{input, password, policy_file};
 use super::{ApiToken, Command, Gateway, Group, Policy, Token, User};
 use crate::accounts::{Totp, UserChange};
 use crate::database::AuditFilter;
@@ -53,7 +53,7 @@ impl Command {
             Self::Backup(wanted) => Op::Backup { recipients: wanted.recipients.clone() },
             Self::Key => Op::Key {},
             Self::Status => Op::Status {},
-            Self::Gateway(command) => command.operation(),
+            Self::Gateway(command) => command.operation()?,
             Self::Group(command) => command.operation(),
             Self::Policy(command) => command.operation()?,
             Self::Token(command) => command.operation(),
@@ -74,10 +74,10 @@ impl Command {
 }
 
 impl Gateway {
-    fn operation(&self) -> Operation {
+    fn operation(&self) -> Result<Operation> {
         use Operation as Op;
         let named = |gateway: &String| GatewayName(gateway.clone());
-        match self {
+        Ok(match self {
             Self::List => Op::GatewayList {},
             Self::Show { gateway } => Op::GatewayShow { gateway: named(gateway) },
             Self::Approve { gateway, group, fingerprint } => Op::GatewayApprove {
@@ -85,6 +85,9 @@ impl Gateway {
                 group: group.clone(),
                 fingerprint: fingerprint.clone(),
             },
+            Self::ApproveList { file, group } => {
+                Op::GatewayApproveListed { group: group.clone(), fingerprints: input::list(file)? }
+            }
             Self::Revoke { gateway, reason } => {
                 Op::GatewayRevoke { gateway: named(gateway), reason: reason.clone() }
             }
@@ -101,7 +104,7 @@ impl Gateway {
             Self::Command { gateway, kind, .. } => {
                 Op::GatewayCommand { gateway: named(gateway), kind: kind.clone() }
             }
-        }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::super::table::Table;
 use super::{date, span};
+use crate::operations::ApprovedList;
 use std::fmt::Write as _;
 use tsg_control::message::PortState;
 use tsg_control::server::{GatewayState, GatewayView};
@@ -53,6 +54,27 @@ pub(super) fn list(gateways: &[GatewayView]) -> String {
         ]);
     }
     table.text("no gateways: none has asked to join yet")
+}
+
+/// What a list came to: all of it, as whoever rolls out goes on with those that are missing.
+pub(super) fn approved(list: &ApprovedList) -> String {
+    let mut table = Table::new(&["FINGERPRINT", "NAME", "GROUP", "WHAT"]);
+    let known = [
+        (&list.approved, "let in"),
+        (&list.members, "was in before"),
+        (&list.revoked, "stays thrown out: approve it by itself"),
+    ];
+    for (gateways, what) in known {
+        for one in gateways {
+            let cells = [&one.fingerprint, &one.name, &one.group];
+            table.line(cells.into_iter().cloned().chain([what.to_owned()]).collect());
+        }
+    }
+    for fingerprint in &list.absent {
+        let none = String::new;
+        table.line(vec![fingerprint.clone(), none(), none(), "has not asked yet".to_owned()]);
+    }
+    format!("{}{}: {}\n", table.text(""), list.group, list.summary())
 }
 
 pub(super) fn show(gateway: &GatewayView) -> String {

@@ -1,8 +1,8 @@
 //! Gateways.
 
 use super::shapes::{
-    Approve, Approved, ChangeGateway, Command, CommandOutcome, Gateway, Gateways, Revoke, Sent,
-    Which,
+    Approve, ApproveListed, Approved, ApprovedList, ChangeGateway, Command, CommandOutcome,
+    Gateway, Gateways, Revoke, Sent, Which,
 };
 use super::{
     App, At, Body, Failures, Json, Outcome, Problem, Program, Wanted, answer, check_number,
@@ -19,6 +19,8 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         .routes(routes!(list))
         .routes(routes!(one, change, remove))
         .routes(routes!(approve))
+        // Not below `/gateways`: each word there may be the name of one.
+        .routes(routes!(approve_listed))
         .routes(routes!(revoke))
         .routes(routes!(command))
         .routes(routes!(outcome))
@@ -136,7 +138,26 @@ async fn approve(
     let Approve { group, fingerprint } = approve;
     let asked = Operation::GatewayApprove { gateway: GatewayName(gateway), group, fingerprint };
     let done = answer!(program.ask(asked).await?, Approved)?;
-    Ok(Json(Approved { name: done.name, fingerprint: done.fingerprint, group: done.group }))
+    Ok(Json(done.into()))
+}
+
+/// Let all gateways in that wait and whose fingerprint is in a list
+///
+/// All others stay as they are. If a fingerprint is not whole, nobody is let in.
+#[utoipa::path(
+    post,
+    path = "/approvals",
+    tag = "gateways",
+    request_body = ApproveListed,
+    responses((status = 200, body = ApprovedList), Failures),
+)]
+async fn approve_listed(
+    program: Program,
+    Body(ApproveListed { group, fingerprints }): Body<ApproveListed>,
+) -> Outcome<ApprovedList> {
+    let asked = Operation::GatewayApproveListed { group, fingerprints };
+    let done = answer!(program.ask(asked).await?, ApprovedList)?;
+    Ok(Json(done.into()))
 }
 
 /// Throw a gateway out: its group is given new keys

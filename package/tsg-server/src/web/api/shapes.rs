@@ -2,7 +2,7 @@
 
 use crate::accounts::Role;
 use crate::database::{AuditRow, AuditVerdict, PolicyRow};
-use crate::operations::{self, ApiTokenView, CreatedApiToken, UserView};
+use crate::operations::{self, ApiTokenView, Approval, CreatedApiToken, UserView};
 use crate::web::policy::Row;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -218,9 +218,51 @@ pub(super) struct Approve {
 /// It is in.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Approved {
-    pub(super) name: String,
-    pub(super) fingerprint: String,
+    name: String,
+    fingerprint: String,
+    group: String,
+}
+
+impl From<Approval> for Approved {
+    fn from(Approval { name, fingerprint, group }: Approval) -> Self {
+        Self { name, fingerprint, group }
+    }
+}
+
+/// Lets many gateways in.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ApproveListed {
+    /// Into which group.
     pub(super) group: String,
+    /// Their whole fingerprints, as the boxes show them.
+    #[schema(min_items = 1, max_items = 1000, example = json!(["6668-7aad-f862-bd77-6c8f-c18b-8e9f-8e20"]))]
+    pub(super) fingerprints: Vec<String>,
+}
+
+/// What a list of fingerprints came to; in its order, each of them once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ApprovedList {
+    /// They waited, and are in now.
+    approved: Vec<Approved>,
+    /// They were in before, in this group or another.
+    members: Vec<Approved>,
+    /// They were thrown out once, and stay so: they can be approved one by one.
+    revoked: Vec<Approved>,
+    /// Nobody with these fingerprints has asked to join.
+    absent: Vec<String>,
+}
+
+impl From<operations::ApprovedList> for ApprovedList {
+    fn from(list: operations::ApprovedList) -> Self {
+        let shown = |all: Vec<Approval>| all.into_iter().map(Approved::from).collect();
+        Self {
+            approved: shown(list.approved),
+            members: shown(list.members),
+            revoked: shown(list.revoked),
+            absent: list.absent,
+        }
+    }
 }
 
 /// Throws a gateway out.

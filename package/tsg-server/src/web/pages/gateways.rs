@@ -1,6 +1,6 @@
 //! Gateways: who waits, who is in, and all about one of them.
 
-use super::{Frame, or_refuse, order, show, words};
+use super::{Frame, approvals, or_refuse, order, show, words};
 use crate::accounts::Role;
 use crate::operations::{GatewayName, Operation, Outcome, Refusal, RefusalKind};
 use crate::web::App;
@@ -108,6 +108,7 @@ struct List {
     asked: Asked,
     groups: Vec<String>,
     page: GatewayPage,
+    listed: Option<approvals::Form>,
 }
 
 impl List {
@@ -147,8 +148,10 @@ async fn list(
     let found = app.desk.ask(&caller, Operation::GatewayFind(asked.filter())).await;
     let page = or_refuse!(app, visitor, found.and_then(|found| answer!(found, Found)));
     let groups = or_refuse!(app, visitor, groups(&app, &caller).await);
+    let listed = or_refuse!(app, visitor, approvals::form(&app, &caller, &groups).await);
     asked.place(page.total);
-    show(&List { frame: Frame::new(&app, &visitor, "/gateways", "Gateways"), asked, groups, page })
+    let frame = Frame::new(&app, &visitor, "/gateways", "Gateways");
+    show(&List { frame, asked, groups, page, listed })
 }
 
 async fn one(State(app): State<App>, visitor: Visitor, Path(gateway): Path<String>) -> Response {
