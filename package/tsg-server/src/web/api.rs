@@ -1,7 +1,7 @@
 //! `/api/v1`: what the pages can, for programs. A program shows a token; what the API looks like is in
 //! `/api/v1/openapi.json`, which is made from the code below.
 //!
-//! The shapes are the API's own ([`shapes`]): what changes inside does not change them.
+//! The shapes are the API's own (`shapes`, of each subject): what changes inside does not change them.
 
 mod alarms;
 mod ask;
@@ -12,7 +12,6 @@ mod metrics;
 mod people;
 mod problem;
 mod server;
-mod shapes;
 
 use super::App;
 use super::desk::answer;

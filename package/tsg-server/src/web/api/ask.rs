@@ -99,6 +99,11 @@ pub(super) fn check_number(
     Err(Problem::new(StatusCode::BAD_REQUEST, detail))
 }
 
+/// How many are shown, unless asked for otherwise.
+pub(super) const fn hundred() -> u32 {
+    100
+}
+
 /// A value in JSON.
 pub(super) struct Body<T>(pub(super) T);
 

@@ -1,6 +1,6 @@
 //! Who uses which service in a group.
 
-use super::shapes::Action;
+use super::groups::Action;
 use super::{App, At, Failures, Json, Outcome, Program, answer};
 use crate::operations::Operation;
 use serde::Serialize;

@@ -1,14 +1,16 @@
 //! Gateways.
 
-use super::shapes::{
-    Approve, ApproveListed, Approved, ApprovedList, ChangeGateway, Command, CommandOutcome,
-    Gateway, Gateways, Revoke, Sent, Which,
-};
+mod shapes;
+
 use super::{
     App, At, Body, Failures, Json, Outcome, Problem, Program, Wanted, answer, check_number,
 };
 use crate::operations::{Answer, GatewayName, Operation, command_kind};
 use axum::http::StatusCode;
+use shapes::{
+    Approve, ApproveListed, Approved, ApprovedList, ChangeGateway, Command, CommandOutcome,
+    Gateway, Gateways, Revoke, Sent, Which,
+};
 use std::net::IpAddr;
 use tsg_control::server::GatewayFilter;
 use utoipa_axum::router::OpenApiRouter;

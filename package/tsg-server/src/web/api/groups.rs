@@ -1,15 +1,18 @@
 //! Groups, their policies, and tokens for gateways that join them.
 
+mod shapes;
+
 use super::ask::Since;
-use super::shapes::{
-    Accepted, Group, MadeToken, NewGroup, NewToken, Policy, PolicyVersion, Rekeying, Rule, Rules,
-    Token,
-};
 use super::{App, At, Body, Failures, Json, Outcome, Problem, Program, answer};
 use crate::operations::{Answer, Operation, settings, settings_tag};
 use axum::http::StatusCode;
 use axum::http::header::ETAG;
 use axum::response::{IntoResponse as _, Response};
+pub(super) use shapes::Action;
+use shapes::{
+    Accepted, Group, MadeToken, NewGroup, NewToken, Policy, PolicyVersion, Rekeying, Rule, Rules,
+    Token,
+};
 use std::collections::BTreeMap;
 use tsg_control::server::GroupView;
 use utoipa_axum::router::OpenApiRouter;

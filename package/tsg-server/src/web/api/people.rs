@@ -1,10 +1,12 @@
 //! Users of the pages, and tokens of programs.
 
-use super::shapes::{ApiToken, ChangeUser, MadeApiToken, NewApiToken, NewUser, User};
+mod shapes;
+
 use super::{App, At, Body, Failures, Json, Outcome, Problem, Program, answer};
 use crate::accounts::{Totp, UserChange};
 use crate::operations::Operation;
 use axum::http::StatusCode;
+use shapes::{ApiToken, ChangeUser, MadeApiToken, NewApiToken, NewUser, User};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 

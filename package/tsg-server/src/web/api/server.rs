@@ -1,11 +1,13 @@
 //! The server itself, and its audit trail.
 
-use super::shapes::{AuditLine, NewBackup, Status, Traffic, Verdict, WhichLines};
+mod shapes;
+
 use super::{App, Body, Failures, Json, Outcome, Problem, Program, Wanted, answer, check_number};
 use crate::database::AuditFilter;
 use crate::operations::Operation;
 use crate::web::download;
 use axum::response::Response;
+use shapes::{AuditLine, NewBackup, Status, Traffic, Verdict, WhichLines};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
