@@ -1,6 +1,6 @@
 /*
- * An operator's day on the key server's pages, in Chromium: first start, groups, rules, letting gateways in, watching,
- * new keys, a second factor, throwing one out, the audit trail. Every page is looked at by axe-core, in light and dark.
+ * An operator's day on the key server's pages, in Chromium: first start, groups, letting gateways in one by one and by a
+ * list, learning what there is, rules, watching, new keys, a second factor, throwing one out, the audit trail. Every page is looked at by axe-core, in light and dark.
  *
  * Run by tests/lab/test_9_pages.py, which has the plant: what it knows comes as JSON in DAY, what it does in between is
  * asked for by a line on standard output and answered by a line on standard input.
@@ -13,7 +13,7 @@ const assert = require('assert/strict');
 const crypto = require('crypto');
 const readline = require('readline');
 
-const { base, code, boxes, pictures } = JSON.parse(process.env.DAY);
+const { base, code, boxes, plc, pictures } = JSON.parse(process.env.DAY);
 const PASSWORD = 'a few words are good';
 /* The longest page, and what is loaded with it once. */
 const MOST_BYTES = 50_000;
@@ -93,24 +93,79 @@ async function letIn() {
 	await page.fill('#group', 'plant');
 	await press('Add');
 	await page.waitForSelector('h1 >> text=Group plant');
-	for (const [ name, fingerprint ] of Object.entries(boxes)) {
-		await open('/gateways?state=pending', `waiting-${name}`);
-		await page.click(`tr:has-text("${name}") a`);
-		await look(`approve-${name}`);
-		await page.fill('#compared', '0000-0000-0000-0000-0000-0000-0000-0000');
-		await press('Approve');
-		await told('Not approved');
-		await page.fill('#compared', fingerprint);
-		await press('Approve');
-		await told(`${name} is in plant`);
-	}
+	await open('/gateways?state=pending', 'waiting');
+	await page.click('tr:has-text("gwa") a');
+	await look('approve');
+	await page.fill('#compared', '0000-0000-0000-0000-0000-0000-0000-0000');
+	await press('Approve');
+	await told('Not approved');
+	await page.fill('#compared', boxes.gwa);
+	await press('Approve');
+	await told('gwa is in plant');
+}
+
+/* The others, with the list of whoever put the boxes into cabinets. */
+async function letInListed() {
+	const never = '0123-4567-89ab-cdef-0123-4567-89ab-cdef';
+	await open('/gateways', 'waiting-one');
+	await page.fill('#list', `${boxes.gwb} gwb\n${boxes.gwa.slice(0, 19)}\n`);
+	await press('Approve all listed');
+	await told('Line 2:');
+	assert.ok((await page.inputValue('#list')).startsWith(boxes.gwb), 'what was typed is still there');
+	await look('list-wrong');
+	await page.fill('#list', `# hall 3\n${boxes.gwa},gwa\n\n${boxes.gwb.toUpperCase()},gwb\n${never},spare\n`);
+	await page.focus('#list');
+	await tabTo('main button');
+	await page.keyboard.press('Enter');
+	await told('plant: 1 let in, 1 has not asked yet, 1 was in before');
+	assert.ok((await page.innerText('section:has(#absent)')).includes(never));
+	await look('list');
+	await page.click('section:has(#approved) a:text-is("gwb")');
+	await page.waitForSelector('h1 >> text=gwb');
+	await open('/gateways');
+	assert.equal(await page.locator('#list').count(), 0, 'nobody waits');
+}
+
+async function mode(wanted) {
+	await open('/groups/plant');
+	await page.selectOption('#s-mode', wanted);
+	await press('Save');
+	await told(`mode=${wanted}`);
+}
+
+async function putIntoForce(name) {
+	await page.click('p > button[value=review]');
+	await page.waitForSelector('#review');
+	await look(name);
+	await page.click('button[value=save]');
+	await told('is accepted');
+}
+
+/* From what gateways saw to a rule. */
+async function learn() {
+	await open('/groups/plant/policy', 'rules-empty');
+	await open('/groups/plant/learn', 'learn-off');
+	await mode('learn');
+	await open('/groups/plant/learn', 'learn-empty');
+	await please('polls are seen');
+	/* A gateway reports once a minute, and the page renews itself. */
+	const flow = `#live-flows tr:has-text("Modbus/TCP"):has-text("${plc}")`;
+	await page.waitForSelector(`${flow} >> text=no rule: let through in clear`, { timeout: 150_000 });
+	await look('learn');
+	await page.click(`${flow} >> a:text-is("any machine")`);
+	await told('1 rule was added below');
+	assert.equal(await page.locator('table.rules tbody tr').count(), 1);
+	for (const [ field, value ] of [['name', 'modbus'], ['proto', 'tcp'], ['dest_ip', ''], ['dest_port', '502']])
+		assert.equal(await page.inputValue(`tr:nth-child(1) input[name=${field}]`), value, field);
+	await look('rules-learned');
+	await putIntoForce('review-learned');
+	await open('/groups/plant/learn?show=all');
+	await page.waitForSelector(`${flow} >> text=sealed by modbus`);
+	await look('learn-judged');
 }
 
 async function rules() {
-	await open('/groups/plant/policy', 'rules-empty');
-	await page.selectOption('#service', 'modbus');
-	await page.click('button[value=add]');
-	await page.waitForSelector('table.rules tbody tr');
+	await open('/groups/plant/policy');
 	await page.selectOption('#service', 'own');
 	await page.click('button[value=add]');
 	await page.waitForSelector('tr:nth-child(2) input[name=proto]');
@@ -135,11 +190,8 @@ async function rules() {
 	await page.mouse.up();
 	assert.equal(await page.inputValue('tr:nth-child(1) input[name=name]'), 'modbus');
 	await look('rules');
-	await page.click('p > button[value=review]');
-	await page.waitForSelector('#review');
-	await look('review');
-	await page.click('button[value=save]');
-	await told('is accepted');
+	await putIntoForce('review');
+	await mode('enforce');
 }
 
 async function watch() {
@@ -150,6 +202,7 @@ async function watch() {
 	await page.waitForSelector('#live-traffic svg.chart', { timeout: 150_000 });
 	await page.waitForFunction(() => !/sealed: 0$/m.test(document.querySelector('.key').innerText), null, { timeout: 150_000 });
 	await look('overview');
+	await open('/alarms', 'alarms');
 	await open('/gateways', 'gateways');
 	await page.click('text=gwa');
 	await page.waitForSelector('#live-counted >> text=sealed', { timeout: 150_000 });
@@ -162,8 +215,7 @@ async function watch() {
 	await page.selectOption('#command', 'diagnostics');
 	await press('Send');
 	await page.waitForSelector('.note:not(.bad)', { timeout: 20_000 });
-	await open('/groups/plant/learn', 'learn');
-	await open('/groups/plant/policy?proto=tcp&port=102&server=192.0.2.7', 'rules-learned');
+	await open('/groups/plant/policy?proto=tcp&port=102&server=192.0.2.7', 'rules-added');
 	await open('/groups/plant', 'group');
 	const epoch = () => page.evaluate(() => [...document.querySelectorAll('#live-keys td:first-child')].map(cell => +cell.textContent));
 	const before = Math.max(...await epoch());
@@ -245,7 +297,7 @@ async function throwOut() {
 	await open('/audit?verify=1', 'audit');
 	await told('as they were written');
 	const trail = await page.innerText('main');
-	for (const action of ['user add', 'group add', 'gateway approve', 'policy set', 'rekey', 'token create', 'gateway revoke'])
+	for (const action of ['user add', 'group add', 'gateway approve', 'gateway approve-list', 'policy set', 'group set', 'rekey', 'token create', 'gateway revoke'])
 		assert.ok(trail.includes(action), action);
 }
 
@@ -260,6 +312,8 @@ async function main() {
 	page.on('request', request => request.url().startsWith(base) || complaints.push(`asks elsewhere: ${request.url()}`));
 	await firstStart();
 	await letIn();
+	await letInListed();
+	await learn();
 	await rules();
 	await please('polls are sealed');
 	await watch();
