@@ -151,6 +151,7 @@ async function learn() {
 	/* A gateway reports once a minute, and the page renews itself. */
 	const flow = `#live-flows tr:has-text("Modbus/TCP"):has-text("${plc}")`;
 	await page.waitForSelector(`${flow} >> text=no rule: let through in clear`, { timeout: 150_000 });
+	await page.waitForSelector('#live-open >> a:text-is("On any machine")');
 	await look('learn');
 	await page.click(`${flow} >> a:text-is("any machine")`);
 	await told('1 rule was added below');
