@@ -1,7 +1,7 @@
 //! Ports, bridges, TAPs and threads that go and come back, and rules that go at the worst moment.
 
 use crate::child::Gateway;
-use crate::lab::{At, Lab, kinds, sh, wait_for};
+use crate::lab::{At, Lab, Udp, kinds, sh, wait_for};
 use crate::packets::{MODBUS, gateways};
 use crate::survival::{Load, flush, poll};
 use std::os::unix::fs::PermissionsExt as _;
@@ -312,12 +312,7 @@ fn a_frame_from_the_side_that_it_is_for_is_counted() {
 }
 
 /// A poll is answered after some looks.
-fn works_again(
-    gateway: &mut Gateway,
-    server: &std::net::UdpSocket,
-    client: &std::net::UdpSocket,
-    kind: Kind,
-) {
+fn works_again(gateway: &mut Gateway, server: &Udp, client: &Udp, kind: Kind) {
     for socket in [server, client] {
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     }

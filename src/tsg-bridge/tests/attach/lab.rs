@@ -1,7 +1,8 @@
 //! Namespaces: host – gateway – gateway – host, with a capture between the gateways.
 
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::net::{SocketAddr, UdpSocket};
+use std::ops::Deref;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,7 +129,7 @@ impl Lab {
     }
 
     /// A UDP socket in a namespace.
-    pub fn udp(&self, at: At, address: &str) -> UdpSocket {
+    pub fn udp(&self, at: At, address: &str) -> Udp {
         udp_in(&self.namespace(at), address)
     }
 
@@ -159,8 +160,35 @@ fn address(host: &str, n: u8) {
     ));
 }
 
+/// A UDP socket that waits for five seconds, or as long as it is told to: a machine that is put to sleep and woken does not end
+/// that, as it does the kernel's own waiting (signal(7)).
+pub struct Udp(UdpSocket);
+
+impl Deref for Udp {
+    type Target = UdpSocket;
+
+    fn deref(&self) -> &UdpSocket {
+        &self.0
+    }
+}
+
+impl Udp {
+    pub fn recv(&self, room: &mut [u8]) -> io::Result<usize> {
+        self.recv_from(room).map(|(length, _)| length)
+    }
+
+    pub fn recv_from(&self, room: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
+        loop {
+            match self.0.recv_from(room) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                received => return received,
+            }
+        }
+    }
+}
+
 /// A UDP socket made by a thread that has gone into the namespace.
-pub fn udp_in(namespace: &str, address: &str) -> UdpSocket {
+pub fn udp_in(namespace: &str, address: &str) -> Udp {
     let path = format!("/run/netns/{namespace}");
     let address: SocketAddr = address.parse().unwrap();
     let made = std::thread::spawn(move || {
@@ -170,7 +198,7 @@ pub fn udp_in(namespace: &str, address: &str) -> UdpSocket {
     });
     let socket = made.join().unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-    socket
+    Udp(socket)
 }
 
 /// What tcpdump says, a line a frame.

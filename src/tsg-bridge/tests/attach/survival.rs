@@ -1,9 +1,8 @@
 //! What stays when rules are changed or taken away, and when the daemon is killed.
 
 use crate::child::Gateway;
-use crate::lab::{At, Capture, Lab, kinds, sh, udp_in, wait_for};
+use crate::lab::{At, Capture, Lab, Udp, kinds, sh, udp_in, wait_for};
 use crate::packets::{MODBUS, gateways};
-use std::net::UdpSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 use std::thread::JoinHandle;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use tsg_bridge::attach::Kind;
 
 /// Asks and is answered, once.
-pub fn poll(client: &UdpSocket, server: &UdpSocket, port: u16) -> bool {
+pub fn poll(client: &Udp, server: &Udp, port: u16) -> bool {
     let mut room = [0; 64];
     client.send_to(b"poll", format!("10.9.0.1:{port}")).unwrap();
     let Ok((_, from)) = server.recv_from(&mut room) else { return false };
