@@ -3,12 +3,14 @@
 import json
 import os
 import re
+import shutil
+import signal
 import subprocess
 import threading
 
 from daemons import Box, KeyServer, is_ready
 from netns import command, wait_for
-from plant import REPOSITORY, settle, start_all_ways
+from plant import REPOSITORY, binary, settle, start_all_ways
 from topology import Lab
 
 PAGES = REPOSITORY / "tests/pages/day.cjs"
@@ -30,6 +32,9 @@ def test_an_operators_day(cases):
         said = wait_for("the set-up code", lambda: re.search("set-up code (.*)", server.process.said()), 10)
         day = {"base": f"https://{server.host.ip4}:8888", "code": said[1], "pictures": pictures,
                "plc": plc.ip4, "boxes": {name: box.fingerprint() for name, box in boxes.items()}}
+        identity, backup = (lab.run.folder / name for name in ("identity", "backup.age"))
+        made = command(binary("tsg-server"), "backup-key", identity).stdout
+        day |= {"recipient": re.search(r"age1[a-z0-9]+", made)[0], "backup": str(backup)}
         for box in boxes.values():
             wait_for(f"{box.name} asks to be let in",
                      lambda box=box: day["boxes"][box.name] in json.dumps(server.ask("gateway", "list")), 20)
@@ -56,6 +61,12 @@ def test_an_operators_day(cases):
                     answer(browser)
                 if line == "gwb is out\n":
                     boxes["gwb"].wait_status("it is thrown out", lambda status: status["state"] == "revoked", 30)
+                    answer(browser)
+                if line == "the machine is lost\n":
+                    server.process.stop(signal.SIGKILL)
+                    shutil.rmtree(server.folder)
+                    command(binary("tsg-server"), "restore", "--identity", identity, "--data", server.folder, backup)
+                    server.start()
                     answer(browser)
             assert browser.wait(30) == 0, "\n".join(lines)
         finally:

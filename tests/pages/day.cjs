@@ -1,6 +1,7 @@
 /*
  * An operator's day on the key server's pages, in Chromium: first start, groups, letting gateways in one by one and by a
- * list, learning what there is, rules, watching, new keys, a second factor, throwing one out, the audit trail. Every page is looked at by axe-core, in light and dark.
+ * list, learning what there is, rules, watching, new keys, a second factor, throwing one out, the audit trail, and another
+ * machine that goes on from a backup. Every page is looked at by axe-core, in light and dark.
  *
  * Run by tests/lab/test_9_pages.py, which has the plant: what it knows comes as JSON in DAY, what it does in between is
  * asked for by a line on standard output and answered by a line on standard input.
@@ -13,13 +14,13 @@ const assert = require('assert/strict');
 const crypto = require('crypto');
 const readline = require('readline');
 
-const { base, code, boxes, plc, pictures } = JSON.parse(process.env.DAY);
+const { base, code, boxes, plc, recipient, backup, pictures } = JSON.parse(process.env.DAY);
 const PASSWORD = 'a few words are good';
 /* The longest page, and what is loaded with it once. */
 const MOST_BYTES = 50_000;
 
 const answers = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
-let page, looked = 0;
+let page, secret, looked = 0;
 const complaints = [];
 
 async function please(what) {
@@ -269,16 +270,21 @@ async function secondFactor() {
 	await press('Set it up');
 	await page.waitForSelector('.qr svg');
 	await look('second-factor');
-	const secret = (await page.innerText('#second ~ p code')).replaceAll(' ', '');
+	secret = (await page.innerText('#second ~ p code')).replaceAll(' ', '');
 	await page.fill('#code', codeOf(secret));
 	await press('Confirm');
 	await told('you sign in with a code');
 	await press('Sign out');
+	await signIn('code');
+}
+
+async function signIn(name) {
 	await page.fill('#name', 'ann');
 	await page.fill('#password', PASSWORD);
 	await page.keyboard.press('Enter');
 	await page.waitForSelector('#code');
-	await look('code');
+	if (name)
+		await look(name);
 	await page.fill('#code', codeOf(secret));
 	await page.keyboard.press('Enter');
 	await page.waitForSelector('h1 >> text=Overview');
@@ -302,6 +308,28 @@ async function throwOut() {
 		assert.ok(trail.includes(action), action);
 }
 
+async function restore() {
+	await open('/server');
+	await page.fill('#recipients', recipient);
+	const [ file ] = await Promise.all([ page.waitForEvent('download'), press('Make a backup') ]);
+	await file.saveAs(backup);
+	/* Where nothing asks for a server that is gone. */
+	await page.goto('about:blank');
+	await please('the machine is lost');
+	await page.goto(base + '/');
+	assert.equal(new URL(page.url()).pathname, '/login');
+	/* A code is good once in a process of the server. */
+	await signIn();
+	await page.waitForSelector('#live-groups >> text=in step', { timeout: 60_000 });
+	await open('/gateways?state=revoked');
+	assert.equal(await page.locator('tr:has-text("gwb")').count(), 1);
+	await open('/audit?verify=1');
+	await told('as they were written');
+	const trail = await page.innerText('main');
+	for (const action of ['gateway revoke', 'backup'])
+		assert.ok(trail.includes(action), action);
+}
+
 async function main() {
 	const browser = await chromium.launch({ executablePath: '/usr/bin/chromium',
 		args: ['--no-sandbox', '--disable-gpu', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'] });
@@ -321,6 +349,7 @@ async function main() {
 	await others();
 	await secondFactor();
 	await throwOut();
+	await restore();
 	/* Refusals of what was typed wrong are no mistakes of the pages. */
 	const own = complaints.filter(text => !/status of (409|422)/.test(text));
 	assert.deepEqual(own, []);
