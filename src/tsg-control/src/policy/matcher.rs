@@ -47,6 +47,7 @@ impl Rule {
         self.holds(flow) != Holds::No
     }
 
+    #[inline]
     fn holds(&self, flow: &Flow) -> Holds {
         let addresses = within(&self.src_ip, flow.src).min(within(&self.dest_ip, flow.dest));
         let (source, dest) = flow.ports.unzip();
@@ -57,10 +58,12 @@ impl Rule {
     }
 }
 
+#[inline]
 fn within(blocks: &[Block], address: IpAddr) -> Holds {
     yes(blocks.is_empty() || blocks.iter().any(|block| block.contains(address)))
 }
 
+#[inline]
 fn proto(wanted: &[Proto], seen: Option<Proto>) -> Holds {
     match seen {
         _ if wanted.is_empty() => Holds::Yes,
@@ -69,6 +72,7 @@ fn proto(wanted: &[Proto], seen: Option<Proto>) -> Holds {
     }
 }
 
+#[inline]
 fn port(wanted: &[Ports], proto: Option<Proto>, seen: Option<u16>) -> Holds {
     match (proto, seen) {
         _ if wanted.is_empty() => Holds::Yes,
@@ -84,6 +88,7 @@ const fn yes(truth: bool) -> Holds {
 
 impl Block {
     /// Is `address` in this block? Never across IP versions.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, address) {
             (IpAddr::V4(block), IpAddr::V4(address)) => {
@@ -101,6 +106,7 @@ impl Block {
 
 impl Ports {
     /// Is `port` in the range?
+    #[inline]
     pub const fn contains(&self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
