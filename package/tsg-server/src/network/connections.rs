@@ -104,6 +104,12 @@ struct Connection {
     subscriptions: BTreeSet<Vec<u8>>,
 }
 
+impl Connection {
+    fn is_of_member(&self, roster: &Roster) -> bool {
+        self.key.is_some_and(|key| roster.standing(&key) == Standing::Member)
+    }
+}
+
 impl Connections {
     /// At these ports, for gateways and for monitors.
     pub(super) fn open(ports: [TcpListener; 2], most: usize) -> Result<Self> {
@@ -178,7 +184,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Lets go of those whose handshake takes too long, and of strangers whose messages take too much memory; once a second.
+    /// Lets go of those whose handshake takes too long, and of strangers that are too many; once a second.
     pub(super) fn look_around(&mut self, roster: &Roster, now: u64) -> Result<()> {
         while let Some(&(id, began)) = self.beginning.front() {
             let is_through = self.open.get(&id).is_none_or(|one| one.key.is_some());
@@ -260,9 +266,7 @@ impl Connections {
 
     /// Connections that belong to no member, the one first that is silent for the longest time.
     fn strangers(&self, roster: &Roster) -> Vec<u64> {
-        let is_member = |key| roster.standing(&key) == Standing::Member;
-        let strange = |one: &Connection| !one.key.is_some_and(is_member);
-        let all = self.open.iter().filter(|(_, one)| strange(one));
+        let all = self.open.iter().filter(|(_, one)| !one.is_of_member(roster));
         let mut silent: Vec<(u64, u64)> = all.map(|(&id, one)| (one.heard, id)).collect();
         silent.sort_unstable();
         silent.into_iter().map(|(_, id)| id).collect()
@@ -309,8 +313,11 @@ impl Connections {
             Err(error) => return Err(error.to_string()),
         }
         one.heard = now;
-        let is_member = one.key.is_some_and(|key| roster.standing(&key) == Standing::Member);
-        one.protocol.limit(if is_member { MAX_FRAME_TO_SERVER } else { LONGEST_OF_STRANGERS });
+        one.protocol.limit(if one.is_of_member(roster) {
+            MAX_FRAME_TO_SERVER
+        } else {
+            LONGEST_OF_STRANGERS
+        });
         let words = |error: Error| error.to_string();
         while let Some(one) = self.open.get_mut(&id)
             && let Some(event) = one.protocol.next(keys).map_err(words)?
