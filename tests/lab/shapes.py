@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """Runs on a host: sends packets of every shape, or tells which arrive.
 
-    shapes.py send DEVICE FILE     the frames of FILE: a length in two bytes, a header of virtio-net, the frame
-    shapes.py hear DEVICE          prints every IP packet that comes in, in hexadecimal, until one holds LAST and
-                                   none follows
+    shapes.py send DEVICE FILE SOCKET     the frames of FILE: a length in two bytes, a header of virtio-net, the frame;
+                                          after one that holds MARK it waits until that was heard
+    shapes.py hear DEVICE SOCKET          prints every other IP packet that comes in, in hexadecimal, until one holds
+                                          LAST and none follows; tells of marks
 """
 
+import contextlib
 import socket
 import struct
 import sys
@@ -14,28 +16,40 @@ import time
 SOL_PACKET, VIRTIO_HEADERS, ALL, RECEIVE_BUFFER_FORCE = 263, 15, 3, 33
 VIRTIO = struct.Struct("=BBHHHH")
 LAST = b"the last of all shapes"
-# What the kernel's queues surely take.
-BATCH, PAUSE = 16, 0.01
+MARK = b"tell me when you heard this"
+# Then a mark may have been lost, and is sent again; so often.
+PATIENCE, TRIES = 2.0, 5
 OUTGOING = 4
 SILENCE = 1.0
 ETHERNET, IPV4, IPV6 = 14, b"\x08\x00", b"\x86\xdd"
 
 
-def send(device, file):
-    with open(file, "rb") as source, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire:
+def send(device, file, path):
+    with (open(file, "rb") as source, socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire,
+          socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard):
         wire.setsockopt(SOL_PACKET, VIRTIO_HEADERS, 1)
         wire.bind((device, 0))
-        sent = 0
+        heard.bind(path)
+        heard.settimeout(PATIENCE)
         while header := source.read(2):
-            wire.send(source.read(struct.unpack("!H", header)[0]))
-            sent += 1
-            if sent % BATCH == 0:
-                time.sleep(PAUSE)
-    print(sent)
+            frame = source.read(struct.unpack("!H", header)[0])
+            wire.send(frame)
+            if MARK in frame:
+                wait_for(heard, lambda frame=frame: wire.send(frame))
 
 
-def hear(device):
-    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as wire:
+def wait_for(heard, again):
+    for _ in range(TRIES):
+        with contextlib.suppress(TimeoutError):
+            heard.recv(16)
+            return
+        again()
+    raise SystemExit(f"a mark was not heard, sent {TRIES} times")
+
+
+def hear(device, path):
+    with (socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ALL)) as wire,
+          socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard):
         wire.bind((device, ALL))
         wire.setsockopt(socket.SOL_SOCKET, RECEIVE_BUFFER_FORCE, 64 << 20)
         print("listening", flush=True)
@@ -46,6 +60,11 @@ def hear(device):
                 return
             packet = ip_packet(frame)
             if kind == OUTGOING or packet is None:
+                continue
+            if MARK in packet:
+                # Who sent it twice may have gone by now.
+                with contextlib.suppress(OSError):
+                    heard.sendto(b"", path)
                 continue
             print(packet.hex())
             if LAST in packet:

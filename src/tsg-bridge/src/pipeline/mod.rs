@@ -102,13 +102,14 @@ impl Shared {
             &mut *self.view.write().unwrap_or_else(PoisonError::into_inner),
             Arc::clone(&view),
         );
-        if before.in_force() != view.in_force() || before.local != view.local {
+        self.generation.fetch_add(1, Ordering::Release);
+        // A worker that looks again from now on drops its own counts, one that handed them over did so before this.
+        if !view.judges_as(&before) {
             self.talks.clear();
         }
         if before.learns() && !view.learns() {
             self.learned.clear();
         }
-        self.generation.fetch_add(1, Ordering::Release);
         self.receivers.keep(held);
     }
 
@@ -219,7 +220,13 @@ impl Worker {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation {
             self.generation = generation;
-            self.view = Arc::new(self.shared.view());
+            let before = core::mem::replace(&mut self.view, Arc::new(self.shared.view()));
+            if !self.view.judges_as(&before) {
+                self.counting = Counting::default();
+            }
+            if !self.view.learns() {
+                self.learning = Learning::default();
+            }
             let sealing = self.view.sealing();
             let serves = |sender: &Sealing| sealing.is_some_and(|epoch| sender.serves_in(epoch));
             if self.sender.as_ref().is_some_and(|sender| !serves(sender)) {
@@ -311,6 +318,7 @@ impl Handler for Worker {
     }
 
     fn idle(&mut self) {
+        self.refresh();
         let now = self.now();
         self.shared.talks.add(&mut self.counting, now);
         self.shared.learned.add(&mut self.learning, now);
@@ -318,7 +326,6 @@ impl Handler for Worker {
         if let Some(counters) = self.shared.counters.get(self.number) {
             *lock(counters) = self.counters.clone();
         }
-        self.refresh();
     }
 }
 

@@ -59,13 +59,19 @@ impl Gateway {
 
     /// In a frame that announces this version.
     fn handle_as(&mut self, version: Version, from: Side, packet: &[u8]) -> Made {
+        let made = self.in_batch(version, from, packet);
+        self.worker.idle();
+        made
+    }
+
+    /// And more may follow before the worker is idle.
+    fn in_batch(&mut self, version: Version, from: Side, packet: &[u8]) -> Made {
         let mut buffer = vec![0; HEAD_ROOM + packet.len() + TAIL_ROOM];
         buffer[HEAD_ROOM..][..packet.len()].copy_from_slice(packet);
         let packet = Packet::new(&mut buffer, HEAD_ROOM..HEAD_ROOM + packet.len()).unwrap();
         let mut frame = Frame { packet, version, from, link: None, lan_port: 0 };
         self.out.clear();
         let verdict = self.worker.handle(&mut frame, &mut self.out);
-        self.worker.idle();
         Made {
             verdict,
             packet: frame.packet.bytes().to_vec(),

@@ -233,6 +233,11 @@ impl View {
         self.policies.iter().rev().find(|version| version.stage == Stage::Active)
     }
 
+    /// Whether the same becomes of every packet, whatever keys and map are.
+    pub fn judges_as(&self, other: &Self) -> bool {
+        self.in_force() == other.in_force() && self.local == other.local
+    }
+
     /// What happens without a key or a policy.
     pub fn fail(&self) -> Fail {
         self.in_force().map_or(self.fail, |version| version.fail)

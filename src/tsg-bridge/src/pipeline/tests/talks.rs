@@ -55,6 +55,29 @@ fn what_enforce_would_drop_is_told_for_each_pair_and_service() {
 }
 
 #[test]
+fn what_a_busy_worker_counted_under_another_policy_is_not_told() {
+    let mut lan = Gateway::new(view(1, Mode::Migrate, &[MODBUS]));
+    let shared = Arc::clone(&lan.worker.shared);
+    let late = from_to([192, 0, 2, 9], PLC, 40_000, 502);
+    let told = || shared.talks(boottime::now()).len();
+    assert_eq!(lan.in_batch(Version::V4, Side::Wan, &late).verdict, Verdict::Pass);
+    // Other keys are no reason to forget it.
+    publish(&shared, view(2, Mode::Migrate, &[MODBUS]));
+    lan.worker.idle();
+    assert_eq!(told(), 1);
+    assert_eq!(lan.in_batch(Version::V4, Side::Wan, &late).verdict, Verdict::Pass);
+    publish(&shared, view(2, Mode::Migrate, &[]));
+    lan.worker.idle();
+    assert_eq!(told(), 0);
+
+    publish(&shared, view(2, Mode::Learn, &[]));
+    assert_eq!(lan.in_batch(Version::V4, Side::Wan, &late).verdict, Verdict::Pass);
+    publish(&shared, view(2, Mode::Migrate, &[]));
+    lan.worker.idle();
+    assert_eq!(shared.learned(), []);
+}
+
+#[test]
 fn a_group_that_learns_is_told_of_all_that_passes() {
     let mut lan = Gateway::new(view(1, Mode::Learn, &[MODBUS]));
     let shared = Arc::clone(&lan.worker.shared);
