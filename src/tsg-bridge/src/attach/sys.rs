@@ -304,6 +304,14 @@ fn interface_request(name: &str) -> io::Result<libc::ifreq> {
     Ok(request)
 }
 
+/// Whether this thread wakes up from a sleep of some microseconds when it should, which it is prepared for here: without
+/// high-resolution timers it would be milliseconds.
+pub(super) fn sleeps_exactly() -> bool {
+    let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC);
+    let fine = resolution.is_ok_and(|time| time.tv_sec() == 0 && time.tv_nsec() < 1_000);
+    fine && nix::sys::prctl::set_timerslack(1).is_ok()
+}
+
 fn packet_socket() -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers are passed.
