@@ -110,6 +110,10 @@ for name, packet in ERRORS.items():
     write("icmp_quote", name, struct.pack("!H", 1400) + packet)
 for name, datagram in DATAGRAMS.items():
     write("udp", name, datagram)
+for name, packet in PLAIN.items():
+    write("tunnel", name, esp(packet, 4 if name.startswith("v4") else 41))
+write("tunnel", "dummy", esp(b"", 59))
+write("tunnel", "hello", bytes([1, 1, 0, 0]) + struct.pack("!I", 0x01000001) + bytes(range(1, 33)) + bytes(32))
 
 
 def attribute(kind, value):

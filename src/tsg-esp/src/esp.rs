@@ -151,9 +151,7 @@ impl AadBytes {
 
     /// The AAD of a packet in the group's form.
     pub fn new(form: Aad, header: &Header, src: IpAddr, dst: IpAddr) -> Self {
-        let mut aad = Self { bytes: [0; Self::MAX], len: 0 };
-        aad.push(&header.spi.to_be_bytes());
-        aad.push(&header.sequence.to_be_bytes());
+        let mut aad = Self::without_addresses(header);
         match form {
             Aad::WithAddresses => {
                 aad.push_address(src);
@@ -161,6 +159,14 @@ impl AadBytes {
             }
             Aad::Rfc4303 => {}
         }
+        aad
+    }
+
+    /// The AAD of RFC 4303: SPI ‖ sequence number.
+    pub fn without_addresses(header: &Header) -> Self {
+        let mut aad = Self { bytes: [0; Self::MAX], len: 0 };
+        aad.push(&header.spi.to_be_bytes());
+        aad.push(&header.sequence.to_be_bytes());
         aad
     }
 

@@ -18,6 +18,7 @@
 //! | [`fragment`] | cutting what does not fit | RFC 8200 section 4.5 |
 //! | [`segment`], [`join`] | cutting what was left to the network card, and the way back | |
 //! | [`too_big`], [`mss`] | telling the sender instead | RFC 1191, RFC 4443, RFC 9293 |
+//! | [`ecn`] | what a packet inside another goes on with | RFC 6040 |
 //! | [`dummy`] | packets that bring nothing but their time | RFC 4303 section 2.6 |
 //! | [`udp`], [`checksum`] | the smaller parts | RFC 3948, RFC 1624 |
 //!
@@ -124,6 +125,7 @@ pub mod buffer;
 pub mod checksum;
 pub mod crypto;
 pub mod dummy;
+pub mod ecn;
 pub mod esp;
 pub mod form;
 pub mod fragment;

@@ -51,6 +51,15 @@ impl Header {
                 udp::payload(carried).map_err(|Malformed| DropReason::Malformed)?
             }
         };
+        Self::of_esp(esp)
+    }
+
+    /// Reads the header of ESP that comes without an IP header.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::Malformed`] if it is too short or not aligned, or numbers 0.
+    pub fn of_esp(esp: &[u8]) -> Result<Self, DropReason> {
         let header = esp::Header::parse(esp).map_err(|Malformed| DropReason::Malformed)?;
         let spi = Spi::from_wire(header.spi).ok_or(DropReason::Malformed)?;
         if header.sequence == 0 {
@@ -72,6 +81,17 @@ pub struct Opened {
     pub next_header: u8,
     /// The outline of the restored packet, for the policy.
     pub outline: Outline,
+}
+
+/// What was opened in tunnel mode. All of it is authentic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedTunnel {
+    /// Sequence number, for [`Window::mark`](crate::replay::Window::mark).
+    pub sequence: u32,
+    /// Pseudo-time in milliseconds.
+    pub time: u32,
+    /// The outline of the packet that was carried; `None` for a dummy packet, which carries none.
+    pub inner: Option<Outline>,
 }
 
 /// One sender's security association, for opening. Immutable: threads share it.
@@ -135,6 +155,48 @@ impl<C: Cipher> Receiver<C> {
         let nonce = header.nonce(self.salt);
         esp::open(&self.cipher, &nonce, &aad, &mut esp[esp::HEADER_LEN..])
     }
+}
+
+impl<C: Cipher> Receiver<C> {
+    /// Authenticates `packet`, which is ESP alone, and leaves the IP packet that it carries in tunnel mode
+    /// (RFC 4303 section 3.1.2), without what pads it.
+    ///
+    /// # Errors
+    ///
+    /// [`DropReason::Malformed`]; [`DropReason::UnknownSender`] if the SPI is not this receiver's;
+    /// [`DropReason::Unauthentic`]; [`DropReason::WrongPadding`]; [`DropReason::BadInner`] if it carries no IP packet. The
+    /// packet must be dropped: its content is lost.
+    pub fn open_tunnel(&self, packet: &mut Packet<'_>) -> Result<OpenedTunnel, DropReason> {
+        let Header { spi, sequence, time } = Header::of_esp(packet.bytes())?;
+        if spi != self.spi {
+            return Err(DropReason::UnknownSender);
+        }
+        let header =
+            esp::Header::parse(packet.bytes()).map_err(|Malformed| DropReason::Malformed)?;
+        let aad = AadBytes::without_addresses(&header);
+        let body = &mut packet.bytes_mut()[esp::HEADER_LEN..];
+        let inside = esp::open(&self.cipher, &header.nonce(self.salt), &aad, body)?;
+        packet.pull_front(esp::HEADER_LEN).map_err(|_| DropReason::Malformed)?;
+        packet.truncate(inside.payload_len);
+        let inner = match inside.next_header {
+            protocol::NO_NEXT_HEADER => None,
+            protocol::IPV4 => Some(inner(packet, Version::V4)?),
+            protocol::IPV6 => Some(inner(packet, Version::V6)?),
+            _ => return Err(DropReason::BadInner),
+        };
+        Ok(OpenedTunnel { sequence, time, inner })
+    }
+}
+
+/// The outline of the packet that was carried. What is behind its end is padding that hides its length (RFC 4303 section
+/// 2.7).
+fn inner(packet: &mut Packet<'_>, version: Version) -> Result<Outline, DropReason> {
+    let outline = Outline::parse(packet.bytes()).map_err(|Malformed| DropReason::BadInner)?;
+    if outline.version != version {
+        return Err(DropReason::BadInner);
+    }
+    packet.truncate(outline.total_len);
+    Ok(outline)
 }
 
 impl<C> fmt::Debug for Receiver<C> {

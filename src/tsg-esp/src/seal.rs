@@ -117,10 +117,7 @@ impl<C: Cipher> Sender<C> {
         form: &Form,
     ) -> Result<(), SealError> {
         let layout = Layout::plan(packet, outline, form)?;
-        let sequence = match u32::try_from(self.next) {
-            Ok(sequence) if self.next < self.limit => sequence,
-            Ok(_) | Err(_) => return Err(SealError::Exhausted),
-        };
+        let sequence = self.next_sequence()?;
         layout.make_room(packet, outline).map_err(|NoRoom| SealError::NoRoom)?;
         layout.write_ip_header(packet, outline, form).map_err(|Malformed| SealError::Malformed)?;
         self.next += 1;
@@ -141,6 +138,77 @@ impl<C: Cipher> Sender<C> {
             Encap::Protocol(_) => {}
         }
         Ok(())
+    }
+}
+
+impl<C: Cipher> Sender<C> {
+    /// Seals the whole of `packet` for tunnel mode (RFC 4303 section 3.1.2): what is left is ESP alone, for whatever
+    /// carries it. `outline` is the packet's own, `time` the pseudo-time in milliseconds.
+    ///
+    /// Bytes beyond the outline's `total_len` are trimmed.
+    ///
+    /// # Errors
+    ///
+    /// See [`SealError`]. No sequence number is used up then, and the packet is as it was.
+    pub fn seal_tunnel(
+        &mut self,
+        packet: &mut Packet<'_>,
+        outline: &Outline,
+        time: u32,
+    ) -> Result<(), SealError> {
+        if !outline.describes(packet.bytes()) {
+            return Err(SealError::Malformed);
+        }
+        let next_header = match outline.version {
+            Version::V4 => protocol::IPV4,
+            Version::V6 => protocol::IPV6,
+        };
+        self.seal_alone(packet, outline.total_len, next_header, time)
+    }
+
+    /// Makes `packet` a dummy packet of tunnel mode (RFC 4303 section 2.6), whatever it was: it carries nothing, and
+    /// shows whoever opens it that its sender has the key.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::seal_tunnel`].
+    pub fn seal_dummy(&mut self, packet: &mut Packet<'_>, time: u32) -> Result<(), SealError> {
+        self.seal_alone(packet, 0, protocol::NO_NEXT_HEADER, time)
+    }
+
+    /// Seals the first `len` bytes of `packet`, and leaves ESP alone.
+    fn seal_alone(
+        &mut self,
+        packet: &mut Packet<'_>,
+        len: usize,
+        next_header: u8,
+        time: u32,
+    ) -> Result<(), SealError> {
+        let sealed = esp::sealed_len(len);
+        let room = packet.tail_room() + packet.len() - len;
+        if sealed - len > room || esp::HEADER_LEN > packet.head_room() {
+            return Err(SealError::NoRoom);
+        }
+        let sequence = self.next_sequence()?;
+        packet.truncate(len);
+        let grown =
+            packet.push_back(sealed - len).and_then(|()| packet.push_front(esp::HEADER_LEN));
+        grown.map_err(|NoRoom| SealError::NoRoom)?;
+        self.next += 1;
+
+        let header = esp::Header { spi: self.spi.value(), sequence, iv: iv(time, sequence) };
+        let (head, body) = packet.bytes_mut().split_at_mut(esp::HEADER_LEN);
+        head.copy_from_slice(&header.emit());
+        let aad = AadBytes::without_addresses(&header);
+        esp::seal(&self.cipher, &header.nonce(self.salt), &aad, body, len, next_header);
+        Ok(())
+    }
+
+    fn next_sequence(&self) -> Result<u32, SealError> {
+        match u32::try_from(self.next) {
+            Ok(sequence) if self.next < self.limit => Ok(sequence),
+            Ok(_) | Err(_) => Err(SealError::Exhausted),
+        }
     }
 }
 

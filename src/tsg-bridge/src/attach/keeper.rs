@@ -5,7 +5,8 @@
 
 use super::programs::run;
 use super::stamp::Stamp;
-use super::{Kind, Ports, ingress, links, nfqueue, sockets, sys, sysctl};
+use super::{Kind, Ports, ingress, links, nfqueue, sockets, sysctl};
+use crate::interface;
 use crate::rules::{self, BoxPort, Existing, Hooks, IpVersion, Plan, Queues};
 use anyhow::{Context as _, Result, bail};
 use core::net::IpAddr;
@@ -99,7 +100,7 @@ impl Keeper {
         }
         self.looks = (self.looks + 1) % FULL_LOOK;
         ingress::keep_up(&self.taps)?;
-        set_up(&self.ports, sys::hear_all)?;
+        set_up(&self.ports, interface::hear_all)?;
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
         let place = self.place()?;
         let kept = |loaded: &&mut Loaded| settings_kept && loaded.place == place;
@@ -148,7 +149,7 @@ impl Keeper {
                     self.load_table(&rules::bridge_text(&plan, &self.ports, self.queues))?
                 }
                 Kind::Ingress => {
-                    set_up(&self.ports, sys::bring_up_for_all)?;
+                    set_up(&self.ports, interface::bring_up_for_all)?;
                     let hooks = hooks(&self.ports, &self.taps, &place);
                     self.load_table(&rules::netdev_text(&plan, &self.ports, &hooks))?
                 }

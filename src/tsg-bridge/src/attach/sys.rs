@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::ethernet::Tag;
+use crate::interface;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice};
@@ -194,7 +195,7 @@ fn vlan_of(aux: &libc::tpacket_auxdata) -> Option<Tag> {
 /// A TAP that lasts as long as someone holds it, with headers of virtio-net. Opened once more under the same name
 /// it gets a further queue.
 pub(super) fn tap(name: &str) -> io::Result<File> {
-    let mut request = interface_request(name)?;
+    let mut request = interface::request(name)?;
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
     request.ifr_ifru.ifru_flags = flags as libc::c_short;
     let file = OpenOptions::new()
@@ -224,61 +225,6 @@ pub(super) fn take_uncut(tap: &File) -> io::Result<bool> {
     }
 }
 
-/// Sets a TAP up, with room for `queue` frames.
-pub(super) fn bring_up(name: &str, queue: i32) -> io::Result<()> {
-    let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_metric = queue;
-    ask_interface(libc::SIOCSIFTXQLEN as _, &mut request)?;
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
-    ask_interface(libc::SIOCSIFFLAGS as _, &mut request)
-}
-
-/// Is this interface set up?
-pub(super) fn is_up(name: &str) -> io::Result<bool> {
-    Ok(flags(name)? & libc::IFF_UP != 0)
-}
-
-/// Sets an interface up, and lets it take frames for others, as a bridge does with its ports.
-pub(super) fn bring_up_for_all(name: &str) -> io::Result<()> {
-    add_flags(name, libc::IFF_UP | libc::IFF_PROMISC)
-}
-
-/// Lets an interface take frames for others, up or down.
-pub(super) fn hear_all(name: &str) -> io::Result<()> {
-    add_flags(name, libc::IFF_PROMISC)
-}
-
-fn add_flags(name: &str, wanted: i32) -> io::Result<()> {
-    let now = flags(name)?;
-    if now & wanted == wanted {
-        return Ok(());
-    }
-    let mut request = interface_request(name)?;
-    request.ifr_ifru.ifru_flags = (now | wanted) as libc::c_short;
-    ask_interface(libc::SIOCSIFFLAGS as _, &mut request)
-}
-
-fn flags(name: &str) -> io::Result<i32> {
-    let mut request = interface_request(name)?;
-    ask_interface(libc::SIOCGIFFLAGS as _, &mut request)?;
-    // SAFETY: the kernel has filled in the flags.
-    let flags = unsafe { request.ifr_ifru.ifru_flags };
-    Ok(i32::from(flags))
-}
-
-fn ask_interface(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
-    // SAFETY: no pointers are passed.
-    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: `fd` was just made and nobody else owns it.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
-    let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, std::ptr::from_mut(request)) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
 /// To be waited for until it can be read.
 pub(super) fn readable(fd: &impl AsFd) -> PollFd<'_> {
     PollFd::new(fd.as_fd(), PollFlags::POLLIN)
@@ -290,18 +236,6 @@ pub(super) fn wait(fds: &mut [PollFd<'_>], patience_ms: u16) -> io::Result<()> {
         Ok(_) | Err(nix::Error::EINTR) => Ok(()),
         Err(error) => Err(error.into()),
     }
-}
-
-fn interface_request(name: &str) -> io::Result<libc::ifreq> {
-    // SAFETY: an all-zero ifreq is valid.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    if name.len() >= request.ifr_name.len() {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
-        *to = from as libc::c_char;
-    }
-    Ok(request)
 }
 
 /// Whether this thread wakes up from a sleep of some microseconds when it should, which it is prepared for here: without

@@ -1,6 +1,7 @@
 //! Arguments into [`Options`]; nothing is read or done here.
 
 mod setup;
+mod tunnel;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
@@ -10,7 +11,7 @@ use lexopt::{
 };
 
 use super::{help, setup::Setup};
-use crate::{folders::Folders, ubus::Choice};
+use crate::{folders::Folders, tunnel::Tunnel, ubus::Choice};
 use tsg_control::group::seconds;
 use tsg_log::Target;
 
@@ -80,6 +81,8 @@ pub enum Command {
     },
     /// Hold `closed` before the daemon runs, or what else is to stand on the ports without it.
     Gate(Gate),
+    /// Carry whole packets to another host, sealed.
+    Tunnel(Tunnel),
     /// Take over the predecessor's configuration.
     Import {
         /// Its `cb.conf`.
@@ -135,7 +138,7 @@ impl Options {
     /// Says what is wrong with them.
     pub fn parse(arguments: Vec<OsString>) -> Result<Self, UsageError> {
         let mut found = Found::default();
-        let mut parser = Parser::from_args(arguments);
+        let mut parser = Parser::from_args(arguments.into_iter().map(tunnel::modern));
         while let Some(argument) = parser.next()? {
             match argument {
                 Short('c') | Long("config") => found.folders.config = folder(&mut parser)?,
@@ -152,7 +155,11 @@ impl Options {
                 Long("expire") => found.flag("expire"),
                 Long("watch") => found.flag("watch"),
                 Long("standalone") => found.flag("standalone"),
-                Long(name @ ("lan" | "wan" | "address" | "vlan" | "rollback")) => {
+                Long("udp") => found.flag("udp"),
+                Long(
+                    name @ ("lan" | "wan" | "address" | "vlan" | "rollback" | "dst" | "tun" | "key"
+                    | "key-file"),
+                ) => {
                     let name = name.to_owned();
                     found.values.push((name, text(parser.value()?)?));
                 }
@@ -175,7 +182,7 @@ struct Found {
     ubus: Choice,
     flags: Vec<&'static str>,
     file: Option<PathBuf>,
-    /// Options of `setup`, which take a value.
+    /// Options of `setup` and `tunnel`, which take a value.
     values: Vec<(String, String)>,
     help: bool,
     words: Vec<OsString>,
@@ -222,6 +229,7 @@ impl Found {
             "setup" => Command::Setup(self.setup()?),
             "bundle" => Command::Bundle { file: words.next().map(PathBuf::from) },
             "gate" => Command::Gate(self.gate(words)),
+            "tunnel" => Command::Tunnel(self.tunnel(words)?),
             "import" => Command::Import {
                 file: words.next().map(PathBuf::from).ok_or_else(|| {
                     UsageError("`tsg import` needs the file, such as /etc/cb.conf".to_owned())

@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 15] = [
+const TOPICS: [(&str, &str, &str); 16] = [
     (
         "run",
         "be the gateway, in the foreground",
@@ -132,6 +132,19 @@ const TOPICS: [(&str, &str, &str); 15] = [
          --clear    takes away rules and filter, whatever the configuration says: before the package goes, or from PORTs that\n\
          \x20          are the gateway's no more. Standalone ports are then not connected. Stop the service first\n\n\
          Exit code 1 if a port is not held, or the configuration has errors; what of it is right is used.\n",
+    ),
+    (
+        "tunnel",
+        "carry whole packets to another host, sealed",
+        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE] [--udp]\n\n\
+         Makes a TUN device, and carries what is routed into it to the host at ADDRESS, in ESP (RFC 4303, tunnel mode) out of\n\
+         INTERFACE. The same command runs on the other host, with this one's address. Both have one key in common:\n\
+         where FILE is not there yet it is made, and is to be copied to the other host by a way that nobody reads.\n\
+         Give the device an address and routes as any other: `ip address add 10.9.0.1/24 dev NAME`.\n\n\
+         --key-file  the file of the key (/etc/tsg/tunnel-NAME.key), mode 0600\n\
+         --udp       in UDP on port 4500 (RFC 3948), where something on the path takes no IP protocol 50\n\n\
+         Runs until SIGTERM or SIGINT. The ends agree on fresh keys when one of them starts and every hour (docs/routed.md).\n\
+         The predecessor's words are understood, too: `tsg tunnel eth0 -dst 192.0.2.9 -key 256 -tun asa0`.\n",
     ),
     (
         "import",

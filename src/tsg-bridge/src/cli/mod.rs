@@ -86,6 +86,10 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Offloads { restore } => return offloads::run(folders, *restore, out),
         Command::Setup(setup) => setup::run(folders, setup, out)?,
         Command::Bundle { file } => bundle::run(folders, file.as_deref(), out)?,
+        Command::Tunnel(tunnel) => {
+            tsg_log::start(c"tsg", options.log, log::LevelFilter::Info)?;
+            crate::tunnel::run(tunnel)?;
+        }
         Command::Gate(wanted) => return gate::run(options, wanted, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,
         Command::Help { topic } => help::show(topic.as_deref(), out)?,

@@ -3,7 +3,7 @@
 
 /// A token bucket.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     per_second: u32,
     /// Thousandths.
     left: u64,
@@ -12,12 +12,12 @@ pub(super) struct Budget {
 
 impl Budget {
     /// This many in a second, and as many at once.
-    pub(super) const fn new(per_second: u32) -> Self {
+    pub(crate) const fn new(per_second: u32) -> Self {
         Self { per_second, left: per_second as u64 * 1_000, at: 0 }
     }
 
     /// Gives whether there is one left at local time `now`, in milliseconds.
-    pub(super) fn take(&mut self, now: u64) -> bool {
+    pub(crate) fn take(&mut self, now: u64) -> bool {
         let per_second = u64::from(self.per_second);
         let earned = now.saturating_sub(self.at).saturating_mul(per_second);
         self.at = self.at.max(now);

@@ -33,7 +33,7 @@ pub use view::{EpochTag, EpochView, Judgement, View};
 
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
-use budget::Budget;
+pub(crate) use budget::Budget;
 use learned::{Learned, Learning};
 use memo::Memo;
 use notes::Notes;

@@ -32,6 +32,7 @@ use anyhow::{Context as _, Result, anyhow};
 use control::Control;
 use doors::Doors;
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::SignalFd;
 
 /// What a line on the status socket asks for, or the answer that it gets: a door for the fuzzers (tests/fuzz).
 ///
@@ -61,6 +62,16 @@ pub fn run(options: &Options) -> Result<()> {
         log::error!(target: tsg_log::SAID, "{error:#}");
     }
     started
+}
+
+/// A descriptor that can be read once this process is to end. To be asked for before any thread.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn quitting() -> Result<SignalFd> {
+    let signals: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
+    signals.thread_block().context("cannot block signals")?;
+    SignalFd::new(&signals).context("signalfd")
 }
 
 /// The box was switched off before anybody confirmed `tsg setup --rollback`.

@@ -24,12 +24,16 @@ pub mod protocol {
     pub const HOP_BY_HOP: u8 = 0;
     /// ICMP for IPv4.
     pub const ICMP: u8 = 1;
+    /// An IPv4 packet.
+    pub const IPV4: u8 = 4;
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
     /// DCCP.
     pub const DCCP: u8 = 33;
+    /// An IPv6 packet.
+    pub const IPV6: u8 = 41;
     /// IPv6 routing header.
     pub const ROUTING: u8 = 43;
     /// IPv6 fragment header.
@@ -70,4 +74,33 @@ pub(crate) fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
 /// The big-endian 32-bit number at `at`, if it is there.
 pub(crate) fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+/// The traffic class of the packet at the front of `bytes`: DSCP and ECN.
+///
+/// # Errors
+///
+/// [`Malformed`] if it is neither IPv4 nor IPv6.
+pub fn traffic_class(bytes: &[u8]) -> Result<u8, Malformed> {
+    match *bytes {
+        [first, second, ..] if first >> 4 == 4 => Ok(second),
+        [first, second, ..] if first >> 4 == 6 => Ok(first << 4 | second >> 4),
+        _ => Err(Malformed),
+    }
+}
+
+/// Sets the traffic class of the packet at the front of `bytes`.
+///
+/// # Errors
+///
+/// [`Malformed`] if it does not begin with a header of IPv4 or IPv6.
+pub fn set_traffic_class(bytes: &mut [u8], class: u8) -> Result<(), Malformed> {
+    if bytes.first().is_some_and(|first| first >> 4 == 4) {
+        v4::Header::new_checked(bytes)?.set_traffic_class(class);
+        return Ok(());
+    }
+    v6::Header::new_checked(&mut *bytes)?;
+    bytes[0] = 0x60 | class >> 4;
+    bytes[1] = class << 4 | bytes[1] & 0x0f;
+    Ok(())
 }

@@ -12,6 +12,7 @@ mod field {
     use core::ops::Range;
 
     pub(super) const VERSION_IHL: usize = 0;
+    pub(super) const VERSION_AND_CLASS: Range<usize> = 0..2;
     pub(super) const TOTAL_LEN: Range<usize> = 2..4;
     pub(super) const ID: Range<usize> = 4..6;
     pub(super) const FLAGS: Range<usize> = 6..8;
@@ -131,6 +132,12 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Header<T> {
         let bytes = self.bytes.as_mut();
         bytes[field].copy_from_slice(&new.to_be_bytes());
         bytes[field::CHECKSUM].copy_from_slice(&sum.to_be_bytes());
+    }
+
+    /// Sets DSCP and ECN.
+    pub fn set_traffic_class(&mut self, class: u8) {
+        let first = self.bytes.as_ref()[field::VERSION_IHL];
+        self.replace(field::VERSION_AND_CLASS, u16::from_be_bytes([first, class]));
     }
 
     /// Sets the total length.

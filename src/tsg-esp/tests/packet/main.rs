@@ -15,4 +15,5 @@ mod segments;
 mod tamper;
 mod too_big;
 mod traffic;
+mod tunnel;
 mod vectors;

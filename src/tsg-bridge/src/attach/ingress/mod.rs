@@ -23,6 +23,7 @@ pub(super) use stations::entry;
 use super::ethernet::{Header, Link, version_of};
 use super::running::Shared;
 use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
+use crate::interface;
 use anyhow::{Context as _, Result};
 use batch::{Batch, To};
 use core::ops::Range;
@@ -76,16 +77,21 @@ pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
 /// Sets those TAPs up that are down, without addresses of their own: the kernel shall say nothing through them.
 pub(super) fn keep_up(taps: &[String]) -> Result<()> {
     for tap in taps {
-        if sys::is_up(tap).with_context(|| format!("there is no {tap} any more"))? {
+        if interface::is_up(tap).with_context(|| format!("there is no {tap} any more"))? {
             continue;
         }
         let quiet = format!("/proc/sys/net/ipv6/conf/{tap}/disable_ipv6");
         if std::path::Path::new(&quiet).exists() {
             std::fs::write(&quiet, "1").with_context(|| format!("cannot set {quiet}"))?;
         }
-        sys::bring_up(tap, WAITING).with_context(|| format!("cannot set up {tap}"))?;
+        set_up(tap).with_context(|| format!("cannot set up {tap}"))?;
     }
     Ok(())
+}
+
+fn set_up(tap: &str) -> io::Result<()> {
+    interface::set_queue(tap, WAITING)?;
+    interface::bring_up(tap)
 }
 
 /// Frames that did not fit into the TAPs.

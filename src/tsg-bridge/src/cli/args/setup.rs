@@ -47,7 +47,7 @@ impl Found {
     }
 
     /// The last one of that name counts.
-    fn value(&mut self, wanted: &str) -> Option<String> {
+    pub(super) fn value(&mut self, wanted: &str) -> Option<String> {
         self.values.extract_if(.., |(name, _)| name == wanted).map(|(_, value)| value).last()
     }
 

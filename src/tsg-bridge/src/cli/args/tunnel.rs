@@ -1,0 +1,50 @@
+//! The arguments of `tsg tunnel`, and those that the predecessor's `main.py` had for it.
+
+use super::{Found, UsageError};
+use crate::tunnel::Tunnel;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Options of the predecessor, which had one dash before a word.
+const FORMER: [&str; 3] = ["-dst", "-tun", "-key"];
+
+/// What the predecessor took for the size of a key.
+const SIZES: [&str; 3] = ["128", "192", "256"];
+
+/// The predecessor's options as they are written here.
+pub(super) fn modern(argument: OsString) -> OsString {
+    match argument.to_str() {
+        Some(word) if FORMER.contains(&word) => format!("-{word}").into(),
+        _ => argument,
+    }
+}
+
+impl Found {
+    pub(super) fn tunnel(
+        &mut self,
+        words: &mut impl Iterator<Item = OsString>,
+    ) -> Result<Tunnel, UsageError> {
+        let needed = |what: Option<String>, name: &str| {
+            what.ok_or_else(|| {
+                UsageError(format!("`tsg tunnel` needs {name}; see `tsg help tunnel`"))
+            })
+        };
+        let interface = words.next().map(super::text).transpose()?;
+        let interface = needed(interface, "the interface that the other end is reached by")?;
+        let peer = needed(self.value("dst"), "--dst ADDRESS")?;
+        let peer = peer.parse().map_err(|_| {
+            UsageError(format!("--dst is the address of the other end, not {peer:?}"))
+        })?;
+        let device = needed(self.value("tun"), "--tun NAME")?;
+        if let Some(size) = self.value("key").filter(|size| !SIZES.contains(&size.as_str())) {
+            return Err(UsageError(format!(
+                "--key is 256 as ever, and means nothing any more, not {size:?}; the key is in a file: --key-file"
+            )));
+        }
+        let key_file = match self.value("key-file") {
+            Some(file) => PathBuf::from(file),
+            None => self.folders.state.join(format!("tunnel-{device}.key")),
+        };
+        Ok(Tunnel { interface, peer, device, key_file, udp: self.take("udp") })
+    }
+}

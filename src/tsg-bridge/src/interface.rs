@@ -1,0 +1,90 @@
+//! Network interfaces by ioctl: is one there, is it up, and to set it so.
+//!
+//! Not here: offloads ([`crate::offloads`]), bridges and their ports ([`crate::netlink`]).
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+
+/// A question about the interface of that name.
+pub(crate) fn request(name: &str) -> io::Result<libc::ifreq> {
+    // SAFETY: an all-zero ifreq is valid.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    if name.is_empty() || name.len() >= request.ifr_name.len() {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    Ok(request)
+}
+
+/// Is there such an interface?
+pub(crate) fn exists(name: &str) -> bool {
+    flags(name).is_ok()
+}
+
+/// Is it set up?
+pub(crate) fn is_up(name: &str) -> io::Result<bool> {
+    Ok(flags(name)? & libc::IFF_UP != 0)
+}
+
+/// Sets it up.
+pub(crate) fn bring_up(name: &str) -> io::Result<()> {
+    add_flags(name, libc::IFF_UP)
+}
+
+/// Sets it up, and lets it take frames for others, as a bridge does with its ports.
+pub(crate) fn bring_up_for_all(name: &str) -> io::Result<()> {
+    add_flags(name, libc::IFF_UP | libc::IFF_PROMISC)
+}
+
+/// Lets it take frames for others, up or down.
+pub(crate) fn hear_all(name: &str) -> io::Result<()> {
+    add_flags(name, libc::IFF_PROMISC)
+}
+
+/// The longest packet that it takes.
+pub(crate) fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_mtu = libc::c_int::from(mtu);
+    ask(libc::SIOCSIFMTU as _, &mut request)
+}
+
+/// How many packets may wait in it.
+pub(crate) fn set_queue(name: &str, packets: libc::c_int) -> io::Result<()> {
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_metric = packets;
+    ask(libc::SIOCSIFTXQLEN as _, &mut request)
+}
+
+fn add_flags(name: &str, wanted: libc::c_int) -> io::Result<()> {
+    let now = flags(name)?;
+    if now & wanted == wanted {
+        return Ok(());
+    }
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_flags = (now | wanted) as libc::c_short;
+    ask(libc::SIOCSIFFLAGS as _, &mut request)
+}
+
+fn flags(name: &str) -> io::Result<libc::c_int> {
+    let mut request = request(name)?;
+    ask(libc::SIOCGIFFLAGS as _, &mut request)?;
+    // SAFETY: the kernel has filled in the flags.
+    let flags = unsafe { request.ifr_ifru.ifru_flags };
+    Ok(libc::c_int::from(flags))
+}
+
+fn ask(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
+    // SAFETY: no pointers are passed.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: `fd` was just made and nobody else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, std::ptr::from_mut(request)) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,22 @@
+//! The tunnel: whole packets in ESP between two hosts that have a key in common.
+
+mod agreement;
+#[cfg(fuzzing)]
+pub mod fuzzing;
+mod hello;
+mod key;
+mod peer;
+mod run;
+mod sys;
+
+pub use key::Key;
+pub use run::{Tunnel, run};
+
+/// One half of keys to come: the public half of a pair that is used once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Public([u8; 32]);
+
+impl Public {
+    /// No half.
+    const NONE: Self = Self([0; 32]);
+}

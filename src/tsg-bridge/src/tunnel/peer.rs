@@ -1,0 +1,260 @@
+//! The other end: the keys that this one has with it, and what is to be said to it and when.
+//!
+//! Time comes in as milliseconds of the boot's clock, what is to be sent goes out as bytes. Not here: how they get
+//! there ([`super::wire`]).
+
+use super::Key;
+use super::agreement::{Agreement, Heard, Session};
+use super::hello::{Hello, Suites};
+use crate::pipeline::Budget;
+use tsg_esp::DropReason;
+use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
+use tsg_esp::crypto::{Kdf as _, Spi, Tek};
+use tsg_esp::ip::Outline;
+use tsg_esp::open::{Header, Receiver};
+use tsg_esp::replay::Window;
+use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM, SealError, Sender};
+use tsg_sodium::{AnyCipher, NoAes, Sodium};
+
+/// Keys last so long.
+const LIFETIME: u64 = 3_600_000;
+
+/// What was sealed with the keys before may still be on its way for so long.
+const GRACE: u64 = 10_000;
+
+/// An offer without an answer is made again after this.
+const AGAIN: u64 = 1_000;
+
+/// New keys that nothing came with yet are told of again after this.
+const PROVE_AGAIN: u64 = 500;
+
+/// Who was sent something and said nothing for so long may have lost the keys.
+const SILENCE: u64 = 15_000;
+
+/// Who heard something for so long, and had nothing to send, shows that it is there.
+const SHOW: u64 = 5_000;
+
+/// Answers to hellos in a second: those of an attacker are recordings.
+const ANSWERS: u32 = 5;
+
+/// Packets carry no time: nothing but the sequence number makes their IVs.
+const NO_TIME: u32 = 0;
+
+/// Why a packet does not go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// There are no keys with the other end yet.
+    NoKey,
+    /// Its reason is the packet's.
+    Packet(DropReason),
+}
+
+impl From<DropReason> for Refused {
+    fn from(reason: DropReason) -> Self {
+        Self::Packet(reason)
+    }
+}
+
+impl From<SealError> for Refused {
+    fn from(error: SealError) -> Self {
+        Self::Packet(error.reason())
+    }
+}
+
+/// The other end of a tunnel.
+pub(super) struct Peer {
+    agreement: Agreement,
+    answers: Budget,
+    /// What this end seals with.
+    sealing: Option<Box<Sender<AnyCipher>>>,
+    unproven: Option<Unproven>,
+    /// What this end opens with, the newest first.
+    opening: Vec<Opening>,
+    /// When the newest keys were agreed on.
+    agreed: u64,
+    /// Since when something is sent without an answer.
+    waiting: Option<u64>,
+    /// Since when something was heard, and nothing was sent.
+    owing: Option<u64>,
+    /// When an offer was made last.
+    offered: Option<u64>,
+}
+
+/// New keys that the other end may not have: nothing came with them yet.
+struct Unproven {
+    sender: Box<Sender<AnyCipher>>,
+    hello: Hello,
+    told: u64,
+}
+
+struct Opening {
+    receiver: Box<Receiver<AnyCipher>>,
+    window: Box<Window>,
+    /// The end of it, once there are newer keys in use.
+    until: Option<u64>,
+}
+
+impl Peer {
+    pub(super) fn new(key: Key, suites: Suites) -> Self {
+        Self {
+            agreement: Agreement::new(key, suites),
+            answers: Budget::new(ANSWERS),
+            sealing: None,
+            unproven: None,
+            opening: Vec::new(),
+            agreed: 0,
+            waiting: None,
+            owing: None,
+            offered: None,
+        }
+    }
+
+    /// Whether packets go through.
+    pub(super) const fn is_up(&self) -> bool {
+        self.sealing.is_some()
+    }
+
+    /// Whether the other end has said nothing for long, though it was sent something.
+    pub(super) fn is_silent(&self, now: u64) -> bool {
+        self.waiting.is_some_and(|since| now >= since + SILENCE)
+    }
+
+    /// Seals a packet: what is left is ESP.
+    pub(super) fn seal(
+        &mut self,
+        packet: &mut Packet<'_>,
+        outline: &Outline,
+        now: u64,
+    ) -> Result<(), Refused> {
+        let sender = self.sealing.as_mut().ok_or(Refused::NoKey)?;
+        sender.seal_tunnel(packet, outline, NO_TIME)?;
+        self.waiting.get_or_insert(now);
+        self.owing = None;
+        Ok(())
+    }
+
+    /// Takes ESP that came in; `None` if it carried no packet. What is to be said for it goes to `say`.
+    pub(super) fn hear(
+        &mut self,
+        packet: &mut Packet<'_>,
+        now: u64,
+        say: &mut Vec<Vec<u8>>,
+    ) -> Result<Option<Outline>, Refused> {
+        let header = Header::of_esp(packet.bytes())?;
+        let key = self.agreement.key();
+        if header.spi == key.hello_spi() {
+            let hello = Hello::open(packet.bytes_mut(), key)?;
+            // What agreeing leaves on the stack is keys.
+            tsg_sodium::on_a_clean_stack(|| self.hear_hello(&hello, now, say));
+            return Ok(None);
+        }
+        let place = self.opening.iter().position(|opening| opening.receiver.spi() == header.spi);
+        let place = place.ok_or(DropReason::UnknownSender)?;
+        let opening = &mut self.opening[place];
+        opening.window.check(header.sequence)?;
+        let opened = opening.receiver.open_tunnel(packet)?;
+        opening.window.mark(opened.sequence)?;
+        self.waiting = None;
+        if opened.inner.is_some() {
+            self.owing.get_or_insert(now);
+        }
+        if place == 0 {
+            self.prove(now);
+        }
+        Ok(opened.inner)
+    }
+
+    /// The other end has the newest keys.
+    fn prove(&mut self, now: u64) {
+        if let Some(unproven) = self.unproven.take() {
+            self.sealing = Some(unproven.sender);
+            for older in self.opening.iter_mut().skip(1) {
+                older.until.get_or_insert(now + GRACE);
+            }
+        }
+    }
+
+    fn hear_hello(&mut self, hello: &Hello, now: u64, say: &mut Vec<Vec<u8>>) {
+        match self.agreement.hear(hello) {
+            Heard::Own => {}
+            Heard::Again if self.answers.take(now) => self.prove_to_other(say),
+            Heard::Answer(answer) if self.answers.take(now) => say.push(self.hello(&answer)),
+            Heard::Again | Heard::Answer(_) => {}
+            Heard::Agreed(session, answer) => {
+                let Ok((sender, receiver)) = associations(&session) else { return };
+                self.opening.insert(0, Opening { receiver, window: Box::default(), until: None });
+                // The newest and what is in use.
+                self.opening.truncate(3);
+                self.agreed = now;
+                self.unproven = Some(Unproven { sender, hello: answer, told: now });
+                self.tell_unproven(now, say);
+            }
+        }
+    }
+
+    /// What is to be said without having been asked.
+    pub(super) fn tick(&mut self, now: u64, say: &mut Vec<Vec<u8>>) {
+        self.opening.retain(|opening| opening.until.is_none_or(|until| now < until));
+        if self.unproven.as_ref().is_some_and(|unproven| now >= unproven.told + PROVE_AGAIN) {
+            self.tell_unproven(now, say);
+        }
+        if self.owing.is_some_and(|since| now >= since + SHOW) {
+            self.owing = None;
+            self.prove_to_other(say);
+        }
+        let worn = |sender: &Sender<AnyCipher>| {
+            sender.sequence() >= SPARE_FROM || now >= self.agreed + LIFETIME
+        };
+        let wanted = self.sealing.as_deref().is_none_or(worn) || self.is_silent(now);
+        if wanted && self.offered.is_none_or(|offered| now >= offered + AGAIN) {
+            self.offered = Some(now);
+            say.push(self.hello(&self.agreement.offer()));
+        }
+    }
+
+    fn hello(&self, hello: &Hello) -> Vec<u8> {
+        let mut random = [0; 12];
+        tsg_sodium::random(&mut random);
+        hello.seal(self.agreement.key(), random)
+    }
+
+    fn tell_unproven(&mut self, now: u64, say: &mut Vec<Vec<u8>>) {
+        let Some(unproven) = &mut self.unproven else { return };
+        unproven.told = now;
+        let hello = unproven.hello;
+        say.push(self.hello(&hello));
+        self.prove_to_other(say);
+    }
+
+    /// Something under the newest keys.
+    fn prove_to_other(&mut self, say: &mut Vec<Vec<u8>>) {
+        let newest = self.unproven.as_mut().map(|unproven| &mut unproven.sender);
+        let Some(sender) = newest.or(self.sealing.as_mut()) else { return };
+        let mut room = [0; HEAD_ROOM + TAIL_ROOM + 3];
+        let Ok(mut packet) = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM) else { return };
+        if sender.seal_dummy(&mut packet, NO_TIME).is_ok() {
+            say.push(packet.bytes().to_vec());
+        }
+    }
+}
+
+type Associations = (Box<Sender<AnyCipher>>, Box<Receiver<AnyCipher>>);
+
+/// Both directions of a session, with their keys where they stay.
+fn associations(session: &Session) -> Result<Associations, NoAes> {
+    let blank = || AnyCipher::blank(session.suite);
+    let mut sender = Box::new(Sender::new(session.out.0, blank()?, [0; 4], 1, SEQUENCE_END));
+    let mut receiver = Box::new(Receiver::new(session.inward.0, blank()?, [0; 4]));
+    give_key(sender.key_mut(), &session.out);
+    give_key(receiver.key_mut(), &session.inward);
+    Ok((sender, receiver))
+}
+
+fn give_key((cipher, salt): (&mut AnyCipher, &mut [u8; 4]), (spi, tek): &(Spi, Tek)) {
+    let key = Sodium::derive(tek, *spi);
+    *salt = key.salt;
+    cipher.set_key(&key);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Two ends with a wire between them that loses, keeps and repeats.
+
+use super::*;
+use tsg_esp::buffer::{HEAD_ROOM, TAIL_ROOM};
+
+const STEP: u64 = 250;
+
+/// What an end is given, and what comes out of it.
+struct World {
+    ends: [Peer; 2],
+    text: String,
+    now: u64,
+    /// Everything that was on the wire, and for whom.
+    recorded: Vec<(usize, Vec<u8>)>,
+    /// The numbers of the packets that came out.
+    delivered: [Vec<u32>; 2],
+    next: u32,
+    /// Of a hundred, so many are lost.
+    loss: u32,
+    random: u32,
+}
+
+impl World {
+    fn new() -> Self {
+        tsg_sodium::init().unwrap();
+        let text = Key::generate().text().to_string();
+        let ends = [(); 2].map(|()| end(&text));
+        let delivered = [Vec::new(), Vec::new()];
+        Self {
+            ends,
+            text,
+            now: 1_000,
+            recorded: Vec::new(),
+            delivered,
+            next: 1,
+            loss: 0,
+            random: 1,
+        }
+    }
+
+    fn restart(&mut self, which: usize) {
+        self.ends[which] = end(&self.text);
+    }
+
+    /// A wire that takes what is said, and what is answered to it, to the end.
+    fn carry(&mut self, to: usize, said: Vec<Vec<u8>>) {
+        let mut waiting: std::collections::VecDeque<_> =
+            said.into_iter().map(|esp| (to, esp)).collect();
+        while let Some((to, esp)) = waiting.pop_front() {
+            self.recorded.push((to, esp.clone()));
+            self.random = self.random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if (self.random >> 8) % 100 < self.loss {
+                continue;
+            }
+            waiting.extend(self.arrive(to, &esp).into_iter().map(|answer| (1 - to, answer)));
+        }
+    }
+
+    fn arrive(&mut self, to: usize, esp: &[u8]) -> Vec<Vec<u8>> {
+        let mut room = [vec![0; HEAD_ROOM], esp.to_vec(), vec![0; TAIL_ROOM]].concat();
+        let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + esp.len()).unwrap();
+        let mut say = Vec::new();
+        if let Ok(Some(_)) = self.ends[to].hear(&mut packet, self.now, &mut say) {
+            let number = packet.bytes()[20..24].try_into().unwrap();
+            self.delivered[to].push(u32::from_be_bytes(number));
+        }
+        say
+    }
+
+    /// A packet from one end; gives whether it came out at the other.
+    fn packet(&mut self, from: usize) -> bool {
+        let number = self.next;
+        self.next += 1;
+        let mut plain = vec![0x45, 0, 0, 24, 0, 0, 0, 0, 64, 200, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2];
+        plain.extend_from_slice(&number.to_be_bytes());
+        let outline = Outline::parse(&plain).unwrap();
+        let mut room = [vec![0; HEAD_ROOM], plain, vec![0; TAIL_ROOM]].concat();
+        let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + 24).unwrap();
+        if self.ends[from].seal(&mut packet, &outline, self.now).is_err() {
+            return false;
+        }
+        let esp = packet.bytes().to_vec();
+        self.carry(1 - from, vec![esp]);
+        self.delivered[1 - from].last() == Some(&number)
+    }
+
+    fn wait(&mut self, milliseconds: u64) {
+        for _ in 0..milliseconds / STEP {
+            self.now += STEP;
+            for end in 0..2 {
+                let mut say = Vec::new();
+                self.ends[end].tick(self.now, &mut say);
+                self.carry(1 - end, say);
+            }
+        }
+    }
+
+    fn both_ways(&mut self) -> [bool; 2] {
+        [self.packet(0), self.packet(1)]
+    }
+
+    fn agreements(&self) -> [u64; 2] {
+        [self.ends[0].agreed, self.ends[1].agreed]
+    }
+}
+
+fn end(text: &str) -> Peer {
+    Peer::new(Key::parse(text).unwrap(), Suites { aes: false })
+}
+
+#[test]
+fn the_first_words_are_enough() {
+    let mut world = World::new();
+    assert_eq!(world.both_ways(), [false, false]);
+    world.wait(STEP);
+    assert_eq!(world.both_ways(), [true, true]);
+    let said = world.recorded.len();
+    // Nobody has more to say than that.
+    world.wait(SHOW - STEP);
+    assert_eq!(world.recorded.len(), said);
+}
+
+#[test]
+fn a_wire_that_loses_every_other_packet_delays_it() {
+    for seed in 1..=200 {
+        let mut world = World::new();
+        (world.loss, world.random) = (50, seed);
+        world.wait(30_000);
+        world.loss = 0;
+        world.wait(2 * PROVE_AGAIN);
+        assert_eq!(world.both_ways(), [true, true], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_restarted_end_is_back_at_once() {
+    for restarted in [0, 1] {
+        let mut world = World::new();
+        world.wait(STEP);
+        assert_eq!(world.both_ways(), [true, true]);
+        world.restart(restarted);
+        assert!(!world.packet(restarted));
+        assert!(!world.packet(1 - restarted), "what was sealed for the one before is lost");
+        world.wait(STEP);
+        assert_eq!(world.both_ways(), [true, true]);
+    }
+}
+
+#[test]
+fn new_keys_cost_no_packet() {
+    let mut world = World::new();
+    world.wait(STEP);
+    let before = world.agreements();
+    for _ in 0..2 * LIFETIME / 1_000 {
+        world.wait(1_000);
+        assert_eq!(world.both_ways(), [true, true]);
+    }
+    let after = world.agreements();
+    assert!(after.iter().zip(before).all(|(after, before)| *after >= before + LIFETIME));
+    world.wait(GRACE);
+    assert!(world.ends.iter().all(|end| end.opening.len() == 1));
+}
+
+#[test]
+fn nothing_that_was_recorded_comes_out_twice_or_changes_keys() {
+    let mut world = World::new();
+    world.wait(STEP);
+    world.both_ways();
+    world.restart(1);
+    world.wait(STEP);
+    world.both_ways();
+    let before = (world.agreements(), world.delivered.clone());
+    for (to, esp) in world.recorded.clone() {
+        for to in [to, 1 - to] {
+            world.arrive(to, &esp);
+        }
+    }
+    assert_eq!((world.agreements(), world.delivered.clone()), before);
+    world.wait(2_000);
+    assert_eq!(world.both_ways(), [true, true]);
+}
+
+#[test]
+fn an_end_that_says_nothing_is_asked_and_one_that_only_hears_shows_itself() {
+    let mut world = World::new();
+    world.wait(STEP);
+    let agreed = world.agreements();
+    // Data in one direction only.
+    for _ in 0..4 * SILENCE / 1_000 {
+        world.wait(1_000);
+        assert!(world.packet(0));
+    }
+    assert_eq!(world.agreements(), agreed);
+    // The wire is cut for a while.
+    world.loss = 100;
+    for _ in 0..2 * SILENCE / 1_000 {
+        world.wait(1_000);
+        world.packet(0);
+    }
+    world.loss = 0;
+    world.wait(AGAIN);
+    assert_eq!(world.both_ways(), [true, true]);
+    assert!(world.agreements()[0] > agreed[0]);
+}
+
+#[test]
+fn answers_to_recordings_are_few() {
+    let mut world = World::new();
+    world.wait(STEP);
+    let hello = world.recorded[0].clone();
+    let answers: usize = (0..1_000).map(|_| world.arrive(hello.0, &hello.1).len()).sum();
+    assert!(answers <= 2 * ANSWERS as usize, "{answers}");
+}
+
+#[test]
+fn one_end_with_another_key_hears_nothing() {
+    let mut world = World::new();
+    world.ends[1] = end(&Key::generate().text());
+    world.wait(10_000);
+    assert_eq!(world.both_ways(), [false, false]);
+}

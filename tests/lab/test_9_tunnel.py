@@ -1,0 +1,153 @@
+"""The tunnel: whole packets in ESP between two hosts, and nothing else to be seen between them."""
+
+import signal
+
+import pytest
+
+from capture import Capture
+from netns import command
+from plant import REPOSITORY, assert_none_lost, binary, settle
+from tunnels import DEVICE, Tunnel
+
+CARRIERS = [(4, False), (4, True), (6, False), (6, True)]
+SECOND = REPOSITORY / "tests" / "opener" / "tunnel_end.py"
+ESP, HEADER = 50, {4: 20, 6: 40}
+
+
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_everything_goes_through_sealed(version, udp, cases):
+    with Tunnel(version, udp) as tunnel:
+        capture = Capture(tunnel.switch)
+        pollers = tunnel.pollers(seconds=5)
+        settle(pollers)
+        sizes = (0, 100, 1300, 5000, 20000)
+        for inner in (4, 6):
+            for size in sizes:
+                tunnel.left.ping(tunnel.right, inner, "-s", size)
+        assert_none_lost({poller: poller.finish() for poller in pollers}, least=100)
+        # The device says what fits, and that is the longest that does.
+        mtu = int(tunnel.left.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout)
+        tunnel.left.ping(tunnel.right, 4, "-M", "do", "-s", mtu - 28)
+        refused = tunnel.left.ping(tunnel.right, 4, "-M", "do", "-s", mtu - 27, check=False)
+        assert refused.returncode, "what does not fit must be said to do so"
+        capture.stop()
+        esp = "udp.port == 4500" if udp else f"ip.proto == {ESP} || ipv6.nxt == {ESP}"
+        inside = "ip.addr == 10.9.0.0/24 || ipv6.addr == fd09::/64"
+        clear, sealed, longest, cut = capture.count(
+            f"modbus || tcp.port == 502 || udp.port == 20000 || icmp.type == 8 || ({inside}) && !esp", esp,
+            f"frame.len == {14 + HEADER[version] + (8 if udp else 0) + 32 + 2 + mtu}",
+            "ip.flags.mf == 1 || ip.frag_offset > 0 || ipv6.fraghdr")
+        assert clear == 0, capture.lines("tcp.port == 502 || udp.port == 20000 || icmp.type == 8")
+        assert sealed > 1000
+        assert (longest > 0, cut) == (True, 0)
+        cases(len(pollers) + 2 * len(sizes))
+
+
+@pytest.mark.parametrize("which", ("left", "right"))
+@pytest.mark.parametrize("how", (signal.SIGKILL, signal.SIGTERM))
+def test_a_restart_under_load(which, how, cases):
+    with Tunnel() as tunnel:
+        pollers = tunnel.pollers()
+        settle(pollers)
+        end = getattr(tunnel, which)
+        capture = Capture(tunnel.switch)
+        end.process.stop(how)
+        end.start()
+        settle(pollers, seconds=5)
+        capture.stop()
+        assert capture.count("tcp.port == 502", "udp.port == 20000") == [0, 0]
+        cases(len(pollers))
+
+
+def test_replays_and_changed_packets_do_not_come_out(cases):
+    """Everything that went by, once more and with a changed bit, at both ends, before and after a restart."""
+    with Tunnel() as tunnel:
+        capture = Capture(tunnel.switch)
+        for inner in (4, 6):
+            tunnel.left.ping(tunnel.right, inner, "-s", 200)
+        capture.stop()
+        frames = esp_of(capture.path)
+        assert len(frames) >= 12
+        pollers = tunnel.pollers()
+        settle(pollers)
+        for again in range(2):
+            heard = Capture(tunnel.right.host, f"heard-{again}", DEVICE)
+            replay(tunnel, frames)
+            settle(pollers)
+            heard.stop()
+            assert heard.count("icmp || icmpv6.type == 128 || icmpv6.type == 129")[0] == 0
+            tunnel.right.process.stop()
+            tunnel.right.start()
+            settle(pollers, seconds=5)
+        cases(4 * len(frames))
+
+
+def esp_of(path):
+    """Source, destination and bytes of the ESP packets in a capture."""
+    shown = command("tshark", "-n", "-r", path, "-Y", f"ip.proto == {ESP}", "-T", "fields", "-e", "eth.src", "-e",
+                    "eth.dst", "-e", "ip.src", "-e", "ip.dst", "-e", "esp.spi", "-e", "frame.number").stdout
+    numbers = {int(line.split()[-1]) for line in shown.splitlines()}
+    from scapy.all import rdpcap  # Slow to import, and for this test alone.
+    return [bytes(frame) for number, frame in enumerate(rdpcap(str(path)), 1) if number in numbers]
+
+
+def replay(tunnel, frames):
+    """From the switch, to both ends."""
+    changed = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames]
+    file = tunnel.lab.run.folder / "replay"
+    file.write_bytes(b"".join(len(frame).to_bytes(2, "big") + frame for frame in [*frames, *changed]))
+    tunnel.switch.run("python3", "-c", SEND, "br0", file)
+
+
+SEND = """
+import socket, sys
+with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire, open(sys.argv[2], "rb") as frames:
+    wire.bind((sys.argv[1], 0))
+    while length := frames.read(2):
+        wire.send(frames.read(int.from_bytes(length, "big")))
+"""
+
+
+def test_a_second_implementation_is_the_other_end(cases):
+    """Written from docs/protocol.md alone, in Python."""
+    with Tunnel() as tunnel:
+        right = tunnel.right
+        right.process.stop()
+        other = right.host.start("/usr/bin/python3", SECOND, right.key, tunnel.left.host.ip4, log="second")
+        other.wait_line(lambda line: line == "agreed")
+        tunnel.left.ping(right, 4)
+        tunnel.left.ping(right, 4, "-s", 1000)
+        # And it is one that can be gone and come again.
+        other.stop()
+        right.start()
+        tunnel.left.ping(right, 4, "-w", 5)
+        cases(3)
+
+
+def test_what_is_wrong_is_said(cases):
+    with Tunnel() as tunnel:
+        host, folder = tunnel.left.host, tunnel.lab.run.folder
+        damaged = folder / "damaged"
+        title, text = tunnel.left.key.read_text().split()
+        damaged.write_text(f"{title} {'B' if text[0] == 'A' else 'A'}{text[1:]}\n")
+        damaged.chmod(0o600)
+        open_to_all = folder / "open"
+        open_to_all.write_text(tunnel.left.key.read_text())
+        open_to_all.chmod(0o644)
+        peer = tunnel.right.host.ip4
+        wrong = [
+            (["eth9", "--dst", peer, "--tun", "x"], "there is no interface eth9"),
+            (["eth0", "--dst", "host.example", "--tun", "x"], "--dst is the address of the other end"),
+            (["eth0", "--dst", peer, "--tun", "x" * 20], "cannot make"),
+            (["eth0", "--dst", peer], "needs --tun"),
+            (["--dst", peer, "--tun", "x"], "needs the interface"),
+            (["eth0", "-dst", peer, "-key", "s3cret", "-tun", "x"], "the key is in a file"),
+            (["eth0", "--dst", peer, "--tun", "x", "--key-file", damaged], "is no key of a tunnel"),
+            (["eth0", "--dst", peer, "--tun", "x", "--key-file", open_to_all], "chmod 600"),
+            (["eth0", "--dst", peer, "--tun", DEVICE, "--key-file", tunnel.left.key], "in use"),
+        ]
+        for argv, said in wrong:
+            done = host.run(binary("tsg"), "--state", folder, "tunnel", *argv, check=False, timeout=10)
+            assert done.returncode in (1, 2) and said in done.stderr, (argv, done.stderr)
+        tunnel.left.ping(tunnel.right, 4)
+        cases(len(wrong))

@@ -1,0 +1,129 @@
+"""One end of a tunnel, written from section 4 of docs/protocol.md alone, without a TUN device: it answers pings inside.
+
+    tunnel_end.py KEY-FILE OTHER-ADDRESS        IP protocol 50 over IPv4; needs CAP_NET_RAW
+
+Prints `agreed`, then a line for each packet that it opened.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import socket
+import struct
+import sys
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+ESP, NOTHING, IPV4 = 50, 59, 4
+NO_HALF = bytes(32)
+
+
+def hkdf(secret, salt, purpose):
+    key = hmac.digest(salt or bytes(32), secret, "sha256")
+    return hmac.digest(key, purpose + b"\x01", "sha256")
+
+
+def read_key(path):
+    with open(path, encoding="ascii") as file:
+        title, text = file.read().split()
+    raw = base64.b64decode(text, validate=True)
+    assert title == "tsg-tunnel-key" and len(raw) == 36 and hashlib.sha256(raw[:32]).digest()[:4] == raw[32:]
+    return raw[:32]
+
+
+def usable(spi):
+    value = int.from_bytes(spi, "big")
+    return spi if value >> 24 and value & 0xffffff else (value | 0x01000001).to_bytes(4, "big")
+
+
+def seal(key, salt, head, payload, next_header):
+    """`head` is SPI, sequence number and IV."""
+    padding = bytes(range(1, 1 + -(len(payload) + 2) % 4))
+    plain = payload + padding + bytes([len(padding), next_header])
+    return head + ChaCha20Poly1305(key).encrypt(salt + head[8:], plain, head[:8])
+
+
+def unseal(key, salt, esp):
+    plain = ChaCha20Poly1305(key).decrypt(salt + esp[8:16], esp[16:], esp[:8])
+    pad, next_header = plain[-2:]
+    assert plain[len(plain) - 2 - pad:-2] == bytes(range(1, 1 + pad))
+    return next_header, plain[:len(plain) - 2 - pad]
+
+
+def sender_key(tek, spi):
+    output = hashlib.blake2b(digest_size=36, key=tek, salt=spi[::-1] + bytes(12), person=b"TSGESP01" + bytes(8)).digest()
+    return output[:32], output[32:]
+
+
+class End:
+    def __init__(self, key):
+        self.key = key
+        self.hello_key = hkdf(key, b"", b"tsg tunnel 1 hello")
+        self.hello_spi = usable(hkdf(key, b"", b"tsg tunnel 1 spi")[:4])
+        self.secret = X25519PrivateKey.generate()
+        self.half = self.secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.spi = usable(os.urandom(4))
+        self.inward = self.outward = None
+        self.sent = 0
+
+    def hello(self, heard=NO_HALF):
+        random = b"\x01" + os.urandom(11)
+        head = self.hello_spi + random
+        return seal(self.hello_key, random[:4], head, bytes([1, 0, 0, 0]) + self.spi + self.half + heard, NOTHING)
+
+    def hear_hello(self, esp):
+        """What to answer."""
+        next_header, said = unseal(self.hello_key, esp[4:8], esp)
+        assert next_header == NOTHING and said[0] == 1
+        spi, other, heard = said[4:8], said[8:40], said[40:72]
+        if heard == self.half and self.outward is None:
+            shared = self.secret.exchange(X25519PublicKey.from_public_bytes(other))
+            both = b"".join(sorted([self.half, other]))
+            to_other, to_me = (hkdf(self.key + shared, both, b"tsg tunnel 1 to" + half) for half in (other, self.half))
+            self.outward = spi, *sender_key(to_other, spi)
+            self.inward = sender_key(to_me, self.spi)
+            print("agreed", flush=True)
+            return [self.hello(other), self.esp(b"", NOTHING)]
+        return [self.hello(other)]
+
+    def esp(self, payload, next_header):
+        spi, key, salt = self.outward
+        self.sent += 1
+        return seal(key, salt, spi + struct.pack("!IQ", self.sent, self.sent), payload, next_header)
+
+    def hear(self, esp):
+        if esp[:4] == self.hello_spi:
+            return self.hear_hello(esp)
+        if self.inward is None or esp[:4] != self.spi:
+            return []
+        next_header, packet = unseal(*self.inward, esp)
+        print(next_header, packet.hex(), flush=True)
+        answer = next_header == IPV4 and answer_ping(packet)
+        return [self.esp(answer, IPV4)] if answer else []
+
+
+def answer_ping(packet):
+    header, icmp = packet[:20], bytearray(packet[20:])
+    if header[9] != 1 or icmp[0] != 8:
+        return None
+    icmp[0] = 0
+    icmp[2:4] = (int.from_bytes(icmp[2:4], "big") + 0x0800).__mod__(0xffff).to_bytes(2, "big")
+    return header[:12] + header[16:20] + header[12:16] + bytes(icmp)
+
+
+def main(path, other):
+    end = End(read_key(path))
+    with socket.socket(socket.AF_INET, socket.SOCK_RAW, ESP) as wire:
+        wire.connect((other, 0))
+        wire.send(end.hello())
+        while True:
+            packet = wire.recv(1 << 16)
+            for esp in end.hear(packet[(packet[0] & 15) * 4:]):
+                wire.send(esp)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
