@@ -1,6 +1,7 @@
 """The tunnel: whole packets in ESP between two hosts, and nothing else to be seen between them."""
 
 import signal
+import time
 
 import pytest
 
@@ -56,6 +57,29 @@ def test_a_restart_under_load(which, how, cases):
         settle(pollers, seconds=5)
         capture.stop()
         assert capture.count("tcp.port == 502", "udp.port == 20000") == [0, 0]
+        cases(len(pollers))
+
+
+@pytest.mark.parametrize("udp", (False, True))
+def test_a_cable_that_is_out_for_a_while(udp, cases):
+    """And a path that takes less when it is back."""
+    with Tunnel(udp=udp) as tunnel:
+        pollers = tunnel.pollers()
+        settle(pollers)
+        host = tunnel.left.host
+        for _ in range(2):
+            host.ns.ip("link", "set", "eth0", "down")
+            time.sleep(2)
+            host.ns.ip("link", "set", "eth0", "up")
+            settle(pollers, seconds=5)
+        for end in (tunnel.left, tunnel.right):
+            end.host.ns.ip("link", "set", "eth0", "mtu", 1400)
+        # The first that is too long tells it.
+        for end, other in ((tunnel.left, tunnel.right), (tunnel.right, tunnel.left)):
+            end.ping(other, 4, "-s", 1380)
+            end.process.wait_log("the path to", 5)
+            assert int(end.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout) < 1400
+        settle(pollers)
         cases(len(pollers))
 
 

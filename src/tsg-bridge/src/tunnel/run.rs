@@ -26,6 +26,9 @@ const ESP: u8 = 50;
 /// The longest packet.
 const LONGEST: usize = 65_535;
 
+/// The least MTU that IPv6 works with (RFC 8200 section 5).
+const V6_LEAST: u16 = 1_280;
+
 /// Packets of one end before the other has its turn.
 const BATCH: usize = 64;
 
@@ -143,9 +146,19 @@ impl Ends {
             interface::set_mtu(&self.name, most)
                 .with_context(|| format!("cannot set the MTU of {} to {most}", self.name))?;
             log::info!("{}: MTU {most}, as the path to {} takes {path}", self.name, self.to);
+            if most < V6_LEAST {
+                log::warn!("{}: no IPv6 inside, which needs {V6_LEAST}", self.name);
+            }
             self.mtu = most;
         }
         Ok(())
+    }
+
+    /// The same while it runs. Without a way to the other end there is no MTU, until there is one again.
+    fn refit(&mut self) {
+        if let Err(error) = self.fit() {
+            log::debug!("{}: {error:#}", self.name);
+        }
     }
 
     fn serve(&mut self, signals: &impl std::os::fd::AsFd) -> Result<()> {
@@ -195,7 +208,7 @@ impl Ends {
             }
             let sent = sys::send(&self.wire, self.v6, class, packet.bytes());
             if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
-                self.fit()?;
+                self.refit();
             }
         }
         Ok(())
@@ -210,7 +223,7 @@ impl Ends {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 // The path or the other end said something about an earlier packet.
                 Err(_) => {
-                    self.fit()?;
+                    self.refit();
                     continue;
                 }
             };
