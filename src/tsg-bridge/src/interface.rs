@@ -1,13 +1,29 @@
-//! Network interfaces by ioctl: is one there, is it up, and to set it so.
+//! Network interfaces by ioctl: is one there, is it up, to set it so, and to make TUN and TAP devices.
 //!
 //! Not here: offloads ([`crate::offloads`]), bridges and their ports ([`crate::netlink`]).
 #![allow(unsafe_code)]
 
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+/// A TUN or TAP device of that kind, which lasts as long as someone holds it. It is read without waiting.
+pub(crate) fn tun(name: &str, kind: libc::c_int) -> io::Result<File> {
+    let mut request = request(name)?;
+    request.ifr_ifru.ifru_flags = kind as libc::c_short;
+    let file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open("/dev/net/tun")?;
+    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
+    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+}
 
 /// A question about the interface of that name.
-pub(crate) fn request(name: &str) -> io::Result<libc::ifreq> {
+fn request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: an all-zero ifreq is valid.
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     if name.is_empty() || name.len() >= request.ifr_name.len() {

@@ -4,10 +4,9 @@
 use super::ethernet::Tag;
 use crate::interface;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 
 /// What this gateway sends carries this in the bits of [`MARK_MASK`]; the gate knows it by that.
 pub const MARK: u32 = 0x5400_0000;
@@ -195,17 +194,8 @@ fn vlan_of(aux: &libc::tpacket_auxdata) -> Option<Tag> {
 /// A TAP that lasts as long as someone holds it, with headers of virtio-net. Opened once more under the same name
 /// it gets a further queue.
 pub(super) fn tap(name: &str) -> io::Result<File> {
-    let mut request = interface::request(name)?;
     let flags = libc::IFF_TAP | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
-    request.ifr_ifru.ifru_flags = flags as libc::c_short;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open("/dev/net/tun")?;
-    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
-    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+    interface::tun(name, flags)
 }
 
 /// Asks a TAP for packets that are not cut yet and have no checksum, as far as this kernel can. Says whether it cuts

@@ -14,14 +14,12 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::ip::{Outline, set_traffic_class, traffic_class, v4};
-use tsg_esp::{ecn, esp, udp};
+use tsg_esp::form::{Aad, Encap, Form};
+use tsg_esp::ip::{Outline, protocol, set_traffic_class, traffic_class, v4, v6};
+use tsg_esp::{ecn, udp};
 
 /// The port of ESP in UDP (RFC 3948).
 pub(super) const PORT: u16 = 4_500;
-
-/// ESP's own protocol number.
-const ESP: u8 = 50;
 
 /// The longest packet.
 const LONGEST: usize = 65_535;
@@ -49,7 +47,7 @@ pub struct Tunnel {
     pub device: String,
     /// The file of the key; made if there is none.
     pub key_file: PathBuf,
-    /// In UDP on port 4500 instead of IP protocol 50: for paths with NAT.
+    /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
 }
 
@@ -84,7 +82,6 @@ struct Ends {
     device: File,
     name: String,
     wire: OwnedFd,
-    v6: bool,
     udp: bool,
     to: IpAddr,
     peer: Peer,
@@ -102,7 +99,7 @@ impl Ends {
             "there is no interface {interface}: name the one that {peer} is reached by"
         );
         let to = SocketAddr::new(*peer, PORT);
-        let wire = sys::wire(*udp, ESP, to, interface)
+        let wire = sys::wire(*udp, protocol::ESP, to, interface)
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
         let device = sys::tun(name).with_context(|| {
             format!(
@@ -113,7 +110,6 @@ impl Ends {
             device,
             name: name.clone(),
             wire,
-            v6: peer.is_ipv6(),
             udp: *udp,
             to: *peer,
             peer: Peer::new(key, Suites { aes: tsg_sodium::aes_available() }),
@@ -136,10 +132,14 @@ impl Ends {
 
     /// Gives the device the MTU that fits the path: the kernel tells hosts of it, or cuts.
     fn fit(&mut self) -> Result<()> {
-        let path = sys::path_mtu(&self.wire, self.v6).context("cannot ask for the path's MTU")?;
-        let around = if self.v6 { 40 } else { 20 } + if self.udp { udp::HEADER_LEN } else { 0 };
-        let room = usize::from(path).checked_sub(around + esp::HEADER_LEN + esp::ICV_LEN);
-        let most = room.and_then(|room| (room & !3).checked_sub(esp::TRAILER_LEN));
+        let path = sys::path_mtu(&self.wire, self.to.is_ipv6())
+            .context("cannot ask for the path's MTU")?;
+        let encap = match self.udp {
+            true => Encap::Udp { port: PORT },
+            false => Encap::Protocol(protocol::ESP),
+        };
+        let header_len = if self.to.is_ipv6() { v6::HEADER_LEN } else { v4::HEADER_LEN };
+        let most = Form { encap, aad: Aad::Rfc4303 }.largest_payload(header_len, path);
         let most = most.and_then(|most| u16::try_from(most).ok());
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         if most != self.mtu {
@@ -176,7 +176,7 @@ impl Ends {
             }
             let now = boottime::now();
             if inward {
-                self.inward(now)?;
+                self.inward(now);
             }
             if outward {
                 self.outward(now)?;
@@ -206,7 +206,7 @@ impl Ends {
             if self.peer.seal(&mut packet, &outline, now).is_err() {
                 continue;
             }
-            let sent = sys::send(&self.wire, self.v6, class, packet.bytes());
+            let sent = sys::send(&self.wire, self.to.is_ipv6(), class, packet.bytes());
             if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
                 self.refit();
             }
@@ -215,12 +215,12 @@ impl Ends {
     }
 
     /// From the wire to the device.
-    fn inward(&mut self, now: u64) -> Result<()> {
+    fn inward(&mut self, now: u64) {
         for _ in 0..BATCH {
             let room = &mut self.buffer[HEAD_ROOM..HEAD_ROOM + LONGEST];
             let (len, class) = match sys::receive(&self.wire, room) {
                 Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // The path or the other end said something about an earlier packet.
                 Err(_) => {
                     self.refit();
@@ -230,7 +230,7 @@ impl Ends {
             let Ok(mut packet) = Packet::new(&mut self.buffer, HEAD_ROOM..HEAD_ROOM + len) else {
                 continue;
             };
-            if !self.udp && !self.v6 {
+            if !self.udp && !self.to.is_ipv6() {
                 // A raw socket of IPv4 shows the header.
                 let header =
                     v4::Header::new_checked(packet.bytes()).map(|header| header.header_len());
@@ -250,13 +250,12 @@ impl Ends {
                 let _ = self.device.write(packet.bytes());
             }
         }
-        Ok(())
     }
 
     fn speak(&mut self) {
         for esp in self.say.drain(..) {
             // What is lost is said again.
-            let _ = sys::send(&self.wire, self.v6, CONTROL, &esp);
+            let _ = sys::send(&self.wire, self.to.is_ipv6(), CONTROL, &esp);
         }
     }
 

@@ -5,26 +5,16 @@ use crate::interface;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use nix::sys::socket::{SockaddrLike as _, SockaddrStorage};
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt as _;
 
 /// What the kernel cannot deliver at once waits here, in bytes.
 const RECEIVE_ROOM: i32 = 4 << 20;
 
 /// A TUN device that lasts as long as someone holds it: packets without anything in front of them.
 pub(super) fn tun(name: &str) -> io::Result<File> {
-    let mut request = interface::request(name)?;
-    request.ifr_ifru.ifru_flags = (libc::IFF_TUN | libc::IFF_NO_PI) as libc::c_short;
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open("/dev/net/tun")?;
-    // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
-    let done = unsafe { libc::ioctl(file.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
+    interface::tun(name, libc::IFF_TUN | libc::IFF_NO_PI)
 }
 
 /// A socket for UDP, or for the raw protocol `protocol`, out of the interface and to the other end alone. What is
