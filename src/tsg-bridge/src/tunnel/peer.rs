@@ -34,6 +34,9 @@ const SILENCE: u64 = 15_000;
 /// Who heard something for so long, and had nothing to send, shows that it is there.
 const SHOW: u64 = 5_000;
 
+/// This end opens with so many keys at once: the newest, those in use, and those of before.
+const MOST_KEYS: usize = 3;
+
 /// Answers to hellos in a second: those of an attacker are recordings.
 const ANSWERS: u32 = 5;
 
@@ -183,8 +186,11 @@ impl Peer {
             Heard::Agreed(session, answer) => {
                 let Ok((sender, receiver)) = associations(&session) else { return };
                 self.opening.insert(0, Opening { receiver, window: Box::default(), until: None });
-                // The newest and what is in use.
-                self.opening.truncate(3);
+                if self.opening.len() > MOST_KEYS {
+                    // Never those in use: they are the newest that something came with.
+                    let least = if self.unproven.is_some() { 1 } else { MOST_KEYS };
+                    self.opening.remove(least);
+                }
                 self.agreed = now;
                 self.unproven = Some(Unproven { sender, hello: answer, told: now });
                 self.tell_unproven(now, say);

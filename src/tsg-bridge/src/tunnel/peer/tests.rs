@@ -219,3 +219,20 @@ fn one_end_with_another_key_hears_nothing() {
     world.wait(10_000);
     assert_eq!(world.both_ways(), [false, false]);
 }
+
+#[test]
+fn keys_in_use_outlast_any_number_that_nothing_came_with() {
+    let mut world = World::new();
+    world.wait(STEP);
+    for _ in 0..10 {
+        world.now += 1_000;
+        let offer = world.ends[1].hello(&world.ends[1].agreement.offer());
+        let answer = world.arrive(0, &offer).remove(0);
+        // What would show that the keys are there is lost each time.
+        let last = world.arrive(1, &answer).remove(0);
+        world.arrive(0, &last);
+        assert_eq!(world.agreements(), [world.now; 2]);
+    }
+    assert!(world.ends.iter().all(|end| end.opening.len() <= MOST_KEYS));
+    assert_eq!(world.both_ways(), [true, true]);
+}
