@@ -76,7 +76,7 @@ def test_a_cable_that_is_out_for_a_while(udp, cases):
             end.host.ns.ip("link", "set", "eth0", "mtu", 1400)
         # The first that is too long tells it.
         for end, other in ((tunnel.left, tunnel.right), (tunnel.right, tunnel.left)):
-            end.ping(other, 4, "-s", 1380)
+            end.ping(other, 4, "-s", 1380, "-c", 6)
             end.process.wait_log("the path to", 5)
             assert int(end.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout) < 1400
         settle(pollers)
@@ -132,6 +132,83 @@ with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire, open(sys.argv[2],
 """
 
 
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_an_end_that_is_called_from_anywhere(version, udp, cases):
+    """It is not told where the other one is, follows it to a new address, and answers nobody else."""
+    with Tunnel(version, udp, called=True) as tunnel:
+        left, right = tunnel.left, tunnel.right
+        assert right.status()["peer"] == left.host.address(version)
+        pollers = tunnel.pollers()
+        settle(pollers)
+        new = {4: "10.77.0.99/24", 6: "fd77::99/64"}[version]
+        old = f"{left.host.address(version)}/{new.partition('/')[2]}"
+        left.host.ns.ip("addr", "del", old, "dev", "eth0")
+        left.host.ns.ip("addr", "add", new, "dev", "eth0", *(["nodad"] if version == 6 else []))
+        left.process.stop()
+        left.start()
+        settle(pollers, seconds=5)
+        assert right.status()["peer"] == new.partition("/")[0]
+        cases(len(pollers))
+
+
+def test_an_end_behind_nat(cases):
+    """Whose port changes, in the middle of it, too."""
+    with Tunnel(udp=True, called=True) as tunnel:
+        left, right = tunnel.left, tunnel.right
+        capture = Capture(tunnel.switch)
+        pollers = tunnel.pollers()
+        left.host.ns.sysctl({"net/netfilter/nf_conntrack_udp_timeout": 1,
+                             "net/netfilter/nf_conntrack_udp_timeout_stream": 1})
+        for before, port in ((4500, 40001), (40001, 40002)):
+            # What comes to a port that nobody asks from any more ends at the NAT.
+            left.host.run("iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "--dport", before, "-j", "DROP")
+            left.process.stop()
+            left.host.run("iptables", "-t", "nat", "-F")
+            left.host.run("iptables", "-t", "nat", "-A", "POSTROUTING", "-p", "udp", "--dport", "4500", "-j",
+                          "MASQUERADE", "--to-ports", port)
+            # It forgets a mapping that is not used.
+            time.sleep(3)
+            left.start()
+            settle(pollers, seconds=5)
+        capture.stop()
+        for port in (40001, 40002):
+            there, back = capture.count(f"udp.srcport == {port} && udp.dstport == 4500", f"udp.dstport == {port}")
+            assert min(there, back) > 50, (port, there, back)
+        assert right.status()["state"] == "up"
+        cases(len(pollers))
+
+
+def test_status_says_how_it_is(cases):
+    with Tunnel() as tunnel:
+        left, right = tunnel.left, tunnel.right
+        left.ping(right, 4, "-s", 5000)
+        status = left.status()
+        assert status["tunnel"] == DEVICE
+        assert status["state"] == "up"
+        assert status["peer"] == right.host.address(4)
+        assert status["carrier"] == "IP protocol 50"
+        assert status["cipher"] in ("aes-256-gcm", "chacha20-poly1305")
+        assert status["mtu"] == 1446
+        assert status["counters"]["sealed"] >= 12
+        assert status["counters"]["opened"] >= 12
+        shown = left.host.run(binary("tsg"), "--run", left.folder, "status").stdout
+        assert "carrier:             IP protocol 50\n" in shown
+        right.process.stop()
+        left.ping(right, 4, check=False)
+        deadline = time.monotonic() + 20
+        while left.status()["state"] != "silent":
+            assert time.monotonic() < deadline
+            time.sleep(0.5)
+        right.start()
+        left.ping(right, 4, "-w", 5)
+        assert left.status()["state"] == "up"
+        # Where it was ended by force its socket is left, and nobody answers there.
+        left.process.stop(signal.SIGKILL)
+        gone = left.host.run(binary("tsg"), "--run", left.folder, "status", check=False)
+        assert gone.returncode == 1
+        cases(2)
+
+
 def test_a_second_implementation_is_the_other_end(cases):
     """Written from docs/protocol.md alone, in Python."""
     with Tunnel() as tunnel:
@@ -162,7 +239,8 @@ def test_what_is_wrong_is_said(cases):
         wrong = [
             (["eth9", "--dst", peer, "--tun", "x"], "there is no interface eth9"),
             (["eth0", "--dst", "host.example", "--tun", "x"], "--dst is the address of the other end"),
-            (["eth0", "--dst", peer, "--tun", "x" * 20], "cannot make"),
+            (["eth0", "--dst", peer, "--tun", "x" * 20], "the name of a new interface"),
+            (["eth0", "--dst", peer, "--tun", "../x"], "the name of a new interface"),
             (["eth0", "--dst", peer], "needs --tun"),
             (["--dst", peer, "--tun", "x"], "needs the interface"),
             (["eth0", "-dst", peer, "-key", "s3cret", "-tun", "x"], "the key is in a file"),

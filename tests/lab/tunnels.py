@@ -1,5 +1,6 @@
 """Two hosts on a switch, a tunnel between them, and machines' programs on both that talk through it."""
 
+import json
 import shutil
 
 from plant import PORTS, Poller, binary, serve
@@ -24,13 +25,19 @@ class End:
         return INSIDE[version].format(self.number)
 
     def start(self):
-        self.process = self.host.start(binary("tsg"), "--log", "stderr", "tunnel", "eth0", "--dst", self.peer,
+        self.process = self.host.start(binary("tsg"), "--log", "stderr", "--run", self.folder, "tunnel", "eth0", "--dst", self.peer,
                                        "--tun", DEVICE, "--key-file", self.key, *self.options, log="tunnel")
-        self.process.wait_log(f"{DEVICE}: to {self.peer}")
+        self.process.wait_log(f"{DEVICE}: to ")
         for version, prefix in ((4, 24), (6, 64)):
             more = ["nodad"] if version == 6 else []
             self.host.ns.ip("addr", "add", f"{self.address(version)}/{prefix}", "dev", DEVICE, *more)
         return self
+
+    def status(self):
+        """As `tsg status` tells it to programs."""
+        answer = json.loads(self.host.run(binary("tsg"), "--run", self.folder, "status", "--json").stdout)
+        [tunnel] = answer["tunnels"]
+        return tunnel
 
     def ping(self, other, version, *options, check=True):
         return self.host.run("ping", f"-{version}", "-c", 3, "-i", 0.2, "-W", 2, *options, other.address(version),
@@ -45,9 +52,10 @@ class End:
 class Tunnel:
     """`left` and `right`, with the same key, and everything that crosses the switch between them in `switch`."""
 
-    def __init__(self, version=4, udp=False):
+    def __init__(self, version=4, udp=False, called=False):
+        """With `called` the right one is not told where the left one is."""
         self.lab = Lab("tunnel")
-        self.version, self.options = version, ["--udp"] if udp else []
+        self.version, self.called, self.options = version, called, ["--udp"] if udp else []
 
     def __enter__(self):
         self.lab.__enter__()
@@ -56,6 +64,8 @@ class Tunnel:
             hosts = [self.lab.host(name, self.switch) for name in ("left", "right")]
             self.lab.ready()
             addresses = [host.address(self.version) for host in hosts]
+            if self.called:
+                addresses[0] = {4: "0.0.0.0", 6: "::"}[self.version]
             self.left, self.right = (
                 End(host, number, peer, self.options)
                 for number, (host, peer) in enumerate(zip(hosts, reversed(addresses)), 1))

@@ -2,6 +2,10 @@
 
 use std::path::PathBuf;
 
+/// What the names of tunnels' sockets begin and end with.
+const TUNNEL: &str = "tunnel-";
+const SOCKET: &str = ".sock";
+
 /// The three folders that `-c`, `--state` and `--run` set, and the files in them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Folders {
@@ -45,6 +49,21 @@ impl Folders {
     /// Where the daemon answers `tsg status` and the like, one JSON object a line.
     pub fn socket(&self) -> PathBuf {
         self.run.join("tsg.sock")
+    }
+
+    /// Where the process of a tunnel answers, by the name of its device.
+    pub fn tunnel_socket(&self, device: &str) -> PathBuf {
+        self.run.join(format!("{TUNNEL}{device}{SOCKET}"))
+    }
+
+    /// The sockets of all tunnels that run, or that were ended by force.
+    pub fn tunnel_sockets(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(&self.run).into_iter().flatten().flatten();
+        let is_one = |name: &str| name.starts_with(TUNNEL) && name.ends_with(SOCKET);
+        let sockets = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_one));
+        let mut sockets: Vec<PathBuf> = sockets.map(|entry| entry.path()).collect();
+        sockets.sort();
+        sockets
     }
 }
 

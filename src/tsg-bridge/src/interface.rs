@@ -22,6 +22,23 @@ pub(crate) fn tun(name: &str, kind: libc::c_int) -> io::Result<File> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(file) }
 }
 
+/// Asks a TUN or TAP device for packets that are not cut yet and have no checksum, as far as this kernel can. Says whether it cuts
+/// datagrams, too, as it does since Linux 6.2.
+pub(crate) fn take_uncut(device: &File) -> io::Result<bool> {
+    const TCP: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
+    const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
+    let ask = |features: u32| {
+        let features = libc::c_ulong::from(features);
+        // SAFETY: the argument is a number.
+        let done = unsafe { libc::ioctl(device.as_raw_fd(), libc::TUNSETOFFLOAD as _, features) };
+        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    };
+    match ask(TCP | UDP) {
+        Ok(()) => Ok(true),
+        Err(_) => ask(TCP).map(|()| false),
+    }
+}
+
 /// A question about the interface of that name.
 fn request(name: &str) -> io::Result<libc::ifreq> {
     // SAFETY: an all-zero ifreq is valid.

@@ -547,10 +547,7 @@ mod suite {
         suite: &Suite,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match suite {
-            Suite::ChaCha20Poly1305 => "chacha20-poly1305",
-            Suite::Aes256Gcm => "aes-256-gcm",
-        })
+        serializer.serialize_str(suite.as_str())
     }
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(

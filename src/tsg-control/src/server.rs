@@ -39,7 +39,7 @@ pub use tags::{MOST_TAG, MOST_TAGS};
 pub use troubles::{Trouble, TroubleKind};
 pub use view::{
     Counted, EpochView, GatewayFilter, GatewayLine, GatewayPage, GatewayState, GatewayView,
-    GroupView, RevealedEpoch, TokenView, suite_name,
+    GroupView, RevealedEpoch, TokenView,
 };
 
 use crate::gateway::SILENCE;

@@ -80,6 +80,11 @@ impl<C: Cipher> Sender<C> {
         self.spi
     }
 
+    /// Its cipher.
+    pub fn cipher(&self) -> &C {
+        &self.cipher
+    }
+
     /// Its cipher and salt, to be given their key where they stay: what moves leaves copies.
     pub fn key_mut(&mut self) -> (&mut C, &mut [u8; 4]) {
         (&mut self.cipher, &mut self.salt)

@@ -15,6 +15,9 @@ use crate::ip::{Malformed, protocol, read_u16, read_u32};
 /// Length of a UDP header.
 pub const HEADER_LEN: usize = 8;
 
+/// What keeps a NAT's mapping alive (RFC 3948 section 2.3).
+pub const KEEP_ALIVE: [u8; 1] = [0xff];
+
 /// What the payload of a UDP packet on the ESP port is (RFC 3948 section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -32,7 +35,7 @@ impl Kind {
     /// The kind of a UDP payload.
     pub fn of(payload: &[u8]) -> Self {
         match (payload, read_u32(payload, 0)) {
-            ([0xff], _) => Self::KeepAlive,
+            (payload, _) if payload == KEEP_ALIVE => Self::KeepAlive,
             (_, Some(0)) => Self::Ike,
             (_, Some(_)) => Self::Esp,
             (_, None) => Self::Unknown,

@@ -4,7 +4,7 @@
 use super::{Answer, Desk, Refusal, RefusalKind};
 use serde::{Deserialize, Serialize};
 use tsg_control::keys::key_text;
-use tsg_control::server::{RevealedEpoch, suite_name};
+use tsg_control::server::RevealedEpoch;
 use tsg_esp::crypto::{Kdf as _, Spi};
 use tsg_sodium::Sodium;
 use zeroize::Zeroizing;
@@ -88,7 +88,7 @@ fn revealed(epoch: &RevealedEpoch, first: u32, last: u32) -> RevealedKey {
     RevealedKey {
         id: epoch.id,
         tek: Zeroizing::new(key_text(epoch.tek.expose())),
-        cipher: suite_name(epoch.suite).to_owned(),
+        cipher: epoch.suite.as_str().to_owned(),
         last_sender: epoch.last_sender,
         senders: spis.map(|spi| sender(epoch, spi)).collect(),
     }

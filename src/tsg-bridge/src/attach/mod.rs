@@ -8,6 +8,7 @@
 //!
 //! Not here: what the rules say ([`crate::rules`]), the gate ([`crate::gate`]), and what is done to a packet.
 
+mod batch;
 mod counters;
 mod ethernet;
 mod frame;
@@ -30,7 +31,9 @@ mod sorting;
 mod stamp;
 mod sys;
 mod sysctl;
+pub(crate) mod virtio;
 
+pub(crate) use batch::{Batch, Exit, LARGEST, To};
 pub use counters::Counters;
 pub use ethernet::{Link, Tag, Vlans};
 pub use frame::{Frame, Handler, Side, Verdict};
@@ -39,6 +42,7 @@ pub use outbox::{Full, Outbox};
 pub use ports::Ports;
 pub use probe::{Finding, Probe, probe};
 pub use running::{Handlers, Running, Status, Wire, clear, connect, remove, start};
+pub(crate) use sys::sleeps_exactly;
 pub use sys::{MARK, MARK_MASK};
 
 /// A way to get at packets.

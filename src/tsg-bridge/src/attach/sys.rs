@@ -1,6 +1,7 @@
 //! The system calls that reach ports: packet sockets and TAPs.
 #![allow(unsafe_code)]
 
+use super::batch::{Exit, LARGEST};
 use super::ethernet::Tag;
 use crate::interface;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -41,7 +42,7 @@ pub(super) fn send_frame(fd: &OwnedFd, ifindex: u32, parts: &[IoSlice<'_>]) -> i
 }
 
 /// A socket that sends whole frames behind a header of virtio-net, marked as ours.
-pub(super) fn offloading_sender() -> io::Result<OwnedFd> {
+fn offloading_sender() -> io::Result<OwnedFd> {
     const PACKET_VNET_HDR: i32 = 15;
     /// In bytes: a batch of super-packets, as the kernel counts them.
     const ROOM: i32 = 4 << 20;
@@ -55,6 +56,7 @@ pub(super) fn offloading_sender() -> io::Result<OwnedFd> {
 /// Frames for one system call, or as few as there are errors. Allocated once.
 #[derive(Debug)]
 pub(super) struct Sendings {
+    wire: OwnedFd,
     parts: Vec<libc::iovec>,
     frames: Vec<(libc::sockaddr_ll, usize)>,
     messages: Vec<libc::mmsghdr>,
@@ -65,21 +67,24 @@ pub(super) struct Sendings {
 unsafe impl Send for Sendings {}
 
 impl Sendings {
-    pub(super) fn with_capacity(frames: usize, parts: usize) -> Self {
-        Self {
+    /// Through a socket that takes headers of virtio-net.
+    pub(super) fn new() -> io::Result<Self> {
+        let (frames, parts) = LARGEST;
+        Ok(Self {
+            wire: offloading_sender()?,
             parts: Vec::with_capacity(parts),
             frames: Vec::with_capacity(frames),
             messages: Vec::with_capacity(frames),
-        }
+        })
     }
+}
 
-    /// Sends frames, each given as port and parts, and says how many the kernel did not take.
-    pub(super) fn send<'f, Parts: Iterator<Item = &'f [u8]>>(
+impl Exit for Sendings {
+    fn send<'f, Parts: Iterator<Item = &'f [u8]>>(
         &mut self,
-        fd: &OwnedFd,
         outgoing: impl Iterator<Item = (u32, Parts)>,
     ) -> u64 {
-        let Self { parts, frames, messages } = self;
+        let Self { wire, parts, frames, messages } = self;
         parts.clear();
         frames.clear();
         messages.clear();
@@ -109,7 +114,7 @@ impl Sendings {
             // SAFETY: addresses and parts live during the call; the kernel reads the parts and writes
             // lengths into the messages.
             let sent = unsafe {
-                libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
+                libc::sendmmsg(wire.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
             };
             match usize::try_from(sent) {
                 Ok(sent @ 1..) => done += sent,
@@ -198,23 +203,6 @@ pub(super) fn tap(name: &str) -> io::Result<File> {
     interface::tun(name, flags)
 }
 
-/// Asks a TAP for packets that are not cut yet and have no checksum, as far as this kernel can. Says whether it cuts
-/// datagrams, too, as it does since Linux 6.2.
-pub(super) fn take_uncut(tap: &File) -> io::Result<bool> {
-    const TCP: u32 = libc::TUN_F_CSUM | libc::TUN_F_TSO4 | libc::TUN_F_TSO6;
-    const UDP: u32 = libc::TUN_F_USO4 | libc::TUN_F_USO6;
-    let ask = |features: u32| {
-        let features = libc::c_ulong::from(features);
-        // SAFETY: the argument is a number.
-        let done = unsafe { libc::ioctl(tap.as_raw_fd(), libc::TUNSETOFFLOAD as _, features) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-    };
-    match ask(TCP | UDP) {
-        Ok(()) => Ok(true),
-        Err(_) => ask(TCP).map(|()| false),
-    }
-}
-
 /// To be waited for until it can be read.
 pub(super) fn readable(fd: &impl AsFd) -> PollFd<'_> {
     PollFd::new(fd.as_fd(), PollFlags::POLLIN)
@@ -230,7 +218,7 @@ pub(super) fn wait(fds: &mut [PollFd<'_>], patience_ms: u16) -> io::Result<()> {
 
 /// Whether this thread wakes up from a sleep of some microseconds when it should, which it is prepared for here: without
 /// high-resolution timers it would be milliseconds.
-pub(super) fn sleeps_exactly() -> bool {
+pub(crate) fn sleeps_exactly() -> bool {
     let resolution = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC);
     let fine = resolution.is_ok_and(|time| time.tv_sec() == 0 && time.tv_nsec() < 1_000);
     fine && nix::sys::prctl::set_timerslack(1).is_ok()

@@ -18,7 +18,16 @@ const MAX_ANSWER_BYTES: u64 = 4 << 20;
 
 /// Asks the running gateway, and gives its answer.
 pub(super) fn ask(folders: &Folders, method: &str, arguments: Value) -> Result<Value> {
-    let socket = &folders.socket();
+    ask_at(&folders.socket(), method, arguments)
+}
+
+/// How the tunnels are that run here; none of those that were ended by force.
+pub(super) fn tunnels(folders: &Folders) -> Vec<Value> {
+    let sockets = folders.tunnel_sockets().into_iter();
+    sockets.filter_map(|socket| ask_at(&socket, "status", Value::Null).ok()).collect()
+}
+
+fn ask_at(socket: &Path, method: &str, arguments: Value) -> Result<Value> {
     let stream = connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

@@ -8,7 +8,8 @@ use anyhow::Result;
 use serde_json::{Map, Value};
 
 /// These come first, in this order; alarms come last, where the eye is.
-const FIRST: [&str; 11] = [
+const FIRST: [&str; 12] = [
+    "tunnel",
     "state",
     "connected",
     "name",
@@ -85,7 +86,7 @@ fn line(label: &str, text: &str, colour: Option<&str>, out: &mut dyn Write) -> R
 
 fn colour(name: &str, text: &str) -> Option<&'static str> {
     match (name, text) {
-        ("state", "sealing") | ("connected", "yes") => Some(GREEN),
+        ("state", "sealing" | "up") | ("connected", "yes") => Some(GREEN),
         ("state", "pending" | "searching" | "idle") => Some(YELLOW),
         ("state" | "connected", _) => Some(RED),
         _ => None,

@@ -1,20 +1,37 @@
-//! `tsg status`: how the running gateway is, for people or for scripts.
+//! `tsg status`: how the running gateway and the tunnels of this host are, for people or for scripts.
 
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{ask, overview};
 use crate::folders::Folders;
 
 pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<()> {
-    let answer = ask::ask(folders, "status", Value::Null)?;
+    let tunnels = ask::tunnels(folders);
+    let gateway = match ask::ask(folders, "status", Value::Null) {
+        Ok(gateway) => Some(gateway),
+        Err(error) if tunnels.is_empty() => return Err(error),
+        // A host may have tunnels and no gateway.
+        Err(_) => None,
+    };
     if json {
+        let mut answer = gateway.unwrap_or_else(|| json!({}));
+        if let (Value::Object(fields), false) = (&mut answer, tunnels.is_empty()) {
+            fields.insert("tunnels".to_owned(), Value::Array(tunnels));
+        }
         writeln!(out, "{answer}")?;
         return Ok(());
     }
-    overview::show(&answer, io::stdout().is_terminal(), out)
+    let colours = io::stdout().is_terminal();
+    for (number, answer) in gateway.iter().chain(&tunnels).enumerate() {
+        if number > 0 {
+            writeln!(out)?;
+        }
+        overview::show(answer, colours, out)?;
+    }
+    Ok(())
 }
 
 /// `tsg reconnect`.

@@ -122,14 +122,17 @@ fn lan(opt: &Opt) -> Result<Vec<String>, Wrong> {
     Ok(ports)
 }
 
-/// What the kernel takes as the name of a network device, without what could be read as nft or shell text.
-pub(super) fn port_name(text: &str) -> Result<String, Wrong> {
+/// What the kernel takes as the name of a network device, without what could be read as nft or shell text, or as a path.
+pub(crate) fn is_port_name(text: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-@".contains(&byte);
     let first = text.bytes().next();
-    let good = first.is_some_and(|byte| byte.is_ascii_alphanumeric())
+    first.is_some_and(|byte| byte.is_ascii_alphanumeric())
         && text.len() <= MAX_PORT_NAME_BYTES
-        && text.bytes().all(plain);
-    if good {
+        && text.bytes().all(plain)
+}
+
+pub(super) fn port_name(text: &str) -> Result<String, Wrong> {
+    if is_port_name(text) {
         return Ok(text.to_owned());
     }
     Err(Wrong::new(

@@ -14,6 +14,7 @@ mod problem;
 mod rule;
 
 pub use bridge::Bridge;
+pub(crate) use bridge::is_port_name;
 pub use endpoint::{DEFAULT_PORT, Endpoint};
 pub use main_section::{Attach, Oversize};
 pub use port::Port;

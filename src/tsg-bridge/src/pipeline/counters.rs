@@ -97,7 +97,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    pub(super) fn refuse(&mut self, reason: Reason) {
+    pub(crate) fn refuse(&mut self, reason: Reason) {
         if let Some(count) = self.drops.get_mut(reason.index()) {
             *count += 1;
         }

@@ -21,6 +21,7 @@ mod unreadable;
 mod wake;
 
 pub(crate) use memory::{kept_teks, recall_policy};
+pub(crate) use status_socket::StatusSocket;
 pub(crate) use sys::keep_secrets;
 
 use crate::cli::Options;

@@ -29,7 +29,7 @@ const MOST_CLIENTS: usize = 16;
 const DEAF: u64 = 1_000;
 
 /// The socket and who is connected.
-pub(super) struct StatusSocket {
+pub(crate) struct StatusSocket {
     path: PathBuf,
     listener: UnixListener,
     deaf_until: u64,
@@ -38,7 +38,7 @@ pub(super) struct StatusSocket {
 }
 
 /// Somebody who is connected.
-pub(super) struct Client {
+pub(crate) struct Client {
     stream: UnixStream,
     /// May hold a secret, so it does not grow.
     line: Zeroizing<Vec<u8>>,
@@ -47,7 +47,7 @@ pub(super) struct Client {
 }
 
 /// A method's name and its arguments, or why it is no question.
-pub(super) type Asked = Result<(String, Unchecked), Fault>;
+pub(crate) type Asked = Result<(String, Unchecked), Fault>;
 
 /// What a line asks for.
 #[derive(Deserialize)]
@@ -59,7 +59,7 @@ struct Line {
 
 impl StatusSocket {
     /// Only root, or whoever runs the daemon, may ask: the socket is 0600 in a folder of 0700.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         // Nobody else runs with this folder: the lock on the sequence numbers is ours.
         match fs::remove_file(path) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -76,21 +76,21 @@ impl StatusSocket {
     }
 
     /// The descriptors to wait for, and whether there is to be room to write rather than something to read.
-    pub(super) fn descriptors(&self, now: u64) -> impl Iterator<Item = (RawFd, bool)> {
+    pub(crate) fn descriptors(&self, now: u64) -> impl Iterator<Item = (RawFd, bool)> {
         let listener = (now >= self.deaf_until).then(|| (self.listener.as_raw_fd(), false));
         let client = |client: &Client| (client.stream.as_raw_fd(), !client.answer.is_empty());
         listener.into_iter().chain(self.clients.iter().map(client))
     }
 
     /// A question was read already and waits for its turn.
-    pub(super) fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         let asks = |client: &Client| client.answer.is_empty() && client.line.contains(&b'\n');
         self.clients.iter().any(asks)
     }
 
     /// Takes new clients, and what is asked now: one question from each, by method and arguments. [`Self::answer`]
     /// lets them ask again.
-    pub(super) fn questions(&mut self, now: u64) -> Vec<(Client, Asked)> {
+    pub(crate) fn questions(&mut self, now: u64) -> Vec<(Client, Asked)> {
         self.accept(now);
         let mut questions = Vec::new();
         for mut client in core::mem::take(&mut self.clients) {
@@ -104,7 +104,7 @@ impl StatusSocket {
     }
 
     /// Answers, and lets the client ask again.
-    pub(super) fn answer(&mut self, mut client: Client, answer: &Value) {
+    pub(crate) fn answer(&mut self, mut client: Client, answer: &Value) {
         client.answer = format!("{answer}\n").into_bytes();
         if client.flush().is_ok() {
             self.keep(client);
@@ -198,7 +198,7 @@ impl Client {
 }
 
 /// What a client's line asks for. What is wrong with it is said without repeating it.
-pub(super) fn question(line: &[u8]) -> Asked {
+pub(crate) fn question(line: &[u8]) -> Asked {
     // A list of its fields would do for serde.
     let is_object = line.trim_ascii_start().starts_with(b"{");
     match serde_json::from_slice::<Line>(line) {

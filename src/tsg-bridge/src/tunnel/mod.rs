@@ -1,13 +1,16 @@
 //! The tunnel: whole packets in ESP between two hosts that have a key in common.
 
 mod agreement;
+mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod hello;
 mod key;
 mod peer;
 mod run;
+mod status;
 mod sys;
+mod wire;
 
 pub use key::Key;
 pub use run::{Tunnel, run};

@@ -4,12 +4,12 @@
 //! there ([`super::wire`]).
 
 use super::Key;
-use super::agreement::{Agreement, Heard, Session};
+use super::agreement::{Agreement, Session};
 use super::hello::{Hello, Suites};
-use crate::pipeline::Budget;
+use crate::pipeline::{Budget, Reason};
 use tsg_esp::DropReason;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::crypto::{Kdf as _, Spi, Tek};
+use tsg_esp::crypto::{Kdf as _, Spi, Suite, Tek};
 use tsg_esp::ip::Outline;
 use tsg_esp::open::{Header, Receiver};
 use tsg_esp::replay::Window;
@@ -43,25 +43,13 @@ const ANSWERS: u32 = 5;
 /// Packets carry no time: nothing but the sequence number makes their IVs.
 const NO_TIME: u32 = 0;
 
-/// Why a packet does not go through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// There are no keys with the other end yet.
-    NoKey,
-    /// Its reason is the packet's.
-    Packet(DropReason),
-}
-
-impl From<DropReason> for Refused {
-    fn from(reason: DropReason) -> Self {
-        Self::Packet(reason)
-    }
-}
-
-impl From<SealError> for Refused {
-    fn from(error: SealError) -> Self {
-        Self::Packet(error.reason())
-    }
+/// What came of ESP that was heard.
+#[derive(Debug)]
+pub(super) enum Heard {
+    /// The other end has the key, and may have sent it long ago.
+    Hello,
+    /// The other end has sent it now: a packet, or nothing but a sign of life.
+    Now(Option<Outline>),
 }
 
 /// The other end of a tunnel.
@@ -117,6 +105,11 @@ impl Peer {
         self.sealing.is_some()
     }
 
+    /// The cipher that packets are sealed with, and when its keys were agreed on.
+    pub(super) fn keys(&self) -> Option<(Suite, u64)> {
+        self.sealing.as_ref().map(|sealing| (sealing.cipher().suite(), self.agreed))
+    }
+
     /// Whether the other end has said nothing for long, though it was sent something.
     pub(super) fn is_silent(&self, now: u64) -> bool {
         self.waiting.is_some_and(|since| now >= since + SILENCE)
@@ -128,28 +121,28 @@ impl Peer {
         packet: &mut Packet<'_>,
         outline: &Outline,
         now: u64,
-    ) -> Result<(), Refused> {
-        let sender = self.sealing.as_mut().ok_or(Refused::NoKey)?;
-        sender.seal_tunnel(packet, outline, NO_TIME)?;
+    ) -> Result<(), Reason> {
+        let sender = self.sealing.as_mut().ok_or(Reason::NoKey)?;
+        sender.seal_tunnel(packet, outline, NO_TIME).map_err(SealError::reason)?;
         self.waiting.get_or_insert(now);
         self.owing = None;
         Ok(())
     }
 
-    /// Takes ESP that came in; `None` if it carried no packet. What is to be said for it goes to `say`.
+    /// Takes ESP that came in. What is to be answered goes to `say`.
     pub(super) fn hear(
         &mut self,
         packet: &mut Packet<'_>,
         now: u64,
         say: &mut Vec<Vec<u8>>,
-    ) -> Result<Option<Outline>, Refused> {
+    ) -> Result<Heard, Reason> {
         let header = Header::of_esp(packet.bytes())?;
         let key = self.agreement.key();
         if header.spi == key.hello_spi() {
             let hello = Hello::open(packet.bytes_mut(), key)?;
             // What agreeing leaves on the stack is keys.
-            tsg_sodium::on_a_clean_stack(|| self.hear_hello(&hello, now, say));
-            return Ok(None);
+            let agreed = tsg_sodium::on_a_clean_stack(|| self.hear_hello(&hello, now, say));
+            return Ok(if agreed { Heard::Now(None) } else { Heard::Hello });
         }
         let place = self.opening.iter().position(|opening| opening.receiver.spi() == header.spi);
         let place = place.ok_or(DropReason::UnknownSender)?;
@@ -164,7 +157,7 @@ impl Peer {
         if place == 0 {
             self.prove(now);
         }
-        Ok(opened.inner)
+        Ok(Heard::Now(opened.inner))
     }
 
     /// The other end has the newest keys.
@@ -177,14 +170,15 @@ impl Peer {
         }
     }
 
-    fn hear_hello(&mut self, hello: &Hello, now: u64, say: &mut Vec<Vec<u8>>) {
+    /// Says whether it has led to new keys.
+    fn hear_hello(&mut self, hello: &Hello, now: u64, say: &mut Vec<Vec<u8>>) -> bool {
+        use super::agreement::Heard;
         match self.agreement.hear(hello) {
-            Heard::Own => {}
             Heard::Again if self.answers.take(now) => self.prove_to_other(say),
             Heard::Answer(answer) if self.answers.take(now) => say.push(self.hello(&answer)),
-            Heard::Again | Heard::Answer(_) => {}
+            Heard::Own | Heard::Again | Heard::Answer(_) => {}
             Heard::Agreed(session, answer) => {
-                let Ok((sender, receiver)) = associations(&session) else { return };
+                let Ok((sender, receiver)) = associations(&session) else { return false };
                 self.opening.insert(0, Opening { receiver, window: Box::default(), until: None });
                 if self.opening.len() > MOST_KEYS {
                     // Never those in use: they are the newest that something came with.
@@ -194,8 +188,10 @@ impl Peer {
                 self.agreed = now;
                 self.unproven = Some(Unproven { sender, hello: answer, told: now });
                 self.tell_unproven(now, say);
+                return true;
             }
         }
+        false
     }
 
     /// What is to be said without having been asked.

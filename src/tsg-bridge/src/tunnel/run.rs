@@ -1,28 +1,31 @@
 //! The process of a tunnel: packets from the TUN device go out sealed, what comes in sealed goes to the device.
 
+use super::Key;
+use super::device::{Device, LONGEST};
 use super::hello::Suites;
-use super::peer::Peer;
-use super::{Key, sys};
+use super::peer::{Heard, Peer};
+use super::status::{Counts, State};
+use super::sys::{self, Arrival};
+use super::wire::{Carrier, Sent, Wire};
+use crate::attach::{sleeps_exactly, virtio};
 use crate::boottime;
+use crate::identity::prepare_folder;
 use crate::interface;
-use crate::run::quitting;
+use crate::pipeline::Reason;
+use crate::run::{StatusSocket, quitting};
 use anyhow::{Context as _, Result, ensure};
 use core::net::{IpAddr, SocketAddr};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsFd as _, OwnedFd};
+use serde_json::{Value, json};
+use std::io;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
-use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::form::{Aad, Encap, Form};
-use tsg_esp::ip::{Outline, protocol, set_traffic_class, traffic_class, v4, v6};
-use tsg_esp::{ecn, udp};
-
-/// The port of ESP in UDP (RFC 3948).
-pub(super) const PORT: u16 = 4_500;
-
-/// The longest packet.
-const LONGEST: usize = 65_535;
+use std::time::Duration;
+use tsg_esp::buffer::{NoRoom, Packet};
+use tsg_esp::checksum::complete;
+use tsg_esp::ip::{Malformed, Outline, set_traffic_class, traffic_class};
+use tsg_esp::segment::{Cut, Offload, Partial};
+use tsg_esp::{DropReason, ecn, udp};
 
 /// The least MTU that IPv6 works with (RFC 8200 section 5).
 const V6_LEAST: u16 = 1_280;
@@ -30,8 +33,18 @@ const V6_LEAST: u16 = 1_280;
 /// Packets of one end before the other has its turn.
 const BATCH: usize = 64;
 
+/// Who finds so many packets at once is busy, and lets others gather for a moment: what comes together goes on together.
+const BUSY: usize = 8;
+
+/// So long it lets them gather.
+const GATHER: Duration = Duration::from_micros(20);
+
 /// So often it is looked whether something is to be said, in milliseconds.
 const TICK: u16 = 250;
+
+/// A NAT on the way forgets who says nothing for some time: after so long something is said, in milliseconds (RFC 3948
+/// section 4).
+const KEEP_ALIVE: u64 = 20_000;
 
 /// The traffic class of what the ends say to each other: internetwork control.
 const CONTROL: u8 = 0xc0;
@@ -41,14 +54,27 @@ const CONTROL: u8 = 0xc0;
 pub struct Tunnel {
     /// The interface that ESP goes out of.
     pub interface: String,
-    /// The other end.
+    /// The other end. The address that stands for none (0.0.0.0 or ::): whoever has the key, from wherever.
     pub peer: IpAddr,
     /// The name of the TUN device.
     pub device: String,
     /// The file of the key; made if there is none.
     pub key_file: PathBuf,
+    /// Where it says how it is.
+    pub socket: PathBuf,
     /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
+}
+
+impl Tunnel {
+    /// The address of the other end, if it was given.
+    fn fixed(&self) -> Option<IpAddr> {
+        Some(self.peer).filter(|peer| !peer.is_unspecified())
+    }
+
+    const fn carrier(&self) -> Carrier {
+        Carrier { udp: self.udp, v6: self.peer.is_ipv6() }
+    }
 }
 
 /// Runs the tunnel until SIGTERM or SIGINT.
@@ -62,7 +88,8 @@ pub fn run(tunnel: &Tunnel) -> Result<()> {
         .context("the cipher does not compute what it should, so nothing would be safe")?;
     let key = key(&tunnel.key_file)?;
     let mut ends = Ends::open(tunnel, key)?;
-    log::info!("{}: to {} over {}", tunnel.device, tunnel.peer, ends.carrier());
+    let peer = tunnel.fixed().map_or_else(|| "whoever has the key".into(), |to| to.to_string());
+    log::info!("{}: to {peer} over {}", tunnel.device, tunnel.carrier().name());
     ends.serve(&signals)
 }
 
@@ -79,75 +106,66 @@ fn key(file: &std::path::Path) -> Result<Key> {
 
 /// Both ends of the process: the device and the wire.
 struct Ends {
-    device: File,
-    name: String,
-    wire: OwnedFd,
-    udp: bool,
-    to: IpAddr,
+    device: Device,
+    wire: Wire,
+    interface: String,
+    /// The other end's address was given, and never changes.
+    fixed: bool,
     peer: Peer,
     said: State,
     mtu: u16,
+    /// When something was sent last.
+    sent: u64,
+    counts: Counts,
+    status: StatusSocket,
     buffer: Vec<u8>,
     say: Vec<Vec<u8>>,
 }
 
 impl Ends {
     fn open(tunnel: &Tunnel, key: Key) -> Result<Self> {
-        let Tunnel { interface, peer, device: name, udp, .. } = tunnel;
+        let Tunnel { interface, peer, device, .. } = tunnel;
         ensure!(
             interface::exists(interface),
             "there is no interface {interface}: name the one that {peer} is reached by"
         );
-        let to = SocketAddr::new(*peer, PORT);
-        let wire = sys::wire(*udp, protocol::ESP, to, interface)
-            .with_context(|| format!("cannot reach {peer} by {interface}"))?;
-        let device = sys::tun(name).with_context(|| {
-            format!(
-                "cannot make {name}: is it in use, or the kernel module tun (kmod-tun) not loaded?"
-            )
-        })?;
+        if let Some(folder) = tunnel.socket.parent() {
+            prepare_folder(folder)?;
+        }
+        let wire = Wire::open(tunnel.carrier(), interface, tunnel.fixed())?;
         let mut ends = Self {
-            device,
-            name: name.clone(),
+            device: Device::open(device)?,
             wire,
-            udp: *udp,
-            to: *peer,
+            interface: interface.clone(),
+            fixed: tunnel.fixed().is_some(),
             peer: Peer::new(key, Suites { aes: tsg_sodium::aes_available() }),
             said: State::Down,
             mtu: 0,
-            buffer: vec![0; HEAD_ROOM + LONGEST + TAIL_ROOM],
+            sent: 0,
+            counts: Counts::default(),
+            status: StatusSocket::open(&tunnel.socket)?,
+            buffer: vec![0; virtio::LEN + LONGEST],
             say: Vec::new(),
         };
-        ends.fit()?;
-        interface::bring_up(name).with_context(|| format!("cannot set up {name}"))?;
-        Ok(ends)
-    }
-
-    const fn carrier(&self) -> &'static str {
-        match self.udp {
-            true => "UDP port 4500",
-            false => "IP protocol 50",
+        if ends.fixed {
+            ends.fit().with_context(|| format!("cannot reach {peer} by {interface}"))?;
         }
+        interface::bring_up(device).with_context(|| format!("cannot set up {device}"))?;
+        Ok(ends)
     }
 
     /// Gives the device the MTU that fits the path: the kernel tells hosts of it, or cuts.
     fn fit(&mut self) -> Result<()> {
-        let path = sys::path_mtu(&self.wire, self.to.is_ipv6())
-            .context("cannot ask for the path's MTU")?;
-        let encap = match self.udp {
-            true => Encap::Udp { port: PORT },
-            false => Encap::Protocol(protocol::ESP),
-        };
-        let header_len = if self.to.is_ipv6() { v6::HEADER_LEN } else { v4::HEADER_LEN };
-        let most = Form { encap, aad: Aad::Rfc4303 }.largest_payload(header_len, path);
-        let most = most.and_then(|most| u16::try_from(most).ok());
+        let (Some(to), name) = (self.wire.to(), self.device.name()) else { return Ok(()) };
+        let path = sys::path_mtu(to, &self.interface).context("cannot ask for the path's MTU")?;
+        let most = self.wire.carrier().longest_inside(path);
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         if most != self.mtu {
-            interface::set_mtu(&self.name, most)
-                .with_context(|| format!("cannot set the MTU of {} to {most}", self.name))?;
-            log::info!("{}: MTU {most}, as the path to {} takes {path}", self.name, self.to);
+            interface::set_mtu(name, most)
+                .with_context(|| format!("cannot set the MTU of {name} to {most}"))?;
+            log::info!("{name}: MTU {most}, as the path to {} takes {path}", to.ip());
             if most < V6_LEAST {
-                log::warn!("{}: no IPv6 inside, which needs {V6_LEAST}", self.name);
+                log::warn!("{name}: no IPv6 inside, which needs {V6_LEAST}");
             }
             self.mtu = most;
         }
@@ -157,116 +175,199 @@ impl Ends {
     /// The same while it runs. Without a way to the other end there is no MTU, until there is one again.
     fn refit(&mut self) {
         if let Err(error) = self.fit() {
-            log::debug!("{}: {error:#}", self.name);
+            log::debug!("{}: {error:#}", self.device.name());
         }
     }
 
-    fn serve(&mut self, signals: &impl std::os::fd::AsFd) -> Result<()> {
+    fn serve(&mut self, signals: &impl AsFd) -> Result<()> {
         let mut ticked = None;
+        let may_gather = sleeps_exactly();
         loop {
-            let waiting = |fd| PollFd::new(fd, PollFlags::POLLIN);
-            let mut all = [signals.as_fd(), self.device.as_fd(), self.wire.as_fd()].map(waiting);
-            match poll(&mut all, PollTimeout::from(TICK)) {
-                Ok(_) | Err(nix::Error::EINTR) => {}
-                Err(error) => return Err(error).context("poll"),
-            }
-            let [quit, outward, inward] = all.map(|one| one.any() == Some(true));
+            let (quit, inward, outward) = self.wait(signals)?;
             if quit {
                 return Ok(());
             }
             let now = boottime::now();
+            let mut done = 0;
             if inward {
-                self.inward(now);
+                done += self.inward(now);
             }
             if outward {
-                self.outward(now)?;
+                done += self.outward(now)?;
             }
             if ticked.is_none_or(|ticked| now >= ticked + u64::from(TICK)) {
                 ticked = Some(now);
-                self.peer.tick(now, &mut self.say);
+                self.tick(now);
             }
-            self.speak();
-            self.tell(now);
+            if may_gather && (BUSY..BATCH).contains(&done) {
+                std::thread::sleep(GATHER);
+            }
         }
     }
 
-    /// From the device to the wire.
-    fn outward(&mut self, now: u64) -> Result<()> {
-        for _ in 0..BATCH {
-            let len = match self.device.read(&mut self.buffer[HEAD_ROOM..HEAD_ROOM + LONGEST]) {
-                Ok(len) => len,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-                Err(error) => return Err(error).context(format!("{} is gone", self.name)),
-            };
-            let Ok(mut packet) = Packet::new(&mut self.buffer, HEAD_ROOM..HEAD_ROOM + len) else {
-                continue;
-            };
-            let Ok(outline) = Outline::parse(packet.bytes()) else { continue };
-            let class = traffic_class(packet.bytes()).map_or(0, ecn::outer);
-            if self.peer.seal(&mut packet, &outline, now).is_err() {
-                continue;
+    /// Waits until there is something to do: to end, to take from the wire, to take from the device.
+    fn wait(&self, signals: &impl AsFd) -> Result<(bool, bool, bool)> {
+        let waiting = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut all = [signals.as_fd(), self.wire.as_fd(), self.device.as_fd()].map(waiting);
+        match poll(&mut all, PollTimeout::from(TICK)) {
+            Ok(_) | Err(nix::Error::EINTR) => {}
+            Err(error) => return Err(error).context("poll"),
+        }
+        let [quit, inward, outward] = all.map(|one| one.any() == Some(true));
+        Ok((quit, inward, outward))
+    }
+
+    fn tick(&mut self, now: u64) {
+        self.peer.tick(now, &mut self.say);
+        if let Some(to) = self.wire.to() {
+            self.speak(to, now);
+            if self.fixed && self.wire.carrier().udp && now >= self.sent + KEEP_ALIVE {
+                self.wire.say(&udp::KEEP_ALIVE, to, CONTROL);
+                self.sent = now;
             }
-            let sent = sys::send(&self.wire, self.to.is_ipv6(), class, packet.bytes());
-            if sent.is_err_and(|error| error.raw_os_error() == Some(libc::EMSGSIZE)) {
-                self.refit();
+        }
+        self.say.clear();
+        self.tell(now);
+        self.answer(now);
+    }
+
+    /// From the device to the wire; how many packets.
+    fn outward(&mut self, now: u64) -> Result<usize> {
+        let mut buffer = core::mem::take(&mut self.buffer);
+        let mut done = 0;
+        let end = loop {
+            if done == BATCH {
+                break Ok(());
             }
+            match self.device.read(&mut buffer) {
+                Ok((header, packet)) => {
+                    let sealed = self.seal(header, packet, now);
+                    self.counts.refuse(sealed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
+                Err(error) => break Err(error),
+            }
+            done += 1;
+        };
+        self.buffer = buffer;
+        self.send(now);
+        end.with_context(|| format!("{} is gone", self.device.name()))?;
+        Ok(done)
+    }
+
+    /// Seals a packet, or the pieces that it is to be cut into.
+    fn seal(&mut self, header: virtio::Header, packet: &mut [u8], now: u64) -> Result<(), Reason> {
+        let Offload { checksum, cut } = header.offload(0).ok_or(Reason::Malformed)?;
+        if !self.peer.is_up() {
+            return Err(Reason::NoKey);
+        }
+        let class = traffic_class(packet).map_or(0, ecn::outer);
+        let Some((kind, size)) = cut else {
+            if let Some(Partial { start, offset }) = checksum {
+                complete(packet, start, offset).map_err(|Malformed| Reason::Malformed)?;
+            }
+            return self.seal_piece(packet.len(), class, now, |into| {
+                into.push_back(packet.len())?;
+                into.bytes_mut().copy_from_slice(packet);
+                Ok(())
+            });
+        };
+        let outline = Outline::parse(packet).map_err(|Malformed| Reason::Malformed)?;
+        let cut = Cut::plan(packet, &outline, kind, usize::from(size), checksum.is_some()).ok();
+        let cut = cut.and_then(|cut| cut.no_longer_than(usize::from(self.mtu)));
+        let cut = cut.ok_or(Reason::Malformed)?;
+        for number in 0..cut.count() {
+            let write = |into: &mut Packet<'_>| cut.write(number, into);
+            self.seal_piece(cut.longest(), class, now, write)?;
         }
         Ok(())
     }
 
-    /// From the wire to the device.
-    fn inward(&mut self, now: u64) {
-        for _ in 0..BATCH {
-            let room = &mut self.buffer[HEAD_ROOM..HEAD_ROOM + LONGEST];
-            let (len, class) = match sys::receive(&self.wire, room) {
-                Ok(received) => received,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                // The path or the other end said something about an earlier packet.
-                Err(_) => {
-                    self.refit();
-                    continue;
-                }
-            };
-            let Ok(mut packet) = Packet::new(&mut self.buffer, HEAD_ROOM..HEAD_ROOM + len) else {
-                continue;
-            };
-            if !self.udp && !self.to.is_ipv6() {
-                // A raw socket of IPv4 shows the header.
-                let header =
-                    v4::Header::new_checked(packet.bytes()).map(|header| header.header_len());
-                if header.is_ok_and(|len| packet.pull_front(len).is_err()) || header.is_err() {
-                    continue;
-                }
-            }
-            if self.udp && udp::Kind::of(packet.bytes()) != udp::Kind::Esp {
-                continue;
-            }
-            let Ok(Some(_)) = self.peer.hear(&mut packet, now, &mut self.say) else { continue };
-            if let Ok(own) = traffic_class(packet.bytes())
-                && let Ok(class) = ecn::inner(own, class)
-                && (class == own || set_traffic_class(packet.bytes_mut(), class).is_ok())
-            {
-                // A device that is down, or full, drops.
-                let _ = self.device.write(packet.bytes());
-            }
+    /// Seals what `write` makes, which is no longer than `longest`.
+    fn seal_piece(
+        &mut self,
+        longest: usize,
+        class: u8,
+        now: u64,
+        write: impl FnOnce(&mut Packet<'_>) -> Result<(), NoRoom>,
+    ) -> Result<(), Reason> {
+        if self.wire.is_full(longest) {
+            self.send(now);
+        }
+        let (mut packet, at) = self.wire.room(longest).ok_or(DropReason::NoRoom)?;
+        write(&mut packet).map_err(|NoRoom| DropReason::NoRoom)?;
+        let outline = Outline::parse(packet.bytes()).map_err(|Malformed| Reason::Malformed)?;
+        self.peer.seal(&mut packet, &outline, now)?;
+        let range = packet.range();
+        self.wire.take(at, range, class);
+        self.counts.packets.sealed += 1;
+        Ok(())
+    }
+
+    /// Sends what was sealed.
+    fn send(&mut self, now: u64) {
+        let Sent { failed, too_long } = self.wire.flush();
+        self.counts.send_failed += failed;
+        self.sent = now;
+        if too_long {
+            self.refit();
         }
     }
 
-    fn speak(&mut self) {
+    /// From the wire to the device; how many packets.
+    fn inward(&mut self, now: u64) -> usize {
+        let received = match self.wire.receive() {
+            Ok(received) => received,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            // The path or the other end said something about an earlier packet.
+            Err(_) => {
+                self.refit();
+                0
+            }
+        };
+        let mut done = 0;
+        for number in 0..received {
+            let Self { wire, peer, device, say, counts, .. } = self;
+            let Some(Arrival { bytes, class, size, from }) = wire.arrival(number) else {
+                counts.refuse(Err(Reason::Malformed));
+                continue;
+            };
+            let mut is_there = false;
+            for esp in bytes.chunks_mut(size.unwrap_or(usize::MAX)) {
+                done += 1;
+                match open(peer, device, esp, class, now, say) {
+                    Ok(Opened::Packet) => {
+                        counts.packets.opened += 1;
+                        is_there = true;
+                    }
+                    Ok(Opened::Sign) => is_there = true,
+                    Ok(Opened::Nothing) => {}
+                    Err(reason) => counts.refuse(Err(reason)),
+                }
+            }
+            self.speak(from, now);
+            if is_there && !self.fixed && self.wire.to() != Some(from) {
+                log::info!("{}: the other end is at {}", self.device.name(), from.ip());
+                self.wire.turn_to(from);
+                self.refit();
+            }
+        }
+        self.counts.not_taken += self.device.flush();
+        done
+    }
+
+    /// Says what there is to say.
+    fn speak(&mut self, to: SocketAddr, now: u64) {
         for esp in self.say.drain(..) {
-            // What is lost is said again.
-            let _ = sys::send(&self.wire, self.to.is_ipv6(), CONTROL, &esp);
+            self.wire.say(&esp, to, CONTROL);
+            self.sent = now;
         }
     }
 
     /// Says how it is, when that has changed.
     fn tell(&mut self, now: u64) {
-        let (name, to) = (&self.name, self.to);
-        let state = match (self.peer.is_up(), self.peer.is_silent(now)) {
-            (false, _) => State::Down,
-            (true, true) => State::Silent,
-            (true, false) => State::Up,
-        };
+        let (name, Some(to)) = (self.device.name(), self.wire.to()) else { return };
+        let (state, to) = (State::of(&self.peer, now), to.ip());
         match (self.said, state) {
             (State::Silent, State::Up) => log::info!("{name}: {to} is heard again"),
             (State::Down, State::Up) => log::info!("{name}: agreed on keys with {to}"),
@@ -279,11 +380,66 @@ impl Ends {
         }
         self.said = state;
     }
+
+    /// Answers who asks how it is.
+    fn answer(&mut self, now: u64) {
+        for (client, asked) in self.status.questions(now) {
+            let answer = match asked {
+                Ok((method, _)) if method == "status" => self.status(now),
+                Ok((method, _)) => json!({ "error": format!("a tunnel has no method {method:?}") }),
+                Err(fault) => fault.answer(),
+            };
+            self.status.answer(client, &answer);
+        }
+    }
+
+    fn status(&self, now: u64) -> Value {
+        let keys = self.peer.keys();
+        json!({
+            "tunnel": self.device.name(),
+            "state": State::of(&self.peer, now).name(),
+            "peer": self.wire.to().map(|to| to.ip().to_string()),
+            "carrier": self.wire.carrier().name(),
+            "cipher": keys.map(|(suite, _)| suite.as_str()),
+            "keys_for_s": keys.map(|(_, agreed)| now.saturating_sub(agreed) / 1_000),
+            "mtu": Some(self.mtu).filter(|mtu| *mtu > 0),
+            "counters": self.counts.by_name(),
+        })
+    }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Down,
-    Up,
-    Silent,
+/// What was in ESP that came in.
+enum Opened {
+    /// A packet, which the device has now.
+    Packet,
+    /// Nothing but that the other end is there.
+    Sign,
+    /// Nothing at all.
+    Nothing,
+}
+
+/// Opens what came in with that traffic class.
+fn open(
+    peer: &mut Peer,
+    device: &mut Device,
+    esp: &mut [u8],
+    class: u8,
+    now: u64,
+    say: &mut Vec<Vec<u8>>,
+) -> Result<Opened, Reason> {
+    let whole = 0..esp.len();
+    let mut packet = Packet::new(esp, whole).map_err(|NoRoom| Reason::Malformed)?;
+    match peer.hear(&mut packet, now, say)? {
+        Heard::Hello => return Ok(Opened::Nothing),
+        Heard::Now(None) => return Ok(Opened::Sign),
+        Heard::Now(Some(_)) => {}
+    }
+    let own = traffic_class(packet.bytes()).map_err(|Malformed| DropReason::BadInner)?;
+    let class = ecn::inner(own, class).map_err(|_| DropReason::BadInner)?;
+    if class != own {
+        let set = set_traffic_class(packet.bytes_mut(), class);
+        set.map_err(|Malformed| DropReason::BadInner)?;
+    }
+    device.push(packet.bytes());
+    Ok(Opened::Packet)
 }

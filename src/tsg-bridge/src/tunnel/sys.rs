@@ -1,35 +1,78 @@
-//! The system calls of the tunnel: a TUN device, and sockets that carry ESP.
+//! The system calls of the tunnel: its device, the sockets that carry ESP, and many messages at once.
 #![allow(unsafe_code)]
 
+use super::wire::Carrier;
+use crate::attach::{Exit, LARGEST};
 use crate::interface;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::ops::Range;
 use nix::sys::socket::{SockaddrLike as _, SockaddrStorage};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
-/// What the kernel cannot deliver at once waits here, in bytes.
-const RECEIVE_ROOM: i32 = 4 << 20;
+/// What the kernel cannot deliver at once waits here, in bytes; likewise what it cannot send.
+const ROOM: i32 = 4 << 20;
 
-/// A TUN device that lasts as long as someone holds it: packets without anything in front of them.
+/// A TUN device that lasts as long as someone holds it: packets behind a header of virtio-net.
 pub(super) fn tun(name: &str) -> io::Result<File> {
-    interface::tun(name, libc::IFF_TUN | libc::IFF_NO_PI)
+    interface::tun(name, libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
 }
 
-/// A socket for UDP, or for the raw protocol `protocol`, out of the interface and to the other end alone. What is
-/// longer than the path takes comes back as an error instead of being cut.
+/// A socket for UDP on `port`, or for the raw protocol `protocol`, out of the interface, and to and from `only` alone
+/// if that is given. What is longer than the path takes comes back as an error instead of being cut.
 pub(super) fn wire(
-    udp: bool,
+    carrier: Carrier,
     protocol: u8,
-    peer: SocketAddr,
-    interface: &str,
+    port: u16,
+    interface: Option<&str>,
+    only: Option<SocketAddr>,
 ) -> io::Result<OwnedFd> {
-    let family = if peer.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
-    let (kind, protocol) = match udp {
-        true => (libc::SOCK_DGRAM, 0),
-        false => (libc::SOCK_RAW, libc::c_int::from(protocol)),
+    let fd = match carrier.udp {
+        true => socket(carrier.v6, libc::SOCK_DGRAM, 0, interface)?,
+        false => socket(carrier.v6, libc::SOCK_RAW, libc::c_int::from(protocol), interface)?,
     };
+    // More is only a help.
+    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM);
+    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM);
+    let (level, class, discover, always) = match carrier.v6 {
+        false => (libc::IPPROTO_IP, libc::IP_RECVTOS, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
+        true => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_RECVTCLASS,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_DO,
+        ),
+    };
+    option(&fd, level, class, 1)?;
+    option(&fd, level, discover, always)?;
+    if carrier.udp {
+        // Since Linux 5.0; before, each datagram comes alone.
+        let _ = option(&fd, libc::IPPROTO_UDP, libc::UDP_GRO, 1);
+        let any = match carrier.v6 {
+            false => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
+            true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+        };
+        let any = SockaddrStorage::from(any);
+        // SAFETY: the kernel reads an address of that length, which lives during the call.
+        if unsafe { libc::bind(fd.as_raw_fd(), any.as_ptr(), any.len()) } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    if let Some(only) = only {
+        connect(&fd, only)?;
+    }
+    Ok(fd)
+}
+
+fn socket(
+    v6: bool,
+    kind: libc::c_int,
+    protocol: libc::c_int,
+    interface: Option<&str>,
+) -> io::Result<OwnedFd> {
+    let family = if v6 { libc::AF_INET6 } else { libc::AF_INET };
     // SAFETY: no pointers are passed.
     let fd =
         unsafe { libc::socket(family, kind | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, protocol) };
@@ -38,46 +81,29 @@ pub(super) fn wire(
     }
     // SAFETY: `fd` was just made and nobody else owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let name = CString::new(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
-    option_bytes(&fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes_with_nul())?;
-    // More is only a help.
-    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, RECEIVE_ROOM);
-    match peer.ip() {
-        IpAddr::V4(_) => {
-            option(&fd, libc::IPPROTO_IP, libc::IP_RECVTOS, 1)?;
-            option(&fd, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO)?;
-        }
-        IpAddr::V6(_) => {
-            option(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1)?;
-            option(&fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_DO)?;
-        }
+    if v6 && kind == libc::SOCK_DGRAM {
+        option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
-    if udp {
-        let any = match peer {
-            SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), peer.port()),
-            SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), peer.port()),
-        };
-        let any = SockaddrStorage::from(any);
-        // SAFETY: the kernel reads an address of that length, which lives during the call.
-        if unsafe { libc::bind(fd.as_raw_fd(), any.as_ptr(), any.len()) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
+    if let Some(name) = interface {
+        let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
+        option_bytes(&fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes_with_nul())?;
     }
-    connect(&fd, peer, udp)?;
     Ok(fd)
 }
 
-fn connect(fd: &OwnedFd, peer: SocketAddr, udp: bool) -> io::Result<()> {
-    // A raw socket has no ports.
-    let peer = SockaddrStorage::from(SocketAddr::new(peer.ip(), if udp { peer.port() } else { 0 }));
+fn connect(fd: &OwnedFd, to: SocketAddr) -> io::Result<()> {
+    let to = SockaddrStorage::from(to);
     // SAFETY: the kernel reads an address of that length, which lives during the call.
-    let done = unsafe { libc::connect(fd.as_raw_fd(), peer.as_ptr(), peer.len()) };
+    let done = unsafe { libc::connect(fd.as_raw_fd(), to.as_ptr(), to.len()) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The longest packet that goes to the other end of a connected socket, as far as the kernel knows.
-pub(super) fn path_mtu(fd: &OwnedFd, v6: bool) -> io::Result<u16> {
-    let (level, name) = match v6 {
+/// The longest packet that goes from the interface to that place, as far as the kernel knows.
+pub(super) fn path_mtu(to: SocketAddr, interface: &str) -> io::Result<u16> {
+    let fd = socket(to.is_ipv6(), libc::SOCK_DGRAM, 0, Some(interface))?;
+    // Nothing is sent, so any port will do where the protocol has none.
+    connect(&fd, SocketAddr::new(to.ip(), to.port().max(1)))?;
+    let (level, name) = match to.is_ipv6() {
         false => (libc::IPPROTO_IP, libc::IP_MTU),
         true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
     };
@@ -93,72 +119,6 @@ pub(super) fn path_mtu(fd: &OwnedFd, v6: bool) -> io::Result<u16> {
     Ok(u16::try_from(mtu).unwrap_or(u16::MAX))
 }
 
-/// Room for what comes beside a packet: its traffic class.
-#[repr(C, align(8))]
-struct Beside([u8; 64]);
-
-/// Sends ESP with a traffic class.
-pub(super) fn send(fd: &OwnedFd, v6: bool, class: u8, esp: &[u8]) -> io::Result<()> {
-    let mut part = libc::iovec { iov_base: esp.as_ptr().cast_mut().cast(), iov_len: esp.len() };
-    let mut beside = Beside([0; 64]);
-    // SAFETY: an all-zero msghdr is valid.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = beside.0.as_mut_ptr().cast();
-    // SAFETY: no pointers are passed.
-    message.msg_controllen = unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as _) } as _;
-    // SAFETY: the control memory is long enough for one header with an int behind it, and aligned.
-    unsafe {
-        let header = libc::CMSG_FIRSTHDR(&raw const message);
-        (*header).cmsg_level = if v6 { libc::IPPROTO_IPV6 } else { libc::IPPROTO_IP };
-        (*header).cmsg_type = if v6 { libc::IPV6_TCLASS } else { libc::IP_TOS };
-        (*header).cmsg_len = libc::CMSG_LEN(size_of::<libc::c_int>() as _) as _;
-        std::ptr::write_unaligned(libc::CMSG_DATA(header).cast(), libc::c_int::from(class));
-    }
-    // SAFETY: packet and control memory live during the call.
-    let sent = unsafe { libc::sendmsg(fd.as_raw_fd(), &raw const message, libc::MSG_DONTWAIT) };
-    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
-}
-
-/// Receives one packet without waiting: its length and its traffic class.
-pub(super) fn receive(fd: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, u8)> {
-    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
-    let mut beside = Beside([0; 64]);
-    // SAFETY: an all-zero msghdr is valid.
-    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
-    message.msg_iov = &raw mut part;
-    message.msg_iovlen = 1;
-    message.msg_control = beside.0.as_mut_ptr().cast();
-    message.msg_controllen = size_of_val(&beside) as _;
-    // SAFETY: buffer and control memory live during the call, with the lengths given.
-    let len = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, libc::MSG_DONTWAIT) };
-    let Ok(len) = usize::try_from(len) else { return Err(io::Error::last_os_error()) };
-    let mut class = 0;
-    // SAFETY: the kernel has filled `message`; these walk its control memory within its length.
-    let mut next = unsafe { libc::CMSG_FIRSTHDR(&raw const message) };
-    while !next.is_null() {
-        // SAFETY: `next` is not null, so it points at a whole header in the control memory.
-        let header = unsafe { &*next };
-        match (header.cmsg_level, header.cmsg_type) {
-            (libc::IPPROTO_IP, libc::IP_TOS) => {
-                // SAFETY: the kernel's data behind such a header is one byte.
-                class = unsafe { *libc::CMSG_DATA(next) };
-            }
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => {
-                // SAFETY: the kernel's data behind such a header is an int.
-                let value: libc::c_int =
-                    unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(next).cast()) };
-                class = value as u8;
-            }
-            _ => {}
-        }
-        // SAFETY: both come from the kernel's answer.
-        next = unsafe { libc::CMSG_NXTHDR(&raw const message, next) };
-    }
-    Ok((len.min(buffer.len()), class))
-}
-
 fn option(fd: &OwnedFd, level: i32, name: i32, value: libc::c_int) -> io::Result<()> {
     option_bytes(fd, level, name, &value.to_ne_bytes())
 }
@@ -168,4 +128,277 @@ fn option_bytes(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> io::Result
     // SAFETY: the kernel reads `len` bytes of `value`, which lives during the call.
     let done = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Room for what goes beside a message: two headers with a number each.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Beside([u8; 64]);
+
+/// Space of one header with a number of up to four bytes.
+const fn beside_len() -> usize {
+    // SAFETY: no pointers are passed.
+    unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as _) as usize }
+}
+
+impl Beside {
+    const NONE: Self = Self([0; 64]);
+
+    /// Writes header number `at` with `value` behind it, in the machine's byte order.
+    fn put(&mut self, at: usize, level: i32, kind: i32, value: &[u8]) {
+        let room = &mut self.0[at * beside_len()..][..beside_len()];
+        // SAFETY: no pointers are passed.
+        let len = unsafe { libc::CMSG_LEN(value.len() as _) } as usize;
+        // SAFETY: an all-zero cmsghdr is valid.
+        let mut header: libc::cmsghdr = unsafe { std::mem::zeroed() };
+        header.cmsg_len = len as _;
+        header.cmsg_level = level;
+        header.cmsg_type = kind;
+        // SAFETY: the room begins at a multiple of the header's alignment and is longer than a header.
+        unsafe { std::ptr::write_unaligned(room.as_mut_ptr().cast(), header) };
+        room[len - value.len()..len].copy_from_slice(value);
+    }
+}
+
+/// One message to be sent.
+pub(super) struct Message<Parts> {
+    /// Traffic class.
+    pub(super) class: u8,
+    /// It is to be cut into pieces of that length.
+    pub(super) size: Option<u16>,
+    pub(super) parts: Parts,
+}
+
+/// Messages for one system call, or as few as there are errors. Allocated once.
+pub(super) struct Sendings {
+    parts: Vec<libc::iovec>,
+    /// How many parts a message has, and what goes beside it.
+    beside: Vec<(usize, usize, Beside)>,
+    messages: Vec<libc::mmsghdr>,
+}
+
+impl Sendings {
+    pub(super) fn with_capacity(messages: usize) -> Self {
+        Self {
+            parts: Vec::with_capacity(messages),
+            beside: Vec::with_capacity(messages),
+            messages: Vec::with_capacity(messages),
+        }
+    }
+
+    /// Sends messages to one place. `refused` is told which of them the kernel did not take, and why.
+    pub(super) fn send<'m, Parts: Iterator<Item = &'m [u8]>>(
+        &mut self,
+        fd: &OwnedFd,
+        to: SocketAddr,
+        outgoing: impl Iterator<Item = Message<Parts>>,
+        mut refused: impl FnMut(usize, &io::Error),
+    ) {
+        let Self { parts, beside, messages } = self;
+        parts.clear();
+        beside.clear();
+        messages.clear();
+        let (level, kind) = match to.is_ipv6() {
+            false => (libc::IPPROTO_IP, libc::IP_TOS),
+            true => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        };
+        for message in outgoing {
+            let before = parts.len();
+            parts.extend(message.parts.map(|part| libc::iovec {
+                iov_base: part.as_ptr().cast_mut().cast(),
+                iov_len: part.len(),
+            }));
+            let mut own = Beside::NONE;
+            own.put(0, level, kind, &libc::c_int::from(message.class).to_ne_bytes());
+            let mut len = beside_len();
+            if let Some(size) = message.size {
+                own.put(1, libc::IPPROTO_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
+                len += beside_len();
+            }
+            beside.push((parts.len() - before, len, own));
+        }
+        let mut to = SockaddrStorage::from(to);
+        let mut rest = parts.as_mut_slice();
+        for (count, len, own) in beside {
+            let (parts, others) = rest.split_at_mut(*count);
+            rest = others;
+            // SAFETY: an all-zero mmsghdr is valid.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_name = (&raw mut to).cast();
+            message.msg_hdr.msg_namelen = to.len();
+            message.msg_hdr.msg_iov = parts.as_mut_ptr();
+            message.msg_hdr.msg_iovlen = parts.len() as _;
+            message.msg_hdr.msg_control = own.0.as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = *len as _;
+            messages.push(message);
+        }
+        let mut done = 0;
+        while let Some(left @ [_, ..]) = messages.get_mut(done..) {
+            let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+            // SAFETY: address, parts and what is beside them live during the call; the kernel reads them and writes
+            // lengths into the messages.
+            let sent = unsafe {
+                libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
+            };
+            match usize::try_from(sent) {
+                Ok(sent @ 1..) => done += sent,
+                Ok(0) | Err(_) => {
+                    refused(done, &io::Error::last_os_error());
+                    done += 1;
+                }
+            }
+        }
+    }
+}
+
+/// A datagram that came in.
+pub(super) struct Arrival<'a> {
+    pub(super) bytes: &'a mut [u8],
+    /// Traffic class.
+    pub(super) class: u8,
+    /// So long is each piece, if it is several that the kernel has put together.
+    pub(super) size: Option<usize>,
+    pub(super) from: SocketAddr,
+}
+
+/// Room for datagrams of one system call. Memory that none has filled yet is not in use.
+pub(super) struct Arrivals {
+    room: Vec<u8>,
+    count: usize,
+    from: Vec<SockaddrStorage>,
+    beside: Vec<Beside>,
+    parts: Vec<libc::iovec>,
+    messages: Vec<libc::mmsghdr>,
+}
+
+impl Arrivals {
+    /// The longest datagram.
+    const LONGEST: usize = 65_536;
+
+    /// With `joined` each may have all that it can hold.
+    pub(super) fn new(joined: bool) -> Self {
+        let count = if joined { 16 } else { 64 };
+        Self {
+            room: vec![0; count * Self::LONGEST],
+            count,
+            from: Vec::with_capacity(count),
+            beside: Vec::with_capacity(count),
+            parts: Vec::with_capacity(count),
+            messages: Vec::with_capacity(count),
+        }
+    }
+
+    /// Receives what is there, without waiting; how many datagrams that is.
+    pub(super) fn receive(&mut self, fd: &OwnedFd) -> io::Result<usize> {
+        let Self { room, count, from, beside, parts, messages } = self;
+        from.clear();
+        beside.clear();
+        parts.clear();
+        messages.clear();
+        let anybody = SockaddrStorage::from(SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0));
+        from.resize(*count, anybody);
+        beside.resize(*count, Beside::NONE);
+        parts.extend(
+            room.chunks_exact_mut(Self::LONGEST).map(|room| libc::iovec {
+                iov_base: room.as_mut_ptr().cast(),
+                iov_len: room.len(),
+            }),
+        );
+        for ((from, beside), part) in from.iter_mut().zip(beside).zip(parts) {
+            // SAFETY: an all-zero mmsghdr is valid.
+            let mut message: libc::mmsghdr = unsafe { std::mem::zeroed() };
+            message.msg_hdr.msg_name = std::ptr::from_mut(from).cast();
+            message.msg_hdr.msg_namelen = size_of_val(from) as libc::socklen_t;
+            message.msg_hdr.msg_iov = std::ptr::from_mut(part);
+            message.msg_hdr.msg_iovlen = 1;
+            message.msg_hdr.msg_control = beside.0.as_mut_ptr().cast();
+            message.msg_hdr.msg_controllen = size_of_val(beside) as _;
+            messages.push(message);
+        }
+        let (first, count) = (messages.as_mut_ptr(), *count as u32);
+        // SAFETY: addresses, rooms and what is beside them live during the call, with the lengths given.
+        let received = unsafe {
+            let at_once = libc::MSG_DONTWAIT as _;
+            libc::recvmmsg(fd.as_raw_fd(), first, count, at_once, std::ptr::null_mut())
+        };
+        usize::try_from(received).map_err(|_| io::Error::last_os_error())
+    }
+
+    /// One of those that were received last. `None` for what cannot be read.
+    pub(super) fn get(&mut self, number: usize) -> Option<Arrival<'_>> {
+        let message = self.messages.get(number)?;
+        let from = address(self.from.get(number)?)?;
+        let (class, size) = beside_of(&message.msg_hdr);
+        let at = number * Self::LONGEST;
+        let place: Range<usize> = at..at + (message.msg_len as usize).min(Self::LONGEST);
+        Some(Arrival { bytes: self.room.get_mut(place)?, class, size, from })
+    }
+}
+
+fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
+    match (from.as_sockaddr_in(), from.as_sockaddr_in6()) {
+        (Some(v4), _) => Some(SocketAddr::new(v4.ip().into(), v4.port())),
+        (_, Some(v6)) => Some(SocketAddr::new(v6.ip().into(), v6.port())),
+        (None, None) => None,
+    }
+}
+
+/// Traffic class, and length of the pieces if the datagram is several.
+fn beside_of(message: &libc::msghdr) -> (u8, Option<usize>) {
+    let (mut class, mut size) = (0, None);
+    // SAFETY: the kernel has filled `message`; these walk its control memory within its length.
+    let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
+    while !next.is_null() {
+        // SAFETY: `next` is not null, so it points at a whole header in the control memory.
+        let header = unsafe { &*next };
+        // SAFETY: behind each header that is asked for here the kernel has put an int, or one byte.
+        let number =
+            || unsafe { std::ptr::read_unaligned(libc::CMSG_DATA(next).cast::<libc::c_int>()) };
+        match (header.cmsg_level, header.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_TOS) => {
+                // SAFETY: the kernel's data behind such a header is one byte.
+                class = unsafe { *libc::CMSG_DATA(next) };
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => class = number() as u8,
+            (libc::IPPROTO_UDP, libc::UDP_GRO) => size = usize::try_from(number()).ok(),
+            _ => {}
+        }
+        // SAFETY: both come from the kernel's answer.
+        next = unsafe { libc::CMSG_NXTHDR(message, next) };
+    }
+    (class, size.filter(|size| *size > 0))
+}
+
+/// Frames on their way into a device. Allocated once.
+pub(super) struct Writings {
+    device: File,
+    parts: Vec<libc::iovec>,
+}
+
+impl Writings {
+    pub(super) fn new(device: File) -> Self {
+        Self { device, parts: Vec::with_capacity(LARGEST.1) }
+    }
+}
+
+impl Exit for Writings {
+    fn send<'f, Parts: Iterator<Item = &'f [u8]>>(
+        &mut self,
+        frames: impl Iterator<Item = (u32, Parts)>,
+    ) -> u64 {
+        let mut failed = 0;
+        for (_, parts) in frames {
+            self.parts.clear();
+            self.parts.extend(parts.map(|part| libc::iovec {
+                iov_base: part.as_ptr().cast_mut().cast(),
+                iov_len: part.len(),
+            }));
+            let count = self.parts.len() as libc::c_int;
+            // SAFETY: the kernel reads the parts, which live during the call.
+            let written =
+                unsafe { libc::writev(self.device.as_raw_fd(), self.parts.as_ptr(), count) };
+            failed += u64::from(written < 0);
+        }
+        failed
+    }
 }

@@ -201,14 +201,6 @@ pub struct RevealedEpoch {
     pub last_sender: u32,
 }
 
-/// `chacha20-poly1305` or `aes-256-gcm`.
-pub const fn suite_name(suite: Suite) -> &'static str {
-    match suite {
-        Suite::ChaCha20Poly1305 => "chacha20-poly1305",
-        Suite::Aes256Gcm => "aes-256-gcm",
-    }
-}
-
 impl Server {
     /// All gateways: those that wait first, then by name.
     pub fn gateways(&self, now: u64) -> Vec<GatewayView> {
@@ -362,7 +354,7 @@ impl Server {
                 stage: entry.stage,
                 remaining: entry.item.ends.saturating_sub(now) / 1000,
                 senders: made.map(|made| made.next_sender - 1),
-                cipher: made.map(|made| suite_name(made.suite).to_owned()),
+                cipher: made.map(|made| made.suite.as_str().to_owned()),
             }
         });
         GroupView {

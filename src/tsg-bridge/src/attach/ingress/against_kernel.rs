@@ -1,8 +1,9 @@
 //! Cutting and joining against the kernel, which cuts in software what leaves by a port that cannot.
 
-use super::virtio::{Header, LEN};
+use crate::attach::batch::Exit as _;
 use crate::attach::sockets::number;
 use crate::attach::sys::{self, Sendings};
+use crate::attach::virtio::{Header, LEN};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -117,7 +118,6 @@ impl Uncut {
 /// A cable whose near end cuts nothing in hardware.
 struct Cable {
     near: u32,
-    sender: OwnedFd,
     listener: OwnedFd,
     sendings: Sendings,
 }
@@ -134,9 +134,8 @@ impl Cable {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Self {
             near: number("near"),
-            sender: sys::offloading_sender().unwrap(),
             listener: sys::listener(number("far"), &[(0x06, 0, 0, 0xffff)]).unwrap(),
-            sendings: Sendings::with_capacity(1, 3),
+            sendings: Sendings::new().unwrap(),
         }
     }
 
@@ -147,7 +146,7 @@ impl Cable {
         let mut link = [2; ETHERNET];
         link[12..].copy_from_slice(&if is_v6 { [0x86, 0xdd] } else { [0x08, 0x00] });
         let parts = [&header[..], &link, packet].into_iter();
-        let failed = self.sendings.send(&self.sender, core::iter::once((self.near, parts)));
+        let failed = self.sendings.send(core::iter::once((self.near, parts)));
         assert_eq!(failed, 0);
     }
 

@@ -12,20 +12,19 @@
 
 #[cfg(test)]
 mod against_kernel;
-mod batch;
 mod stations;
-mod virtio;
 
 pub(super) use stations::Stations;
 #[cfg(fuzzing)]
 pub(super) use stations::entry;
 
+use super::batch::{Batch, To};
 use super::ethernet::{Header, Link, version_of};
 use super::running::Shared;
-use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys};
+use super::sys::Sendings;
+use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys, virtio};
 use crate::interface;
 use anyhow::{Context as _, Result};
-use batch::{Batch, To};
 use core::ops::Range;
 use nix::poll::PollFd;
 use std::fs::File;
@@ -113,7 +112,7 @@ pub(super) struct Worker {
     shared: Arc<Shared>,
     handler: Box<dyn Handler>,
     outbox: Outbox,
-    batch: Batch,
+    batch: Batch<Sendings>,
     counters: Counters,
     at: usize,
     lately: [Option<Lately>; PAIRS],
@@ -207,11 +206,12 @@ impl Worker {
         let taps: Vec<File> = taps.iter().map(|name| try_tap(name)).collect::<Result<_>>()?;
         let mut cuts_udp = true;
         for tap in &taps {
-            cuts_udp &= sys::take_uncut(tap).context("cannot switch on offloads of a TAP")?;
+            cuts_udp &= interface::take_uncut(tap).context("cannot switch on offloads of a TAP")?;
         }
         let lan = (0..shared.interfaces.lan_count()).map(|lan_port| (Side::Lan, lan_port));
         let places = lan.chain([(Side::Wan, 0)]).collect();
-        let batch = Batch::new(cuts_udp).context("cannot open a packet socket")?;
+        let exit = Sendings::new().context("cannot open a packet socket")?;
+        let batch = Batch::new(exit, cuts_udp);
         let (outbox, counters) = (Outbox::new(), Counters::default());
         let (lately, now) = ([None; PAIRS], Instant::now());
         Ok(Self { taps, places, shared, handler, outbox, batch, counters, at, lately, now })
@@ -364,9 +364,9 @@ impl Worker {
             Verdict::Send => {
                 self.counters.sent += 1;
                 let packet = frame.packet.bytes();
-                let link = &header.link;
+                let link = Some(&header.link);
                 let own = from == Side::Lan;
-                self.onward(way, |batch, ifindex| batch.push(packet, To { ifindex, link, own }));
+                self.onward(way, |batch, port| batch.push(packet, To { port, link, own }));
             }
             Verdict::Drop => self.counters.dropped += 1,
         }
@@ -417,8 +417,8 @@ impl Worker {
                 Verdict::Send => {
                     self.counters.sent += 1;
                     let own = from == Side::Lan;
-                    let to = |ifindex| To { ifindex, link: &link, own };
-                    self.onward(way, |batch, ifindex| batch.take(at, place.clone(), to(ifindex)));
+                    let to = |port| To { port, link: Some(&link), own };
+                    self.onward(way, |batch, port| batch.take(at, place.clone(), to(port)));
                 }
                 Verdict::Drop => self.counters.dropped += 1,
             }
@@ -448,14 +448,14 @@ impl Worker {
         exits
     }
 
-    fn onward(&mut self, way: &Way, send: impl Fn(&mut Batch, u32)) {
+    fn onward(&mut self, way: &Way, send: impl Fn(&mut Batch<Sendings>, u32)) {
         match way.from {
             Side::Lan => send(&mut self.batch, self.shared.interfaces.wan()),
             Side::Wan => self.lan_ports(way.exits.lan, send),
         }
     }
 
-    fn lan_ports(&mut self, lan: Lan, send: impl Fn(&mut Batch, u32)) {
+    fn lan_ports(&mut self, lan: Lan, send: impl Fn(&mut Batch<Sendings>, u32)) {
         for port in 0..self.shared.interfaces.lan_count() {
             let wanted = match lan {
                 Lan::None => false,
@@ -481,8 +481,9 @@ impl Worker {
             };
             self.counters.extra += 1;
             let own = to == Side::Wan;
-            let send =
-                |batch: &mut Batch, ifindex| batch.push(packet, To { ifindex, link: &link, own });
+            let send = |batch: &mut Batch<Sendings>, port| {
+                batch.push(packet, To { port, link: Some(&link), own })
+            };
             match (to, to == way.from) {
                 (Side::Wan, _) => send(&mut self.batch, self.shared.interfaces.wan()),
                 (Side::Lan, true) => self.lan_ports(Lan::One(way.in_port), send),

@@ -1,6 +1,7 @@
 //! The arguments of `tsg tunnel`, and those that the predecessor's `main.py` had for it.
 
 use super::{Found, UsageError};
+use crate::config::is_port_name;
 use crate::tunnel::Tunnel;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -36,6 +37,11 @@ impl Found {
             UsageError(format!("--dst is the address of the other end, not {peer:?}"))
         })?;
         let device = needed(self.value("tun"), "--tun NAME")?;
+        if !is_port_name(&device) {
+            return Err(UsageError(format!(
+                "--tun is the name of a new interface, up to 15 letters and digits, not {device:?}"
+            )));
+        }
         if let Some(size) = self.value("key").filter(|size| !SIZES.contains(&size.as_str())) {
             return Err(UsageError(format!(
                 "--key is 256 as ever, and means nothing any more, not {size:?}; the key is in a file: --key-file"
@@ -45,6 +51,7 @@ impl Found {
             Some(file) => PathBuf::from(file),
             None => self.folders.state.join(format!("tunnel-{device}.key")),
         };
-        Ok(Tunnel { interface, peer, device, key_file, udp: self.take("udp") })
+        let socket = self.folders.tunnel_socket(&device);
+        Ok(Tunnel { interface, peer, device, key_file, socket, udp: self.take("udp") })
     }
 }

@@ -70,7 +70,7 @@ pub(super) const METHODS: &[Method] = &[
 
 /// Why a question is not answered.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// It is none.
     Nonsense(String),
     /// There is no such method.
@@ -91,7 +91,7 @@ pub(super) fn find(name: &str, given: Unchecked) -> Result<(&'static Method, Arg
 
 impl Fault {
     /// As an answer.
-    pub(super) fn answer(&self) -> Value {
+    pub(crate) fn answer(&self) -> Value {
         json!({ "ok": false, "error": self.to_string() })
     }
 }

@@ -60,7 +60,7 @@ impl World {
         let mut room = [vec![0; HEAD_ROOM], esp.to_vec(), vec![0; TAIL_ROOM]].concat();
         let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + esp.len()).unwrap();
         let mut say = Vec::new();
-        if let Ok(Some(_)) = self.ends[to].hear(&mut packet, self.now, &mut say) {
+        if let Ok(Heard::Now(Some(_))) = self.ends[to].hear(&mut packet, self.now, &mut say) {
             let number = packet.bytes()[20..24].try_into().unwrap();
             self.delivered[to].push(u32::from_be_bytes(number));
         }

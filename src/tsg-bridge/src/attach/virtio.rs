@@ -6,7 +6,7 @@
 use tsg_esp::segment::{Kind, Offload, Partial};
 
 /// Its length.
-pub(super) const LEN: usize = 10;
+pub(crate) const LEN: usize = 10;
 
 const NEEDS_CHECKSUM: u8 = 1;
 
@@ -18,7 +18,7 @@ const UDP: u8 = 5;
 
 /// Its fields, with places counted from the front of the frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     flags: u8,
     cut: u8,
     headers: u16,
@@ -28,13 +28,13 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn parse(bytes: &[u8; LEN]) -> Self {
+    pub(crate) fn parse(bytes: &[u8; LEN]) -> Self {
         let word = |at: usize| u16::from_ne_bytes([bytes[at], bytes[at + 1]]);
         let [flags, cut, ..] = *bytes;
         Self { flags, cut, headers: word(2), size: word(4), start: word(6), offset: word(8) }
     }
 
-    pub(super) fn emit(&self) -> [u8; LEN] {
+    pub(crate) fn emit(&self) -> [u8; LEN] {
         let mut bytes = [self.flags, self.cut, 0, 0, 0, 0, 0, 0, 0, 0];
         let words = [self.headers, self.size, self.start, self.offset];
         for (place, word) in bytes[2..].as_chunks_mut::<2>().0.iter_mut().zip(words) {
@@ -45,7 +45,7 @@ impl Header {
 
     /// What is left to be done to the packet that begins `link_len` bytes into the frame. `None` if it cannot be
     /// done here.
-    pub(super) fn offload(&self, link_len: usize) -> Option<Offload> {
+    pub(crate) fn offload(&self, link_len: usize) -> Option<Offload> {
         let checksum = match self.flags & NEEDS_CHECKSUM {
             0 => None,
             _ => Some(Partial {
@@ -63,7 +63,7 @@ impl Header {
     }
 
     /// For a packet behind `link_len` bytes of link header; its payload begins `head` bytes into it.
-    pub(super) fn of(offload: Offload, link_len: usize, head: usize, is_v6: bool) -> Self {
+    pub(crate) fn of(offload: Offload, link_len: usize, head: usize, is_v6: bool) -> Self {
         let mut header = Self::default();
         if let Some(Partial { start, offset }) = offload.checksum {
             header.flags = NEEDS_CHECKSUM;

@@ -1,12 +1,9 @@
 //! Frames on their way out: kept for the length of a batch, joined where that is possible, and sent with one
 //! system call.
 
+use super::ethernet::{IPV6, LONGEST, Link, ether_type_of};
 use super::virtio;
-use crate::attach::ethernet::{IPV6, LONGEST, Link, ether_type_of};
-use crate::attach::sys::{self, Sendings};
 use core::ops::Range;
-use std::io;
-use std::os::fd::OwnedFd;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::join::{Added, Joined, Shape, same_ends};
 use tsg_esp::segment::{Kind, Offload};
@@ -17,8 +14,21 @@ const BYTES: usize = 192 * 1024;
 /// Frames that wait.
 const MOST: usize = 256;
 
-/// Packets that wait, joined or not.
-const PARTS: usize = 1_024;
+/// Packets that wait, joined or not. The kernel takes a message in up to 1,024 parts, with those of the headers.
+const PARTS: usize = 1_000;
+
+/// As many frames, and as many parts in them, a batch sends at most with one call.
+pub(crate) const LARGEST: (usize, usize) = (MOST, 2 * MOST + PARTS);
+
+/// Where the frames of a batch leave.
+pub(crate) trait Exit {
+    /// Sends frames, each behind a header of virtio-net and given in parts, out of the port of that number. Says how
+    /// many were not taken.
+    fn send<'f, Parts: Iterator<Item = &'f [u8]>>(
+        &mut self,
+        frames: impl Iterator<Item = (u32, Parts)>,
+    ) -> u64;
+}
 
 /// So many of the last frames are looked at for one of the same flow.
 const OPEN: usize = 8;
@@ -28,18 +38,21 @@ const END: usize = usize::MAX;
 
 /// Where a packet goes, and how.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct To<'l> {
-    /// The port.
-    pub(super) ifindex: u32,
-    pub(super) link: &'l Link,
+pub(crate) struct To<'l> {
+    /// The port: never 0.
+    pub(crate) port: u32,
+    /// What is to stand in front of it; `None` for ports that take packets alone.
+    pub(crate) link: Option<&'l Link>,
     /// It is one that this gateway has sealed.
-    pub(super) own: bool,
+    pub(crate) own: bool,
 }
 
 /// A frame: header of virtio-net, link header, the first packet, and payload of others behind it.
 #[derive(Debug)]
 struct Outgoing {
-    ifindex: u32,
+    port: u32,
+    /// It goes as it came, its link header in it.
+    whole: bool,
     link: Option<Link>,
     first: Range<usize>,
     joined: Option<Joined>,
@@ -51,37 +64,35 @@ struct Outgoing {
 
 /// The batch.
 #[derive(Debug)]
-pub(super) struct Batch {
+pub(crate) struct Batch<E> {
     bytes: Vec<u8>,
     used: usize,
     frames: Vec<Outgoing>,
     /// Payload, and the number of the part that follows.
     parts: Vec<(Range<usize>, usize)>,
-    wire: OwnedFd,
-    sendings: Sendings,
+    exit: E,
     /// The kernel cuts datagrams.
     cuts_udp: bool,
     /// Frames that the kernel did not take, since the last time that somebody asked.
     failed: u64,
 }
 
-impl Batch {
-    pub(super) fn new(cuts_udp: bool) -> io::Result<Self> {
-        Ok(Self {
+impl<E: Exit> Batch<E> {
+    pub(crate) fn new(exit: E, cuts_udp: bool) -> Self {
+        Self {
             bytes: vec![0; BYTES],
             used: 0,
             frames: Vec::with_capacity(MOST),
             parts: Vec::with_capacity(PARTS),
-            wire: sys::offloading_sender()?,
-            sendings: Sendings::with_capacity(MOST, 2 * MOST + PARTS),
+            exit,
             cuts_udp,
             failed: 0,
-        })
+        }
     }
 
     /// Room for a packet of that length, with what sealing needs around it; to be filled, and then
     /// [taken](Self::take) or forgotten.
-    pub(super) fn room(&mut self, len: usize) -> Option<(Packet<'_>, usize)> {
+    pub(crate) fn room(&mut self, len: usize) -> Option<(Packet<'_>, usize)> {
         let whole = HEAD_ROOM + len + TAIL_ROOM;
         if self.bytes.len() - self.used < whole {
             self.flush();
@@ -92,14 +103,14 @@ impl Batch {
     }
 
     /// Takes the packet that lies in `range` of the room at `at`.
-    pub(super) fn take(&mut self, at: usize, range: Range<usize>, to: To<'_>) {
+    pub(crate) fn take(&mut self, at: usize, range: Range<usize>, to: To<'_>) {
         let range = at + range.start..at + range.end;
         self.used = self.used.max(range.end);
         self.put(range, to);
     }
 
     /// Takes a copy of a packet.
-    pub(super) fn push(&mut self, packet: &[u8], to: To<'_>) {
+    pub(crate) fn push(&mut self, packet: &[u8], to: To<'_>) {
         if let Some(range) = self.copy(packet) {
             self.put(range, to);
         } else {
@@ -108,12 +119,13 @@ impl Batch {
     }
 
     /// Takes a copy of a whole frame, with what is left to be done to it.
-    pub(super) fn push_frame(&mut self, frame: &[u8], header: virtio::Header, ifindex: u32) {
+    pub(crate) fn push_frame(&mut self, frame: &[u8], header: virtio::Header, port: u32) {
         let Some(first) = self.copy(frame) else {
             self.failed += 1;
             return;
         };
-        let mut outgoing = Outgoing::new(ifindex, first);
+        let mut outgoing = Outgoing::new(port, first);
+        outgoing.whole = true;
         outgoing.add_head(&header.emit());
         self.frames.push(outgoing);
     }
@@ -133,15 +145,13 @@ impl Batch {
     }
 
     fn put(&mut self, range: Range<usize>, to: To<'_>) {
-        let shape = match to.link.vlans.tags() {
-            [] => Shape::of(&self.bytes[range.clone()], to.own)
-                .filter(|shape| self.cuts_udp || shape.kind() == Kind::Tcp),
-            // The kernel cuts nothing below a tag that it has not put there itself.
-            [_, ..] => None,
-        };
+        // The kernel cuts nothing below a tag that it has not put there itself.
+        let is_tagged = to.link.is_some_and(|link| !link.vlans.tags().is_empty());
+        let shape = Shape::of(&self.bytes[range.clone()], to.own)
+            .filter(|shape| !is_tagged && (self.cuts_udp || shape.kind() == Kind::Tcp));
         if !shape.as_ref().is_some_and(|shape| self.join(&range, shape, &to)) {
-            let mut outgoing = Outgoing::new(to.ifindex, range);
-            outgoing.link = Some(*to.link);
+            let mut outgoing = Outgoing::new(to.port, range);
+            outgoing.link = to.link.copied();
             outgoing.joined = shape.map(Joined::new);
             self.frames.push(outgoing);
         }
@@ -157,12 +167,12 @@ impl Batch {
         for frame in self.frames.iter_mut().rev().take(OPEN) {
             let first = &self.bytes[frame.first.clone()];
             let Some(joined) = &mut frame.joined else {
-                if frame.link.is_none() || same_ends(first, next) {
+                if frame.whole || same_ends(first, next) {
                     return false;
                 }
                 continue;
             };
-            let same_way = frame.ifindex == to.ifindex && frame.link.as_ref() == Some(to.link);
+            let same_way = frame.port == to.port && frame.link.as_ref() == to.link;
             if !same_way {
                 continue;
             }
@@ -186,36 +196,45 @@ impl Batch {
     }
 
     /// Sends all of it.
-    pub(super) fn flush(&mut self) {
+    pub(crate) fn flush(&mut self) {
         let Self { bytes, frames, parts, .. } = self;
         for frame in frames.iter_mut() {
             frame.finish(bytes);
         }
-        let whole = |frame: &&Outgoing| frame.head_len > 0 && frame.ifindex != 0;
+        let whole = |frame: &&Outgoing| frame.head_len > 0 && frame.port != 0;
         self.failed += (frames.len() - frames.iter().filter(whole).count()) as u64;
         let outgoing = frames.iter().filter(whole).map(|frame| {
             let rest =
                 core::iter::successors(parts.get(frame.rest.0), |(_, next)| parts.get(*next));
             let front = [&frame.head[..frame.head_len], &bytes[frame.first.clone()]];
             let rest = rest.map(|(range, _)| &bytes[range.clone()]);
-            (frame.ifindex, front.into_iter().chain(rest))
+            (frame.port, front.into_iter().chain(rest))
         });
-        self.failed += self.sendings.send(&self.wire, outgoing);
+        self.failed += self.exit.send(outgoing);
         self.frames.clear();
         self.parts.clear();
         self.used = 0;
     }
 
     /// How many frames the kernel has not taken, since this was asked.
-    pub(super) fn failed(&mut self) -> u64 {
+    pub(crate) fn failed(&mut self) -> u64 {
         core::mem::take(&mut self.failed)
     }
 }
 
 impl Outgoing {
-    const fn new(ifindex: u32, first: Range<usize>) -> Self {
+    const fn new(port: u32, first: Range<usize>) -> Self {
         let head = [0; virtio::LEN + LONGEST];
-        Self { ifindex, link: None, first, joined: None, rest: (END, END), head, head_len: 0 }
+        Self {
+            port,
+            whole: false,
+            link: None,
+            first,
+            joined: None,
+            rest: (END, END),
+            head,
+            head_len: 0,
+        }
     }
 
     fn add_head(&mut self, bytes: &[u8]) {
@@ -225,7 +244,9 @@ impl Outgoing {
 
     /// Writes the headers, now that it is known how long the packet is; none in front of what is no packet.
     fn finish(&mut self, bytes: &mut [u8]) {
-        let Some(link) = self.link else { return };
+        if self.whole {
+            return;
+        }
         let first = &mut bytes[self.first.clone()];
         let Some(ether_type) = ether_type_of(first) else { return };
         let (offload, head) = match &self.joined {
@@ -236,7 +257,7 @@ impl Outgoing {
             },
         };
         let mut room = [0; LONGEST];
-        let link_len = link.emit(ether_type, &mut room);
+        let link_len = self.link.map_or(0, |link| link.emit(ether_type, &mut room));
         let header = virtio::Header::of(offload, link_len, head, ether_type == IPV6);
         self.add_head(&header.emit());
         self.add_head(&room[..link_len]);
