@@ -6,7 +6,7 @@ import time
 import pytest
 
 from capture import Capture
-from netns import command
+from netns import command, wait_for
 from plant import REPOSITORY, assert_none_lost, binary, settle
 from tunnels import DEVICE, Tunnel
 
@@ -81,6 +81,25 @@ def test_a_cable_that_is_out_for_a_while(udp, cases):
             assert int(end.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout) < 1400
         settle(pollers)
         cases(len(pollers))
+
+
+def test_a_path_that_swallows_what_is_long():
+    """It says nothing of it, so the operator does; and what its devices say is still heeded."""
+    tunnel = Tunnel()
+    tunnel.options += ["--mtu", "1300"]
+    with tunnel:
+        def mtu(end):
+            return int(end.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout)
+
+        both = (tunnel.left, tunnel.right), (tunnel.right, tunnel.left)
+        for end, other in both:
+            assert mtu(end) == 1300
+            end.ping(other, 4, "-M", "do", "-s", 1300 - 28)
+        for end, _ in both:
+            end.host.ns.ip("link", "set", "eth0", "mtu", 1200)
+        for end, other in both:
+            end.ping(other, 4, "-s", 1260)
+            wait_for("a smaller MTU", lambda end=end: mtu(end) < 1200)
 
 
 def test_replays_and_changed_packets_do_not_come_out(cases):
@@ -243,6 +262,7 @@ def test_what_is_wrong_is_said(cases):
             (["eth0", "--dst", peer, "--tun", "../x"], "the name of a new interface"),
             (["eth0", "--dst", peer], "needs --tun"),
             (["--dst", peer, "--tun", "x"], "needs the interface"),
+            (["eth0", "--dst", peer, "--tun", "x", "--mtu", "575"], "--mtu is between 576 and 65535"),
             (["eth0", "-dst", peer, "-key", "s3cret", "-tun", "x"], "the key is in a file"),
             (["eth0", "--dst", peer, "--tun", "x", "--key-file", damaged], "is no key of a tunnel"),
             (["eth0", "--dst", peer, "--tun", "x", "--key-file", open_to_all], "chmod 600"),

@@ -158,7 +158,7 @@ impl Options {
                 Long("udp") => found.flag("udp"),
                 Long(
                     name @ ("lan" | "wan" | "address" | "vlan" | "rollback" | "dst" | "tun" | "key"
-                    | "key-file"),
+                    | "key-file" | "mtu"),
                 ) => {
                     let name = name.to_owned();
                     found.values.push((name, text(parser.value()?)?));

@@ -136,15 +136,17 @@ const TOPICS: [(&str, &str, &str); 16] = [
     (
         "tunnel",
         "carry whole packets to another host, sealed",
-        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE] [--udp]\n\n\
+        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE] [--udp] [--mtu BYTES]\n\n\
          Makes a TUN device, and carries what is routed into it to the host at ADDRESS, in ESP (RFC 4303, tunnel mode) out of\n\
          INTERFACE. The same command runs on the other host, with this one's address. Both have one key in common:\n\
          where FILE is not there yet it is made, and is to be copied to the other host by a way that nobody reads.\n\
          Give the device an address and routes as any other: `ip address add 10.9.0.1/24 dev NAME`.\n\n\
          --dst       where the other end is; 0.0.0.0 or ::, if that one calls from an address that nobody knows, or from behind NAT\n\
          --key-file  the file of the key (/etc/tsg/tunnel-NAME.key), mode 0600\n\
-         --udp       in UDP on port 4500 (RFC 3948): faster, and for NAT and paths that take no IP protocol 50\n\n\
-         Runs until SIGTERM or SIGINT; `tsg status` tells of it. The ends agree on fresh keys when one of them starts and every hour (docs/routed.md).\n\
+         --udp       in UDP on port 4500 (RFC 3948): faster, and for NAT and paths that take no IP protocol 50\n\
+         --mtu       the most that the device takes, where the path swallows longer ones and does not say so\n\n\
+         Runs until SIGTERM or SIGINT; `tsg status` tells of it. The ends agree on fresh keys when one of them starts and every\n\
+         hour (docs/routed.md).\n\
          The predecessor's words are understood, too: `tsg tunnel eth0 -dst 192.0.2.9 -key 256 -tun asa0`.\n",
     ),
     (

@@ -64,6 +64,8 @@ pub struct Tunnel {
     pub socket: PathBuf,
     /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
+    /// The most that the device takes, in bytes, where the path's own MTU is more than gets through.
+    pub mtu: Option<u16>,
 }
 
 impl Tunnel {
@@ -108,9 +110,7 @@ fn key(file: &std::path::Path) -> Result<Key> {
 struct Ends {
     device: Device,
     wire: Wire,
-    interface: String,
-    /// The other end's address was given, and never changes.
-    fixed: bool,
+    tunnel: Tunnel,
     peer: Peer,
     said: State,
     mtu: u16,
@@ -136,8 +136,7 @@ impl Ends {
         let mut ends = Self {
             device: Device::open(device)?,
             wire,
-            interface: interface.clone(),
-            fixed: tunnel.fixed().is_some(),
+            tunnel: tunnel.clone(),
             peer: Peer::new(key, Suites { aes: tsg_sodium::aes_available() }),
             said: State::Down,
             mtu: 0,
@@ -147,7 +146,7 @@ impl Ends {
             buffer: vec![0; virtio::LEN + LONGEST],
             say: Vec::new(),
         };
-        if ends.fixed {
+        if tunnel.fixed().is_some() {
             ends.fit().with_context(|| format!("cannot reach {peer} by {interface}"))?;
         }
         interface::bring_up(device).with_context(|| format!("cannot set up {device}"))?;
@@ -157,13 +156,14 @@ impl Ends {
     /// Gives the device the MTU that fits the path: the kernel tells hosts of it, or cuts.
     fn fit(&mut self) -> Result<()> {
         let (Some(to), name) = (self.wire.to(), self.device.name()) else { return Ok(()) };
-        let path = sys::path_mtu(to, &self.interface).context("cannot ask for the path's MTU")?;
+        let path = sys::path_mtu(to, &self.tunnel.interface).context("cannot ask for the path's MTU")?;
         let most = self.wire.carrier().longest_inside(path);
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
+        let most = most.min(self.tunnel.mtu.unwrap_or(u16::MAX));
         if most != self.mtu {
             interface::set_mtu(name, most)
                 .with_context(|| format!("cannot set the MTU of {name} to {most}"))?;
-            log::info!("{name}: MTU {most}, as the path to {} takes {path}", to.ip());
+            log::info!("{name}: MTU {most}; the path to {} takes {path}", to.ip());
             if most < V6_LEAST {
                 log::warn!("{name}: no IPv6 inside, which needs {V6_LEAST}");
             }
@@ -221,7 +221,7 @@ impl Ends {
         self.peer.tick(now, &mut self.say);
         if let Some(to) = self.wire.to() {
             self.speak(to, now);
-            if self.fixed && self.wire.carrier().udp && now >= self.sent + KEEP_ALIVE {
+            if self.tunnel.fixed().is_some() && self.wire.carrier().udp && now >= self.sent + KEEP_ALIVE {
                 self.wire.say(&udp::KEEP_ALIVE, to, CONTROL);
                 self.sent = now;
             }
@@ -346,7 +346,7 @@ impl Ends {
                 }
             }
             self.speak(from, now);
-            if is_there && !self.fixed && self.wire.to() != Some(from) {
+            if is_there && self.tunnel.fixed().is_none() && self.wire.to() != Some(from) {
                 log::info!("{}: the other end is at {}", self.device.name(), from.ip());
                 self.wire.turn_to(from);
                 self.refit();

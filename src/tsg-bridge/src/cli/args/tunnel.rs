@@ -20,6 +20,12 @@ pub(super) fn modern(argument: OsString) -> OsString {
     }
 }
 
+/// What every host takes whole (RFC 791 section 3.1), and more.
+fn mtu(text: &str) -> Result<u16, UsageError> {
+    let mtu = text.parse().ok().filter(|mtu| *mtu >= 576);
+    mtu.ok_or_else(|| UsageError(format!("--mtu is between 576 and 65535, not {text:?}")))
+}
+
 impl Found {
     pub(super) fn tunnel(
         &mut self,
@@ -52,6 +58,7 @@ impl Found {
             None => self.folders.state.join(format!("tunnel-{device}.key")),
         };
         let socket = self.folders.tunnel_socket(&device);
-        Ok(Tunnel { interface, peer, device, key_file, socket, udp: self.take("udp") })
+        let mtu = self.value("mtu").map(|text| mtu(&text)).transpose()?;
+        Ok(Tunnel { interface, peer, device, key_file, socket, udp: self.take("udp"), mtu })
     }
 }
