@@ -11,6 +11,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 FILES = HERE.parents[1] / "files"
+PROTO = HERE.parents[1] / "openwrt-feed/tsg-proto/files"
 OPENWRT = os.environ.get("TSG_OPENWRT_ROOT")
 LIBRARIES = ("/lib64", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu")
 
@@ -58,7 +59,9 @@ class Router:
         assert self._keeper.stdout.readline() == b"ready\n", "the file system could not be mounted"
 
     def _lay(self, layer, tools, programs):
-        shutil.copytree(FILES, layer)
+        for files in (FILES, PROTO):
+            shutil.copytree(files, layer, dirs_exist_ok=True)
+        shutil.copy(HERE / "standin/netifd-proto.sh", layer / "lib/netifd")
         for folder in ("usr/sbin", "router", "tmp/.uci", "tmp/run", "tmp/lock", "etc/tsg"):
             (layer / folder).mkdir(parents=True, exist_ok=True)
         if not OPENWRT:
@@ -84,7 +87,7 @@ class Router:
 
     def argv(self, *argv):
         """A command line that runs a command in these files."""
-        return ["nsenter", f"--target={self._keeper.pid}", "--mount", "--root", "chroot", self.folder / "mount/root", *argv]
+        return ["nsenter", f"--target={self._keeper.pid}", "--mount", "--net", "--root", "chroot", self.folder / "mount/root", *argv]
 
     def run(self, *argv, check=True, **env):
         """Runs a command on the router."""
