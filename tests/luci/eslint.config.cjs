@@ -30,13 +30,13 @@ module.exports = [
 		rules: { ...json.configs.recommended.rules }
 	},
 	{
-		files: [ 'luci-app-tsg/**/*.js', 'tests/luci/host/**/*.js' ],
+		files: [ 'luci-{app,proto}-tsg/**/*.js', 'tests/luci/host/**/*.js' ],
 		languageOptions: {
 			sourceType: 'script',
 			ecmaVersion: 2022,
 			globals: {
 				...globals.browser,
-				...readonly([ '_', 'N_', 'L', 'E', 'baseclass', 'dom', 'form', 'fs', 'network', 'poll', 'request', 'rpc', 'uci', 'ui', 'view' ]),
+				...readonly([ '_', 'N_', 'L', 'E', 'baseclass', 'dom', 'form', 'fs', 'network', 'poll', 'request', 'rpc', 'uci', 'ui', 'view', 'widgets' ]),
 				/* By the names that our views give them. */
 				...readonly([ 'alarms', 'changes', 'chart', 'counters', 'gateway', 'parts', 'ports', 'shape', 'verdict' ])
 			},
@@ -46,7 +46,7 @@ module.exports = [
 		rules: { ...js.configs.recommended.rules, 'no-prototype-builtins': 'off', 'no-redeclare': 'off', ...own }
 	},
 	{
-		files: [ 'luci-app-tsg/**/*.js' ],
+		files: [ 'luci-{app,proto}-tsg/**/*.js' ],
 		rules: {
 			'no-restricted-properties': [ 'error', ...[ 'innerHTML', 'outerHTML', 'insertAdjacentHTML', 'rawhtml' ].map(name => ({ property: name })) ],
 			'no-restricted-syntax': [ 'error', { selector: LONE, message: 'LuCI makes HTML of a string that stands alone: give an array' } ]

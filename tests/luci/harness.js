@@ -1,5 +1,5 @@
 /*
- * Opens a page of luci-app-tsg in Chromium: on the host page, or on a real LuCI where LUCI_URL says so. There, the
+ * Opens a page of luci-app-tsg, or LuCI's own of an interface of luci-proto-tsg, in Chromium: on the host page, or on a real LuCI where LUCI_URL says so. There, the
  * mock answers for the daemon, its init script, the log and the configuration; all else is the real box.
  */
 
@@ -12,13 +12,14 @@ import { after, before } from 'node:test';
 import assert from 'node:assert/strict';
 import { Box } from './mock/box.js';
 import { scenarios } from './mock/scenarios.js';
-import { messages } from './po.js';
+import { CATALOGUES, messages } from './po.js';
 
 /* Installed outside of the clone: NODE_PATH. */
 const { chromium } = createRequire(import.meta.url)('playwright-core');
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
-const APP = join(HERE, '../../luci-app-tsg');
+const ROOT = join(HERE, '../..');
+const APPS = Object.keys(CATALOGUES);
 export const REAL = process.env.LUCI_URL?.replace(/\/+$/, '');
 /* A user there who has only the reading half of the access list, and the same password. */
 export const VIEWER = process.env.LUCI_VIEWER;
@@ -37,15 +38,23 @@ function boxOf(request) {
 }
 
 async function file(path) {
-	const at = path.startsWith('/host/') ? join(HERE, path)
-		: path.startsWith('/luci-static/resources/') ? join(APP, 'htdocs', path) : join(HERE, 'host/index.html');
-	try {
-		return [ await readFile(at), TYPES[extname(at)] ];
-	}
-	catch {
-		/* LuCI's own modules. */
-		return [ await readFile(join(HERE, 'host', normalize(path).split('/').pop())), TYPES[extname(path)] ];
-	}
+	/* What no package has is LuCI's own. */
+	const places = path.startsWith('/luci-static/resources/')
+		? [ ...APPS.map(app => join(ROOT, app, 'htdocs', path)), join(HERE, 'host', normalize(path).split('/').pop()) ]
+		: [ path.startsWith('/host/') ? join(HERE, path) : join(HERE, 'host/index.html') ];
+	for (const at of places)
+		try {
+			return [ await readFile(at), TYPES[extname(at)] ];
+		}
+		catch {
+			continue;
+		}
+	throw new Error(`nobody has ${path}`);
+}
+
+/* The catalogues of all packages are one. */
+async function words(language) {
+	return Object.assign({}, ...await Promise.all(APPS.map(app => messages(language, app))));
 }
 
 async function answer(request, response) {
@@ -120,7 +129,7 @@ export async function open(test, view, name, options = {}) {
 	const box = new Box({ ...scenarios[name], ...options.box });
 	assert.ok(scenarios[name], `no scenario ${name}`);
 	box.readonly = options.readonly ?? false;
-	box.words = options.language ? await messages(options.language) : {};
+	box.words = options.language ? await words(options.language) : {};
 	if (options.live)
 		box.uci = {};
 

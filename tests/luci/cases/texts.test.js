@@ -4,27 +4,37 @@ import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { open, REAL, text } from '../harness.js';
-import { messages, spoken, template } from '../po.js';
+import { CATALOGUES, messages, spoken, template } from '../po.js';
 
 const ROOT = new URL('../../../', import.meta.url);
 const APP = new URL('luci-app-tsg/', ROOT);
 const RESOURCES = new URL('htdocs/luci-static/resources/', APP);
 const LANGUAGES = [ 'de', 'fr' ];
 
-test('the template is what the sources say', async () => {
-	assert.equal(await readFile(new URL('po/templates/tsg.pot', APP), 'utf8'), await template(), 'run node tests/luci/po.js >luci-app-tsg/po/templates/tsg.pot');
-});
+const LEAST = { 'luci-app-tsg': 200, 'luci-proto-tsg': 20 };
 
-for (const language of LANGUAGES)
-	test(`everything is said in ${language}, and nothing that is gone`, async () => {
-		const said = await messages(language);
-		const texts = [ ...(await spoken()).keys() ];
-		assert.ok(texts.length > 200, texts.length);
+for (const [ app, name ] of Object.entries(CATALOGUES))
+	test(`the template of ${app} is what its sources say`, async () => {
+		const at = `${app}/po/templates/${name}.pot`;
+		assert.equal(await readFile(new URL(at, ROOT), 'utf8'), await template(app), `run node tests/luci/po.js ${app} >${at}`);
+	});
+
+for (const [ app, language ] of Object.keys(CATALOGUES).flatMap(app => LANGUAGES.map(language => [ app, language ])))
+	test(`everything of ${app} is said in ${language}, and nothing that is gone`, async () => {
+		const said = await messages(language, app);
+		const texts = [ ...(await spoken(app)).keys() ];
+		assert.ok(texts.length > LEAST[app], texts.length);
 		assert.deepEqual(texts.filter(one => !said[one]), [], 'missing');
 		assert.deepEqual(Object.keys(said).filter(one => one != '' && !texts.includes(one)), [], 'gone');
 		const marks = one => (one.match(/%[dsh]/g) ?? []).join();
 		assert.deepEqual(texts.filter(one => marks(one) != marks(said[one])), [], 'other placeholders');
 		assert.deepEqual(texts.filter(one => /[<>]/.test(said[one])), [], 'markup');
+	});
+
+for (const language of LANGUAGES)
+	test(`what both packages say is the same in ${language}`, async () => {
+		const [ one, other ] = await Promise.all(Object.keys(CATALOGUES).map(app => messages(language, app)));
+		assert.deepEqual(Object.keys(one).filter(text => text in other && one[text] != other[text]), []);
 	});
 
 test('the page speaks German', { skip: REAL && 'LuCI\'s own languages decide' }, async t => {
@@ -58,10 +68,14 @@ test('every alarm has advice', async () => {
 });
 
 test('nothing makes HTML of texts', async () => {
-	const files = (await readdir(RESOURCES, { recursive: true })).filter(name => name.endsWith('.js'));
-	assert.ok(files.length >= 12, files.length);
+	const files = (await Promise.all(Object.keys(CATALOGUES).map(async app => {
+		const folder = new URL(`${app}/htdocs/`, ROOT);
+
+		return (await readdir(folder, { recursive: true })).map(name => new URL(name, folder));
+	}))).flat().filter(file => file.pathname.endsWith('.js'));
+	assert.ok(files.length >= 13, files.length);
 	for (const file of files) {
-		const source = await readFile(new URL(file, RESOURCES), 'utf8');
+		const source = await readFile(file, 'utf8');
 		assert.doesNotMatch(source, /innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|DOMParser|rawhtml/, file);
 		assert.doesNotMatch(source, /\bE\('[a-z0-9]+', (\{[^{}]*\}|\{\}), (_\(|'|`)/, `${file}: a lone string as child`);
 	}

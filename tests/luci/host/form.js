@@ -4,10 +4,20 @@
 'require uci';
 'require ui';
 
-/* LuCI's form, as far as it is used here: maps of named sections and of tables, with five kinds of options. */
+/* LuCI's form, as far as it is used here: maps of named sections and of tables, with six kinds of options. */
+
+/* Less exact than LuCI's. */
+const ADDRESS = /^(\d{1,3}(\.\d{1,3}){3}|[0-9a-f]*:[0-9a-f:]*:[0-9a-f]*)$/i;
+const TYPES = {
+	'host(0)': [ /^[a-z0-9:.-]+$/i, 'host name or address' ],
+	'or(cidr,ipaddr("nomask"))': [ { test: value => ADDRESS.test(value.replace(/\/\d+$/, '')) }, 'address, with a prefix or without' ]
+};
 
 /* What is wrong with a text, by its `datatype`; null if nothing. */
 function wrongType(datatype, value) {
+	const [ fits, expected ] = TYPES[datatype] ?? [];
+	if (fits)
+		return fits.test(value) ? null : expected;
 	const found = /^(maxlength|range)\((\d+)(?:,(\d+))?\)$/.exec(datatype ?? '');
 	if (!found)
 		return null;
@@ -28,6 +38,10 @@ const AbstractValue = baseclass.extend({
 
 	validate() {
 		return true;
+	},
+
+	cfgvalue(section) {
+		return uci.get(this.section.map.config, section, this.option);
 	},
 
 	id(section) {
@@ -77,7 +91,7 @@ const AbstractValue = baseclass.extend({
 	},
 
 	render(section, inTable) {
-		const value = uci.get(this.section.map.config, section, this.option) ?? this.default;
+		const value = this.cfgvalue(section) ?? this.default;
 		const widget = E('div', { 'id': this.id(section) }, [ this.widget(`widget.${this.id(section)}`, value, section) ]);
 		if (inTable)
 			return E('td', { 'class': 'td cbi-value-field', 'data-name': this.option, 'data-title': this.title }, [ E('div', { 'data-field': this.id(section) }, [ widget ]) ]);
@@ -160,10 +174,30 @@ const DynamicList = AbstractValue.extend({
 	}
 });
 
+/* What it shows is text, and never stored. */
+const DummyValue = AbstractValue.extend({
+	widget(id, value) {
+		return E('div', { 'id': id }, [ value ]);
+	},
+
+	parse() {}
+});
+
 const AbstractSection = baseclass.extend({
 	option(Kind, ...given) {
 		const made = new Kind(this, ...given);
 		(this.children ??= []).push(made);
+
+		return made;
+	},
+
+	tab(name, title) {
+		(this.tabs ??= []).push([ name, title ]);
+	},
+
+	taboption(tab, ...given) {
+		const made = this.option(...given);
+		made.tab = tab;
 
 		return made;
 	},
@@ -183,7 +217,7 @@ const AbstractSection = baseclass.extend({
 
 const NamedSection = AbstractSection.extend({
 	__init__(map, name, type, title, description) {
-		Object.assign(this, { map: map, name: name, type: type, title: title, description: description });
+		Object.assign(this, { map: map, name: name, section: name, type: type, title: title, description: description });
 	},
 
 	names() {
@@ -191,7 +225,10 @@ const NamedSection = AbstractSection.extend({
 	},
 
 	render() {
-		return this.frame(this.names().flatMap(name => this.children.map(option => option.render(name, false))));
+		const shown = (name, tab) => this.children.filter(option => option.tab == tab).map(option => option.render(name, false));
+
+		return this.frame(this.names().flatMap(name => this.tabs
+			? this.tabs.map(([ tab, title ]) => E('div', { 'data-tab': tab }, [ E('h4', {}, [ title ]), ...shown(name, tab) ])) : shown(name)));
 	}
 });
 
@@ -275,5 +312,5 @@ const Map_ = baseclass.extend({
 
 return baseclass.extend({
 	Map: Map_, NamedSection: NamedSection, TableSection: TableSection,
-	Value: Value, ListValue: ListValue, Flag: Flag, DynamicList: DynamicList
+	Value: Value, ListValue: ListValue, Flag: Flag, DynamicList: DynamicList, DummyValue: DummyValue
 });

@@ -6,11 +6,11 @@
 export const OK = 0, METHOD_NOT_FOUND = 3, NOT_FOUND = 4, TIMEOUT = 7;
 
 /* What pages ask by themselves again and again. */
-const READS = [ 'tsg.status', 'tsg.counters', 'tsg.peers', 'tsg.policy', 'log.read', 'uci.get', 'uci.changes' ];
+const READS = [ 'tsg.status', 'tsg.counters', 'tsg.peers', 'tsg.policy', 'log.read', 'network.interface.dump', 'uci.get', 'uci.changes' ];
 
 export class Box {
 	constructor(scenario) {
-		Object.assign(this, structuredClone({ gone: false, missing: [], denied: [], answers: {}, log: [], uci: {}, ...scenario }));
+		Object.assign(this, structuredClone({ gone: false, missing: [], denied: [], answers: {}, log: [], interfaces: [], uci: {}, ...scenario }));
 		this.calls = [];
 		this.polls = 0;
 		this.changes = {};
@@ -40,6 +40,8 @@ export class Box {
 		switch (object) {
 		case 'tsg':
 			return this.daemon(method, args);
+		case 'network.interface':
+			return method == 'dump' ? [ OK, { interface: this.interfaces } ] : [ METHOD_NOT_FOUND ];
 		case 'log':
 			return [ OK, { log: this.log } ];
 		case 'file':

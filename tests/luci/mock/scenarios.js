@@ -116,6 +116,15 @@ const hostile = but({
 });
 hostile.log = [ ...evil.map((text, at) => ({ msg: `tsg[1]: ${text}`, id: at, priority: 8 * at + at, time: 1e300 })), null, { msg: 7 }, { msg: 'tsg: ', priority: 'x', time: 'y' } ];
 
+/* An interface with `proto tsg`, and what netifd says of it. */
+function tunnel(options, status) {
+	const box = structuredClone(base);
+	box.uci.network.vpn0 = { '.type': 'interface', '.name': 'vpn0', '.anonymous': false, '.index': 3, proto: 'tsg', ...options };
+	box.interfaces = [ { interface: 'vpn0', proto: 'tsg', ...status } ];
+
+	return box;
+}
+
 export const scenarios = {
 	sealing: but(),
 	fresh: but({ status: { ...unset, state: 'idle', enabled: true, bridges: [] }, peers: { mine: [], others: [], senders_known: 0 }, policy: { versions: [] } }),
@@ -148,7 +157,10 @@ export const scenarios = {
 	gone: but({}, { gone: true }),
 	hangs: but({}, { hangs: true }),
 	huge: but({ counters: { sealed: 2 ** 64, opened: 9.9e15, bypassed: 1e13, drop_in_clear: 123456789012 }, status: { epoch: 4294967295, uptime_s: 1e9, next_rekey_s: 1e12 } }),
-	hostile: hostile
+	hostile: hostile,
+	tunnel: tunnel({ peer: '192.0.2.2', addresses: [ '10.9.0.1/24' ] }, { up: true, l3_device: 'vpn0' }),
+	no_tunnel: tunnel({}, { up: false, errors: [ { subsystem: 'tsg', code: 'TSG_KEY_FILE', data: [] }, { subsystem: 'tsg', code: evil[1], data: evil } ] }),
+	hostile_tunnel: tunnel({ peer: evil[1], addresses: evil, routes: evil, key_file: evil[0], mtu: evil[3], tunlink: evil[0] }, { up: true, l3_device: evil[1] })
 };
 delete scenarios.fresh.uci.tsg.main.server;
 delete scenarios.fresh.uci.tsg.main.server_key;
