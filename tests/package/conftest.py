@@ -16,6 +16,9 @@ sys.path[:0] = [str(ROOT / "cross"), str(ROOT / "tests/cross")]
 PACKAGES = ROOT / "target/packages"
 TARGETS = {line.split()[0]: line.split()[1:] for line in (ROOT / "cross/targets").read_text().splitlines()
            if line and not line.startswith("#")}
+FEED = ROOT / "openwrt-feed"
+# Every package there, as a folder or a link to one.
+FOLDERS = sorted(path.parent.name for path in FEED.glob("*/Makefile"))
 NAMES = os.environ["TSG_CROSS"].split()
 VERSION = next(line.split('"')[1] for line in (ROOT / "Cargo.toml").read_text().splitlines() if line.startswith("version ="))
 
@@ -70,9 +73,19 @@ def package(name):
     return Package(path)
 
 
+@pytest.fixture(params=["luci-app-tsg", "luci-proto-tsg"])
+def luci(request):
+    return for_all(request.param)
+
+
 @pytest.fixture
-def luci():
-    (path,) = (PACKAGES / "all").glob("luci-app-tsg_*.ipk")
+def proto():
+    return for_all("tsg-proto")
+
+
+def for_all(name):
+    """One that is for all processors."""
+    (path,) = (PACKAGES / "all").glob(f"{name}_*.ipk")
     return Package(path)
 
 
@@ -80,8 +93,8 @@ def luci():
 def described(tmp_path):
     """What the Makefiles in openwrt-feed/ say of their packages: package, then field."""
     said = {}
-    for folder in ("tsg-bridge", "luci-app-tsg"):
-        subprocess.run(["make", "-s", "-C", ROOT / "openwrt-feed" / folder, f"TOPDIR={ROOT / 'cross/sdk'}",
+    for folder in FOLDERS:
+        subprocess.run(["make", "-s", "-C", FEED / folder, f"TOPDIR={ROOT / 'cross/sdk'}",
                         f"OUT={tmp_path}", "describe"], check=True)
     for path in tmp_path.glob("*/*"):
         if path.is_file():

@@ -4,15 +4,14 @@ import re
 import subprocess
 
 import pytest
-from conftest import ROOT, VERSION
+from conftest import FEED, FOLDERS, ROOT, VERSION
 
-FEED = ROOT / "openwrt-feed"
 # apk's grammar: numbers with dots, a letter, suffixes, a revision. No leading `v`, nothing free-form.
 APK_VERSION = re.compile(r"\d+(\.\d+)*[a-z]?(_(alpha|beta|pre|rc|cvs|svn|git|hg|p)\d*)*(-r\d+)?")
 
 
 def test_versions_are_apks_too(described):
-    assert {"tsg-bridge", "luci-app-tsg"} <= set(described)
+    assert set(FOLDERS) == {"tsg-bridge", "tsg-proto", "luci-app-tsg", "luci-proto-tsg"} <= set(described)
     for name, said in described.items():
         assert APK_VERSION.fullmatch(said["VERSION"]), f"{name}: {said['VERSION']}"
         assert said["VERSION"] == f"{VERSION}-r1"
@@ -39,6 +38,8 @@ def test_what_the_daemon_asks_for_is_a_dependency(described):
     assert named - chosen <= {word.lstrip("+") for word in wanted}
     assert all(word.startswith(("+kmod-", "@(")) or word == "+nftables" for word in wanted), wanted
     assert described["luci-app-tsg"]["DEPENDS"] == "+luci-base +tsg-bridge"
+    assert described["luci-proto-tsg"]["DEPENDS"] == "+luci-base +tsg-proto"
+    assert described["tsg-proto"]["DEPENDS"] == "+tsg-bridge +kmod-tun +resolveip"
 
 
 def test_it_is_built_as_cross_build_does(tmp_path):
@@ -57,8 +58,14 @@ def test_what_is_not_indented_is_not(described):
             assert not re.search(r"^[ \t]+/", block, re.M), block
     assert described["tsg-bridge"]["conffiles"] == "/etc/config/tsg"
     assert described["tsg-bridge"]["PKG_BUILD_FLAGS"] == "no-mips16"
-    assert "$(eval $(call BuildPackage,tsg-bridge))" in makefile, "OpenWrt looks for it by its literal name"
-    assert "call BuildPackage" in (FEED / "luci-app-tsg/Makefile").read_text()
+    for name in FOLDERS:
+        wanted = "# call BuildPackage" if name.startswith("luci-") else f"$(eval $(call BuildPackage,{name}))"
+        assert wanted in (FEED / name / "Makefile").read_text(), "OpenWrt looks for it by its literal name"
+
+
+def test_what_is_for_all_processors_says_so(described):
+    assert {name for name, said in described.items() if not said["PKGARCH"]} == {"tsg-bridge"}
+    assert described["luci-proto-tsg"]["SUBMENU"] == "5. Protocols"
 
 
 @pytest.mark.parametrize("version, code", [(VERSION, 0), ("9.9.9", 1)])

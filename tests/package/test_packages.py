@@ -9,7 +9,7 @@ import subprocess
 import ipk
 import pytest
 import sizes
-from conftest import PACKAGES, ROOT, TARGETS, VERSION, members
+from conftest import FEED, PACKAGES, ROOT, TARGETS, VERSION, Package, members
 from elf import Elf
 from kinds import KINDS, kind
 
@@ -82,20 +82,31 @@ def test_what_is_removed_clears_up_first(package):
 def test_luci_is_for_all_processors(luci):
     fields = luci.fields()
     assert fields["Architecture"] == "all"
-    assert fields["Depends"] == "luci-base, tsg-bridge"
+    assert fields["Depends"] == f"luci-base, {'tsg-bridge' if fields['Package'] == 'luci-app-tsg' else 'tsg-proto'}"
     assert fields["Version"] == f"{VERSION}-r1"
     places = {"/htdocs/": "/www/", "/root/": "/"}
-    tree = in_git("luci-app-tsg")
+    tree = in_git(fields["Package"])
     wanted = {place + path.removeprefix(start): mode for path, mode in tree.items()
               for start, place in places.items() if path.startswith(start)}
     assert luci.files() == wanted
     assert set(luci.control) == {".", "./control", "./postinst", "./postinst-pkg", "./prerm"}
 
 
+def test_the_protocol_is_for_all_processors(proto):
+    fields = proto.fields()
+    assert (fields["Architecture"], fields["Version"]) == ("all", f"{VERSION}-r1")
+    assert fields["Depends"] == "tsg-bridge, kmod-tun, resolveip"
+    assert proto.files() == in_git("openwrt-feed/tsg-proto/files") == {"/lib/netifd/proto/tsg.sh": 0o755}
+    assert proto.data["./lib/netifd/proto/tsg.sh"].content == (FEED / "tsg-proto/files/lib/netifd/proto/tsg.sh").read_bytes()
+
+
 def test_each_translation_is_a_package():
-    languages = {path.parent.name for path in (ROOT / "luci-app-tsg/po").glob("*/*.po")}
-    made = {path.name.split("_")[0] for path in (PACKAGES / "all").glob("luci-i18n-*.ipk")}
-    assert made == {f"luci-i18n-tsg-{language}" for language in languages}
+    """None is called as another one's."""
+    wanted = {(f"luci-i18n-{path.stem}-{path.parent.name}", f"/usr/lib/lua/luci/i18n/{path.stem}.{path.parent.name}.lmo")
+              for folder in ("luci-app-tsg", "luci-proto-tsg") for path in (ROOT / folder / "po").glob("*/*.po")}
+    made = [Package(path) for path in (PACKAGES / "all").glob("luci-i18n-*.ipk")]
+    assert {(one.fields()["Package"], file) for one in made for file in one.files() if file.endswith(".lmo")} == wanted
+    assert len(wanted) == len(made) == 4
 
 
 @pytest.mark.parametrize("folder", sorted(path for path in PACKAGES.glob("*") if path.is_dir()), ids=lambda path: path.name)
@@ -121,7 +132,7 @@ def test_the_same_goes_in_the_same_comes_out(package, name, tmp_path):
     """At another time, with another umask, from other copies of the same files."""
     before = package.path.read_bytes()
     copy = tmp_path / "copy"
-    for part in ("cross", "openwrt-feed", "luci-app-tsg", "files", "Cargo.toml", f"target/cross/{name}"):
+    for part in ("cross", "openwrt-feed", "luci-app-tsg", "luci-proto-tsg", "files", "Cargo.toml", f"target/cross/{name}"):
         target = copy / part
         target.parent.mkdir(parents=True, exist_ok=True)
         if (ROOT / part).is_dir():

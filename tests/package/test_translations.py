@@ -50,6 +50,8 @@ def test_it_is_as_luci_makes_it(tmp_path):
 
 
 def test_every_translation_can_be_compiled(tmp_path):
-    for path in (ROOT / "luci-app-tsg/po").glob("*/*.po"):
+    paths = [path for folder in ("luci-app-tsg", "luci-proto-tsg") for path in (ROOT / folder / "po").glob("*/*.po")]
+    assert len(paths) == 4
+    for path in paths:
         subprocess.run([ROOT / "cross/sdk/po2lmo", path, tmp_path / "some.lmo"], check=True)
         assert (tmp_path / "some.lmo").stat().st_size > 100, path

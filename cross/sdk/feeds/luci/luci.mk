@@ -1,21 +1,25 @@
-# A LuCI app: its folder says what it is called, and its tree where things go. Translations are packages of their own.
+# An app or a protocol of LuCI: its folder says what it is called, and its tree where things go. Translations are packages of their own.
 
 PKG_NAME?=$(notdir $(CURDIR))
 PKG_RELEASE?=1
 LUCI_PKGARCH?=all
-LUCI_BASENAME:=$(patsubst luci-app-%,%,$(PKG_NAME))
+LUCI_TYPE:=$(word 2,$(subst -, ,$(PKG_NAME)))
+LUCI_BASENAME?=$(patsubst luci-$(LUCI_TYPE)-%,%,$(PKG_NAME))
 LUCI_LANGUAGES:=$(filter-out templates,$(notdir $(wildcard $(CURDIR)/po/*)))
 
 # What LuCI calls a language in its own list.
 LUCI_LANG.de:=Deutsch (German)
 LUCI_LANG.fr:=Français (French)
 
+LUCI_MENU.app:=3. Applications
+LUCI_MENU.proto:=5. Protocols
+
 include $(INCLUDE_DIR)/package.mk
 
 define Package/$(PKG_NAME)
   SECTION:=luci
   CATEGORY:=LuCI
-  SUBMENU:=3. Applications
+  SUBMENU:=$(LUCI_MENU.$(LUCI_TYPE))
   TITLE:=$(LUCI_TITLE)
   DEPENDS:=$(LUCI_DEPENDS)
   URL:=$(LUCI_URL)
