@@ -1,10 +1,14 @@
 # Each target calls one script. Set-up of a fresh Debian 12 is part of every target.
 
-.PHONY: demo test test-all fuzz bench bench-server lint cross cross-test package image clean
+.PHONY: demo demo-tunnel test test-all fuzz bench bench-server lint cross cross-test package image clean
 
 # Two gateways, a key server, real Modbus. STAY=1 leaves it running to look around.
 demo:
 	@STAY=$(STAY) tests/lab/demo
+
+# Two hosts, a tunnel, and what may happen to it. STAY=1 as above.
+demo-tunnel:
+	@STAY=$(STAY) tests/lab/demo_tunnel
 
 # All tests that run in minutes; ATTACKS=1: the lab's attacks and faults as well.
 test:

@@ -4,15 +4,12 @@
 Exits with 0 only if every line of the final table is as promised.
 """
 
-import os
-import signal
-import sys
-
 from daemons import MODBUS_ONLY, unix_time
 from netns import wait_for
 from opening import open_capture
 from plant import Poller, serve
 from sealed import sealed_plant
+from stage import perform, show, stay, tell
 
 LAYOUT = {"gwa": ["plc"], "gwb": ["hmi"], "gwc": ["spare"]}
 SECONDS, REKEYS, REVOKE_DELAY = 8, 3, 3
@@ -21,10 +18,6 @@ PICTURE = """
                    ├── the switch ───┤
       key server ──┘    (capture)    └── gwc ── spare
 """
-
-
-def tell(line):
-    print(line, flush=True)
 
 
 def main():
@@ -37,8 +30,7 @@ def main():
         tell("The policy: Modbus/TCP is encrypted, all the rest passes as it is (bypass).")
         table = [*polls(plant), *rekeys(plant), *revocation(plant)]
         kept = show(table)
-        if os.environ.get("STAY"):
-            stay(plant)
+        stay(lambda: look_around(plant))
     return 0 if kept else 1
 
 
@@ -111,17 +103,8 @@ def epochs(plant):
     return {name: box.status()["epoch"] for name, box in plant.boxes.items()}
 
 
-def show(table):
-    """Prints the table and says whether every line is as promised."""
-    tell("")
-    for line, value, kept in table:
-        tell(f"  {line:<62} {value!s:>14}  {'as promised' if kept else 'NOT AS PROMISED'}")
-    tell("")
-    return all(kept for _, _, kept in table)
-
-
-def stay(plant):
-    """Leaves it running until Ctrl-C, with something to see on the switch."""
+def look_around(plant):
+    """With something to see on the switch."""
     plc, hmi = plant.hosts["plc"], plant.hosts["hmi"]
     Poller(hmi, plc, "modbus", 4, rate=5)
     prefix = plant.lab.run.prefix
@@ -134,18 +117,7 @@ def stay(plant):
     tell(f"  {plant.server.command_line('status')}")
     tell(f"  {plant.server.command_line('rekey', 'plant')}")
     tell(f"Logs: {plant.lab.run.folder}. Ctrl-C ends it and takes everything away.")
-    try:
-        signal.pause()
-    except KeyboardInterrupt:
-        tell("")
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TSG_LAB_PREFIX", "tsg")
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        tell("Stopped; everything has been taken away.")
-        sys.exit(130)
-    except (RuntimeError, TimeoutError, FileNotFoundError) as error:
-        sys.exit(f"demo: {error}")
+    perform(main)

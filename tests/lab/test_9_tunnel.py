@@ -6,13 +6,13 @@ import time
 import pytest
 
 from capture import Capture
-from netns import command, wait_for
+from netns import wait_for
 from plant import REPOSITORY, assert_none_lost, binary, settle
-from tunnels import DEVICE, Tunnel
+from tunnels import CLEAR, DEVICE, ESP, Tunnel, esp_of
 
 CARRIERS = [(4, False), (4, True), (6, False), (6, True)]
 SECOND = REPOSITORY / "tests" / "opener" / "tunnel_end.py"
-ESP, HEADER = 50, {4: 20, 6: 40}
+HEADER = {4: 20, 6: 40}
 
 
 @pytest.mark.parametrize(("version", "udp"), CARRIERS)
@@ -27,15 +27,14 @@ def test_everything_goes_through_sealed(version, udp, cases):
                 tunnel.left.ping(tunnel.right, inner, "-s", size)
         assert_none_lost({poller: poller.finish() for poller in pollers}, least=100)
         # The device says what fits, and that is the longest that does.
-        mtu = int(tunnel.left.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout)
+        mtu = tunnel.left.mtu
         tunnel.left.ping(tunnel.right, 4, "-M", "do", "-s", mtu - 28)
         refused = tunnel.left.ping(tunnel.right, 4, "-M", "do", "-s", mtu - 27, check=False)
         assert refused.returncode, "what does not fit must be said to do so"
         capture.stop()
         esp = "udp.port == 4500" if udp else f"ip.proto == {ESP} || ipv6.nxt == {ESP}"
-        inside = "ip.addr == 10.9.0.0/24 || ipv6.addr == fd09::/64"
         clear, sealed, longest, cut = capture.count(
-            f"modbus || tcp.port == 502 || udp.port == 20000 || icmp.type == 8 || ({inside}) && !esp", esp,
+            CLEAR, esp,
             f"frame.len == {14 + HEADER[version] + (8 if udp else 0) + 32 + 2 + mtu}",
             "ip.flags.mf == 1 || ip.frag_offset > 0 || ipv6.fraghdr")
         assert clear == 0, capture.lines("tcp.port == 502 || udp.port == 20000 || icmp.type == 8")
@@ -78,7 +77,7 @@ def test_a_cable_that_is_out_for_a_while(udp, cases):
         for end, other in ((tunnel.left, tunnel.right), (tunnel.right, tunnel.left)):
             end.ping(other, 4, "-s", 1380, "-c", 6)
             end.process.wait_log("the path to", 5)
-            assert int(end.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout) < 1400
+            assert end.mtu < 1400
         settle(pollers)
         cases(len(pollers))
 
@@ -88,18 +87,15 @@ def test_a_path_that_swallows_what_is_long():
     tunnel = Tunnel()
     tunnel.options += ["--mtu", "1300"]
     with tunnel:
-        def mtu(end):
-            return int(end.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout)
-
         both = (tunnel.left, tunnel.right), (tunnel.right, tunnel.left)
         for end, other in both:
-            assert mtu(end) == 1300
+            assert end.mtu == 1300
             end.ping(other, 4, "-M", "do", "-s", 1300 - 28)
         for end, _ in both:
             end.host.ns.ip("link", "set", "eth0", "mtu", 1200)
         for end, other in both:
-            end.ping(other, 4, "-s", 1260)
-            wait_for("a smaller MTU", lambda end=end: mtu(end) < 1200)
+            end.ping(other, 4, "-s", 1260, "-c", 6)
+            wait_for("a smaller MTU", lambda end=end: end.mtu < 1200)
 
 
 def test_replays_and_changed_packets_do_not_come_out(cases):
@@ -115,7 +111,7 @@ def test_replays_and_changed_packets_do_not_come_out(cases):
         settle(pollers)
         for again in range(2):
             heard = Capture(tunnel.right.host, f"heard-{again}", DEVICE)
-            replay(tunnel, frames)
+            tunnel.replay(frames)
             settle(pollers)
             heard.stop()
             assert heard.count("icmp || icmpv6.type == 128 || icmpv6.type == 129")[0] == 0
@@ -123,32 +119,6 @@ def test_replays_and_changed_packets_do_not_come_out(cases):
             tunnel.right.start()
             settle(pollers, seconds=5)
         cases(4 * len(frames))
-
-
-def esp_of(path):
-    """Source, destination and bytes of the ESP packets in a capture."""
-    shown = command("tshark", "-n", "-r", path, "-Y", f"ip.proto == {ESP}", "-T", "fields", "-e", "eth.src", "-e",
-                    "eth.dst", "-e", "ip.src", "-e", "ip.dst", "-e", "esp.spi", "-e", "frame.number").stdout
-    numbers = {int(line.split()[-1]) for line in shown.splitlines()}
-    from scapy.all import rdpcap  # Slow to import, and for this test alone.
-    return [bytes(frame) for number, frame in enumerate(rdpcap(str(path)), 1) if number in numbers]
-
-
-def replay(tunnel, frames):
-    """From the switch, to both ends."""
-    changed = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames]
-    file = tunnel.lab.run.folder / "replay"
-    file.write_bytes(b"".join(len(frame).to_bytes(2, "big") + frame for frame in [*frames, *changed]))
-    tunnel.switch.run("python3", "-c", SEND, "br0", file)
-
-
-SEND = """
-import socket, sys
-with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as wire, open(sys.argv[2], "rb") as frames:
-    wire.bind((sys.argv[1], 0))
-    while length := frames.read(2):
-        wire.send(frames.read(int.from_bytes(length, "big")))
-"""
 
 
 @pytest.mark.parametrize(("version", "udp"), CARRIERS)

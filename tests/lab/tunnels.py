@@ -2,13 +2,21 @@
 
 import json
 import shutil
+import sys
+from pathlib import Path
 
+from netns import command
 from plant import PORTS, Poller, binary, serve
 from topology import Lab
 
+FOLDER = Path(__file__).parent
 DEVICE = "tsg0"
 # What the hosts are called inside.
 INSIDE = {4: "10.9.0.{}", 6: "fd09::{}"}
+ESP = 50
+# What goes through, in tshark's words, and what of it is never to be seen on the switch.
+WITHIN = "(ip.addr == 10.9.0.0/24 || ipv6.addr == fd09::/64)"
+CLEAR = f"modbus || tcp.port == 502 || udp.port == 20000 || icmp.type == 8 || {WITHIN} && !esp"
 
 
 class End:
@@ -24,9 +32,14 @@ class End:
     def address(self, version):
         return INSIDE[version].format(self.number)
 
+    @property
+    def mtu(self):
+        return int(self.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout)
+
     def start(self):
-        self.process = self.host.start(binary("tsg"), "--log", "stderr", "--run", self.folder, "tunnel", "eth0", "--dst", self.peer,
-                                       "--tun", DEVICE, "--key-file", self.key, *self.options, log="tunnel")
+        self.process = self.host.start(binary("tsg"), "--log", "stderr", "--run", self.folder, "tunnel",
+                                       self.interface, "--dst", self.peer, "--tun", DEVICE, "--key-file", self.key,
+                                       *self.options, log="tunnel")
         self.process.wait_log(f"{DEVICE}: to ")
         for version, prefix in ((4, 24), (6, 64)):
             more = ["nodad"] if version == 6 else []
@@ -55,7 +68,7 @@ class Tunnel:
     def __init__(self, version=4, udp=False, called=False):
         """With `called` the right one is not told where the left one is."""
         self.lab = Lab("tunnel")
-        self.version, self.called, self.options = version, called, ["--udp"] if udp else []
+        self.version, self.called, self.options = version, called, options(udp)
 
     def __enter__(self):
         self.lab.__enter__()
@@ -73,8 +86,7 @@ class Tunnel:
             # As an operator does it: the first has made the key.
             shutil.copy(self.left.key, self.right.key)
             self.right.start()
-            for end in (self.left, self.right):
-                end.process.wait_log("agreed on keys")
+            self.wait_agreed()
         except BaseException:
             self.lab.__exit__(None, None, None)
             raise
@@ -83,11 +95,48 @@ class Tunnel:
     def __exit__(self, *error):
         self.lab.__exit__(*error)
 
-    def pollers(self, **options):
-        """In both directions, by both protocols and both versions of IP, through the tunnel."""
+    def wait_agreed(self):
+        for end in (self.left, self.right):
+            end.process.wait_log("agreed on keys")
+
+    def change(self, version, udp):
+        """Both ends stop, and begin again over this version of IP, in UDP or not."""
+        for end, other in ((self.left, self.right), (self.right, self.left)):
+            end.process.stop()
+            end.peer, end.options = other.host.address(version), options(udp)
+            end.start()
+        self.wait_agreed()
+
+    def serve(self):
         for end in (self.left, self.right):
             for protocol in PORTS:
                 serve(end.host, protocol)
+
+    def pollers(self, servers=True, **options):
+        """In both directions, by both protocols and both versions of IP, through the tunnel."""
+        if servers:
+            self.serve()
         return [here.poll(there, protocol, version, **options)
                 for here, there in ((self.left, self.right), (self.right, self.left))
                 for protocol in PORTS for version in (4, 6)]
+
+    def replay(self, frames):
+        """Frames once more, from the switch to both ends: as they were, and with a changed bit. Gives how many."""
+        changed = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames]
+        file = self.lab.run.folder / "replay"
+        file.write_bytes(b"".join(len(frame).to_bytes(2, "big") + frame for frame in [*frames, *changed]))
+        self.switch.run(sys.executable, FOLDER / "inject.py", "br0", file)
+        return len(frames) + len(changed)
+
+
+def options(udp):
+    """What `tsg tunnel` is told of its carrier."""
+    return ["--udp"] if udp else []
+
+
+def esp_of(path):
+    """The frames of IP protocol 50 in a capture."""
+    from scapy.all import rdpcap  # Slow to import, and for few.
+    shown = command("tshark", "-n", "-r", path, "-Y", f"ip.proto == {ESP}", "-T", "fields", "-e", "frame.number").stdout
+    numbers = set(map(int, shown.split()))
+    return [bytes(frame) for number, frame in enumerate(rdpcap(str(path)), 1) if number in numbers]
