@@ -14,8 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "lab"))
 import picture  # noqa: E402
 from contestants import all_contestants  # noqa: E402
 from measure import measure  # noqa: E402
+from peers import Unavailable, wireguard_version  # noqa: E402
 from table import table  # noqa: E402
-from tunnels import Unavailable, wireguard_version  # noqa: E402
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import attaches
 from daemons import EVERYTHING, GROUP, Box, KeyServer, bring_up
-from layout import Layout
+from layout import OUTSIDE, Layout
+from peers import PEERS, Unavailable, outside, route
 from topology import Lab
-from tunnels import TUNNELS, Unavailable
+from tunnels import DEVICE, connect, options
 
 HERE = Path(__file__).parent
 
@@ -34,6 +35,15 @@ def tsg(attach, **settings):
         server.start()
         server.group(GROUP, EVERYTHING, mode="enforce", **settings)
         bring_up(server, [Box(gateway, server, attach) for gateway in layout.gateways])
+        yield layout
+
+
+@contextmanager
+def tsg_tunnel(udp):
+    """Two routers, and the tunnel of docs/routed.md between them. The device says what it leaves to the hosts."""
+    with outside() as layout:
+        ends = connect(layout.gateways, OUTSIDE, options(udp), interface="wan0")
+        route(layout, [DEVICE, DEVICE], ends[0].mtu)
         yield layout
 
 
@@ -73,4 +83,6 @@ def all_contestants():
                 name = f"tsg {attach} {'253' if encap == 'protocol' else encap} {cipher}"
                 made[name] = lambda attach=attach, encap=encap, cipher=cipher: tsg(
                     attach, encap=encap, cipher=cipher)
-    return made | TUNNELS | {"predecessor": predecessor}
+    made["tsg tunnel"] = lambda: tsg_tunnel(udp=False)
+    made["tsg tunnel udp"] = lambda: tsg_tunnel(udp=True)
+    return made | PEERS | {"predecessor": predecessor}

@@ -143,7 +143,7 @@ def look_around(tunnel):
     prefix = tunnel.lab.run.prefix
     tell("The tunnel runs on, the left host polls. To look around, in another terminal:")
     tell(f"  ip netns exec {prefix}-plant tcpdump -ni br0               what a listener on the switch sees")
-    tell(f"  ip netns exec {prefix}-left tcpdump -ni {DEVICE}              the same, inside")
+    tell(f"  ip netns exec {prefix}-left tcpdump -ni {DEVICE}               the same, inside")
     tell(f"  ip netns exec {prefix}-left ping {tunnel.right.address(4)}")
     tell(f"  ip netns exec {prefix}-left ip link show {DEVICE}              its MTU fits the path")
     tell(f"Logs: {tunnel.lab.run.folder}. Ctrl-C ends it and takes everything away.")

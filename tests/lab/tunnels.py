@@ -22,8 +22,8 @@ CLEAR = f"modbus || tcp.port == 502 || udp.port == 20000 || icmp.type == 8 || {W
 class End:
     """One host with its end of the tunnel."""
 
-    def __init__(self, host, number, peer, options):
-        self.host, self.number, self.peer, self.options = host, number, peer, options
+    def __init__(self, host, number, peer, options, interface="eth0"):
+        self.host, self.number, self.peer, self.options, self.interface = host, number, peer, options, interface
         self.folder = host.lab.run.folder / f"{host.name}-state"
         self.folder.mkdir(mode=0o700)
         self.key = self.folder / "key"
@@ -62,6 +62,23 @@ class End:
         return Poller(self.host, endpoint, protocol, version, **options)
 
 
+def connect(hosts, addresses, options, **more):
+    """A tunnel between two hosts of these addresses: both its ends, agreed on keys."""
+    one, other = (End(host, number, peer, options, **more)
+                  for number, (host, peer) in enumerate(zip(hosts, reversed(addresses)), 1))
+    one.start()
+    # As an operator does it: the first has made the key.
+    shutil.copy(one.key, other.key)
+    other.start()
+    wait_agreed(one, other)
+    return one, other
+
+
+def wait_agreed(*ends):
+    for end in ends:
+        end.process.wait_log("agreed on keys")
+
+
 class Tunnel:
     """`left` and `right`, with the same key, and everything that crosses the switch between them in `switch`."""
 
@@ -79,14 +96,7 @@ class Tunnel:
             addresses = [host.address(self.version) for host in hosts]
             if self.called:
                 addresses[0] = {4: "0.0.0.0", 6: "::"}[self.version]
-            self.left, self.right = (
-                End(host, number, peer, self.options)
-                for number, (host, peer) in enumerate(zip(hosts, reversed(addresses)), 1))
-            self.left.start()
-            # As an operator does it: the first has made the key.
-            shutil.copy(self.left.key, self.right.key)
-            self.right.start()
-            self.wait_agreed()
+            self.left, self.right = connect(hosts, addresses, self.options)
         except BaseException:
             self.lab.__exit__(None, None, None)
             raise
@@ -95,17 +105,13 @@ class Tunnel:
     def __exit__(self, *error):
         self.lab.__exit__(*error)
 
-    def wait_agreed(self):
-        for end in (self.left, self.right):
-            end.process.wait_log("agreed on keys")
-
     def change(self, version, udp):
         """Both ends stop, and begin again over this version of IP, in UDP or not."""
         for end, other in ((self.left, self.right), (self.right, self.left)):
             end.process.stop()
             end.peer, end.options = other.host.address(version), options(udp)
             end.start()
-        self.wait_agreed()
+        wait_agreed(self.left, self.right)
 
     def serve(self):
         for end in (self.left, self.right):

@@ -8,10 +8,12 @@ from layout import OUTSIDE, SITES, Layout
 from netns import command, wait_for
 from topology import Lab
 
-# What is left of 1,500 bytes inside of a tunnel that carries Ethernet, for all of them alike.
+# What is left of 1,500 bytes inside of a tunnel that carries Ethernet, for all of them alike; in OpenVPN's that
+# carries IP, too, which has nothing to say of it.
 INNER_MTU = 1400
 WIREGUARD_MTU = 1420
 VXLAN_MTU = WIREGUARD_MTU - 50
+OPENVPN_DEVICE = "tun0"
 
 
 class Unavailable(Exception):
@@ -27,10 +29,14 @@ def outside():
         yield layout
 
 
-def join(gateway, device):
-    """Plugs the tunnel's end into the bridge."""
+def appears(gateway, device):
     wait_for(f"{device} is there", lambda: not gateway.run(
         "ip", "link", "show", device, check=False).returncode)
+
+
+def join(gateway, device):
+    """Plugs the tunnel's end into the bridge."""
+    appears(gateway, device)
     gateway.ns.ip("link", "set", device, "master", "br0", "up")
 
 
@@ -38,6 +44,15 @@ def connected(layout):
     """Waits until a packet gets through."""
     wait_for("the tunnel carries", lambda: not layout.hosts[0].run(
         "ping", "-c", "1", "-W", "1", layout.target, check=False).returncode, 30)
+
+
+def route(layout, devices, mtu):
+    """The hosts reach each other's network through the gateways' devices."""
+    layout.route()
+    layout.set_mtu(mtu)
+    for gateway, device, site in zip(layout.gateways, devices, reversed(SITES)):
+        gateway.ns.ip("route", "add", f"{site}.0/24", "dev", device)
+    connected(layout)
 
 
 @contextmanager
@@ -66,22 +81,40 @@ def _fastd_keys():
 
 
 @contextmanager
-def openvpn():
-    with outside() as layout:
+def openvpn_tap():
+    with _openvpn("tap") as layout:
         layout.set_mtu(INNER_MTU)
+        for gateway in layout.gateways:
+            join(gateway, OPENVPN_DEVICE)
+        connected(layout)
+        yield layout
+
+
+@contextmanager
+def openvpn_tun():
+    with _openvpn("tun") as layout:
+        for at, gateway in enumerate(layout.gateways):
+            appears(gateway, OPENVPN_DEVICE)
+            gateway.ns.ip("addr", "add", f"10.80.0.{at + 1}/24", "dev", OPENVPN_DEVICE)
+            gateway.ns.ip("link", "set", OPENVPN_DEVICE, "up")
+        route(layout, [OPENVPN_DEVICE, OPENVPN_DEVICE], INNER_MTU)
+        yield layout
+
+
+@contextmanager
+def _openvpn(kind):
+    with outside() as layout:
         folder = layout.lab.run.folder
         prints = [_certificate(folder, at) for at in (0, 1)]
         for at, gateway in enumerate(layout.gateways):
             peer = 1 - at
             gateway.start(
-                "openvpn", "--dev", "tun0", "--dev-type", "tap", "--proto", "udp4",
+                "openvpn", "--dev", OPENVPN_DEVICE, "--dev-type", kind, "--proto", "udp4",
                 "--local", OUTSIDE[at], "--remote", OUTSIDE[peer], "--port", "10001",
                 "--tls-server" if at else "--tls-client", "--dh", "none",
                 "--cert", folder / f"{at}.crt", "--key", folder / f"{at}.key",
                 "--peer-fingerprint", prints[peer], "--data-ciphers", "AES-256-GCM",
                 "--cipher", "AES-256-GCM", "--tun-mtu", "1500", log="openvpn")
-            join(gateway, "tun0")
-        connected(layout)
         yield layout
 
 
@@ -127,11 +160,7 @@ def _wireguard():
 @contextmanager
 def wireguard_routed():
     with _wireguard() as layout:
-        layout.route()
-        layout.set_mtu(WIREGUARD_MTU)
-        for at, gateway in enumerate(layout.gateways):
-            gateway.ns.ip("route", "add", f"{SITES[1 - at]}.0/24", "dev", f"tsgwg{at}")
-        connected(layout)
+        route(layout, ["tsgwg0", "tsgwg1"], WIREGUARD_MTU)
         yield layout
 
 
@@ -147,10 +176,11 @@ def wireguard_vxlan():
         yield layout
 
 
-TUNNELS = {
+PEERS = {
     "fastd aes128-gcm": lambda: fastd("aes128-gcm"),
     "fastd salsa2012+umac": lambda: fastd("salsa2012+umac"),
-    "openvpn tap aes-256-gcm": openvpn,
+    "openvpn tap aes-256-gcm": openvpn_tap,
+    "openvpn tun aes-256-gcm": openvpn_tun,
     "wireguard-go vxlan": wireguard_vxlan,
     "wireguard-go routed": wireguard_routed,
 }
