@@ -4,6 +4,9 @@ import base64
 import re
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 # So many bytes of a secret in a row are a trace of it: a copy that is half overwritten is one, too.
 PIECE = 8
 
@@ -31,6 +34,26 @@ class Memory:
         found = {what: [*(place for form in forms(secret) for place in self.places(form).values())]
                  for what, secret in secrets.items()}
         return {what: places for what, places in found.items() if places}
+
+    def halves(self, public):
+        """Where the secret half of an X25519 key pair lies: whatever has the fixed bits of one is tried."""
+        found = []
+        for (start, name), content in self._parts.items():
+            for match in _LIKE_A_SECRET_HALF.finditer(content):
+                secret = match[1]
+                if len(set(secret)) > 16 and _public(secret) == public:
+                    found.append(f"{start + match.start():#x} in {name or 'an anonymous mapping'}")
+        return found
+
+
+# RFC 7748 section 5; at every byte, so that one may begin within another.
+_LIKE_A_SECRET_HALF = re.compile(
+    b"(?=([" + b"".join(re.escape(bytes([byte])) for byte in range(0, 256, 8)) + b"].{30}[@-\x7f]))", re.DOTALL)
+
+
+def _public(secret):
+    pair = X25519PrivateKey.from_private_bytes(secret)
+    return pair.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def dead_stack(pid):

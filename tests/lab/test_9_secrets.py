@@ -3,6 +3,7 @@ nothing is left of them in memory when they are over."""
 
 import base64
 import re
+import resource
 import signal
 from pathlib import Path
 
@@ -12,6 +13,19 @@ from memory import Memory, dead_stack, forms
 from netns import wait_for
 from plant import settle, start_all_ways
 from sealed import two_gateways
+from second import Second, key_of, offered
+from tunnels import Tunnel
+
+CIPHERS = ("chacha20-poly1305", "aes-256-gcm")
+
+
+@pytest.fixture(autouse=True)
+def core_dumps_allowed():
+    """Where the daemons are started: that they leave none is their own doing."""
+    before = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    yield
+    resource.setrlimit(resource.RLIMIT_CORE, before)
 
 
 def test_secrets_do_not_show(cases):
@@ -23,29 +37,15 @@ def test_secrets_do_not_show(cases):
         secrets = {"TEK": only_tek(plant)} | {
             f"{name}'s key": identity(box) for name, box in plant.boxes.items()}
         for name, process in daemons.items():
-            pid = process.popen.pid
-            shown = {part: Path(f"/proc/{pid}/{part}").read_bytes() for part in ("cmdline", "environ")}
-            shown["log"] = process.log.read_bytes()
-            if name in plant.boxes:
-                shown["status"] = plant.boxes[name].ask("status", "--json").encode()
-            for part, text in shown.items():
-                for what, secret in secrets.items():
-                    assert not is_in(secret, text), f"{what} in {part} of {name}"
+            more = {"status": plant.boxes[name].ask("status", "--json").encode()} if name in plant.boxes else {}
+            assert_does_not_show(name, process, secrets, more)
         assert is_in(secrets["TEK"], f"x{secrets['TEK'].hex().upper()}".encode()), "the search finds nothing"
-        for pid in (process.popen.pid for process in daemons.values()):
-            assert "0" == re.search(r"Max core file size +(\S+)",
-                                    Path(f"/proc/{pid}/limits").read_text())[1]
-            # What may not be dumped belongs to root in /proc, whoever runs it, and cannot be traced.
-            assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
         for name, process in daemons.items():
-            folder = Path(f"/proc/{process.popen.pid}/cwd").resolve()
-            before = set(folder.glob("core*"))
-            process.stop(signal.SIGABRT)
-            assert set(folder.glob("core*")) == before, f"{name} left a core dump"
+            assert_leaves_no_core(name, process)
         cases(len(daemons) * len(secrets))
 
 
-@pytest.mark.parametrize("cipher", ["chacha20-poly1305", "aes-256-gcm"])
+@pytest.mark.parametrize("cipher", CIPHERS)
 def test_keys_leave_no_trace_in_memory(cipher, cases):
     with two_gateways(cipher=cipher) as plant:
         settle(start_all_ways(plant.hosts["plc"], plant.hosts["hmi"]))
@@ -92,6 +92,74 @@ def test_a_token_leaves_no_trace_in_memory(cases):
         server.process.send(signal.SIGCONT)
         box.wait_ready()
         cases(assert_gone(plant, secrets))
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+def test_a_tunnel_keeps_its_secrets(cipher, cases):
+    """Of an end that made the key and, after a restart, has read it; the other one reveals what they agree on."""
+    with Tunnel() as tunnel:
+        left = tunnel.left
+        tunnel.right.process.stop()
+        first = agreed(tunnel, cipher)
+        assert_at_home(left, first)
+        left.process.stop()
+        left.start()
+        half = offered(tunnel)
+        assert len(Memory(left.process.popen.pid).halves(half)) == 1, "the half that is offered is in one place"
+        second = agreed(tunnel, cipher)
+        assert second["other half"] == half
+        assert_at_home(left, second)
+        third = agreed(tunnel, cipher)
+        over = {name: second[name] for name in ("key to other", "key to me")}
+        # What was on its way may still come for 10 s.
+        wait_for("keys of before are gone", lambda: not Memory(left.process.popen.pid).traces(over), 20)
+        assert_at_home(left, third)
+        secrets = {name: value for name, value in third.items() if name != "other half"}
+        assert_does_not_show("tunnel", left.process, secrets)
+        assert_leaves_no_core("tunnel", left.process)
+        cases(3 * len(third) + len(over) + len(secrets))
+
+
+def agreed(tunnel, cipher):
+    """All secrets of the left end, by name, and the public half that it used, once its keys are in use."""
+    other = Second(tunnel, cipher)
+    tunnel.left.ping(tunnel.right, 4)
+    other.stop()
+    return {"key": key_of(tunnel.left)} | other.revealed
+
+
+def assert_at_home(end, secrets):
+    """What the end needs is in one place, and of what it needed to get there nothing is left."""
+    pid = end.process.popen.pid
+    homes = {"key": 1, "hello key": 1, "key to other": 1, "key to me": 1,
+             "shared": 0, "TEK to other": 0, "TEK to me": 0}
+    # What passes over the stack is not always overwritten by the next.
+    for _ in range(5):
+        memory = Memory(pid)
+        for name, places in homes.items():
+            found = memory.traces({name: secrets[name]}).get(name, [])
+            assert len(found) == places, f"{name}: {found}"
+        assert not (found := memory.halves(secrets["other half"])), f"secret of a half that is over: {found}"
+
+
+def assert_does_not_show(name, process, secrets, more=()):
+    """None of the secrets is in its arguments, environment and log, and in what else it tells, by name."""
+    pid = process.popen.pid
+    shown = {part: Path(f"/proc/{pid}/{part}").read_bytes() for part in ("cmdline", "environ")}
+    for part, text in {**shown, "log": process.log.read_bytes(), **dict(more)}.items():
+        for what, secret in secrets.items():
+            assert not is_in(secret, text), f"{what} in {part} of {name}"
+
+
+def assert_leaves_no_core(name, process):
+    pid = process.popen.pid
+    assert "0" == re.search(r"Max core file size +(\S+)", Path(f"/proc/{pid}/limits").read_text())[1]
+    # What may not be dumped belongs to root in /proc, whoever runs it, and cannot be traced.
+    assert Path(f"/proc/{pid}/environ").stat().st_uid == 0
+    folder = Path(f"/proc/{pid}/cwd").resolve()
+    before = set(folder.glob("core*"))
+    process.stop(signal.SIGABRT)
+    assert set(folder.glob("core*")) == before, f"{name} left a core dump"
 
 
 def assert_secret_keys_at_home(plant):

@@ -7,11 +7,11 @@ import pytest
 
 from capture import Capture
 from netns import wait_for
-from plant import REPOSITORY, assert_none_lost, binary, settle
+from plant import assert_none_lost, binary, settle
+from second import Second
 from tunnels import CLEAR, DEVICE, ESP, Tunnel, esp_of
 
 CARRIERS = [(4, False), (4, True), (6, False), (6, True)]
-SECOND = REPOSITORY / "tests" / "opener" / "tunnel_end.py"
 HEADER = {4: 20, 6: 40}
 
 
@@ -184,10 +184,7 @@ def test_status_says_how_it_is(cases):
         assert "carrier:             IP protocol 50\n" in shown
         right.process.stop()
         left.ping(right, 4, check=False)
-        deadline = time.monotonic() + 20
-        while left.status()["state"] != "silent":
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
+        wait_for("silence", lambda: left.status()["state"] == "silent", seconds=20)
         right.start()
         left.ping(right, 4, "-w", 5)
         assert left.status()["state"] == "up"
@@ -198,13 +195,13 @@ def test_status_says_how_it_is(cases):
         cases(2)
 
 
-def test_a_second_implementation_is_the_other_end(cases):
+@pytest.mark.parametrize("cipher", ("chacha20-poly1305", "aes-256-gcm"))
+def test_a_second_implementation_is_the_other_end(cipher, cases):
     """Written from docs/protocol.md alone, in Python."""
     with Tunnel() as tunnel:
         right = tunnel.right
         right.process.stop()
-        other = right.host.start("/usr/bin/python3", SECOND, right.key, tunnel.left.host.ip4, log="second")
-        other.wait_line(lambda line: line == "agreed")
+        other = Second(tunnel, cipher)
         tunnel.left.ping(right, 4)
         tunnel.left.ping(right, 4, "-s", 1000)
         # And it is one that can be gone and come again.

@@ -1,24 +1,27 @@
 """One end of a tunnel, written from section 4 of docs/protocol.md alone, without a TUN device: it answers pings inside.
 
-    tunnel_end.py KEY-FILE OTHER-ADDRESS        IP protocol 50 over IPv4; needs CAP_NET_RAW
+    tunnel_end.py KEY-FILE OTHER-ADDRESS [CIPHER]        IP protocol 50 over IPv4; needs CAP_NET_RAW
 
-Prints `agreed`, then a line for each packet that it opened.
+CIPHER is the best that it has: chacha20-poly1305, or aes-256-gcm. Prints `revealed` with what it has agreed on as one
+JSON object, secrets and the other end's half in hexadecimal; then a line for each packet that it opened.
 """
 
 import base64
 import hashlib
 import hmac
+import json
 import os
 import socket
 import struct
 import sys
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 ESP, NOTHING, IPV4 = 50, 59, 4
 NO_HALF = bytes(32)
+CHACHA, AES = "chacha20-poly1305", "aes-256-gcm"
 
 
 def hkdf(secret, salt, purpose):
@@ -39,15 +42,15 @@ def usable(spi):
     return spi if value >> 24 and value & 0xffffff else (value | 0x01000001).to_bytes(4, "big")
 
 
-def seal(key, salt, head, payload, next_header):
+def seal(cipher, salt, head, payload, next_header):
     """`head` is SPI, sequence number and IV."""
     padding = bytes(range(1, 1 + -(len(payload) + 2) % 4))
     plain = payload + padding + bytes([len(padding), next_header])
-    return head + ChaCha20Poly1305(key).encrypt(salt + head[8:], plain, head[:8])
+    return head + cipher.encrypt(salt + head[8:], plain, head[:8])
 
 
-def unseal(key, salt, esp):
-    plain = ChaCha20Poly1305(key).decrypt(salt + esp[8:16], esp[16:], esp[:8])
+def unseal(cipher, salt, esp):
+    plain = cipher.decrypt(salt + esp[8:16], esp[16:], esp[:8])
     pad, next_header = plain[-2:]
     assert plain[len(plain) - 2 - pad:-2] == bytes(range(1, 1 + pad))
     return next_header, plain[:len(plain) - 2 - pad]
@@ -59,9 +62,10 @@ def sender_key(tek, spi):
 
 
 class End:
-    def __init__(self, key):
-        self.key = key
+    def __init__(self, key, best=CHACHA):
+        self.key, self.best = key, best
         self.hello_key = hkdf(key, b"", b"tsg tunnel 1 hello")
+        self.hello_cipher = ChaCha20Poly1305(self.hello_key)
         self.hello_spi = usable(hkdf(key, b"", b"tsg tunnel 1 spi")[:4])
         self.secret = X25519PrivateKey.generate()
         self.half = self.secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
@@ -72,27 +76,36 @@ class End:
     def hello(self, heard=NO_HALF):
         random = b"\x01" + os.urandom(11)
         head = self.hello_spi + random
-        return seal(self.hello_key, random[:4], head, bytes([1, 0, 0, 0]) + self.spi + self.half + heard, NOTHING)
+        said = bytes([1, self.best == AES, 0, 0]) + self.spi + self.half + heard
+        return seal(self.hello_cipher, random[:4], head, said, NOTHING)
 
     def hear_hello(self, esp):
         """What to answer."""
-        next_header, said = unseal(self.hello_key, esp[4:8], esp)
+        next_header, said = unseal(self.hello_cipher, esp[4:8], esp)
         assert next_header == NOTHING and said[0] == 1
         spi, other, heard = said[4:8], said[8:40], said[40:72]
         if heard == self.half and self.outward is None:
-            shared = self.secret.exchange(X25519PublicKey.from_public_bytes(other))
-            both = b"".join(sorted([self.half, other]))
-            to_other, to_me = (hkdf(self.key + shared, both, b"tsg tunnel 1 to" + half) for half in (other, self.half))
-            self.outward = spi, *sender_key(to_other, spi)
-            self.inward = sender_key(to_me, self.spi)
-            print("agreed", flush=True)
+            self.agree(said[1] & 1, spi, other)
             return [self.hello(other), self.esp(b"", NOTHING)]
         return [self.hello(other)]
 
+    def agree(self, other_has_aes, spi, other):
+        shared = self.secret.exchange(X25519PublicKey.from_public_bytes(other))
+        both = b"".join(sorted([self.half, other]))
+        to_other, to_me = (hkdf(self.key + shared, both, b"tsg tunnel 1 to" + half) for half in (other, self.half))
+        (out, out_salt), (inward, in_salt) = sender_key(to_other, spi), sender_key(to_me, self.spi)
+        cipher = AES if self.best == AES and other_has_aes else CHACHA
+        make = {AES: AESGCM, CHACHA: ChaCha20Poly1305}[cipher]
+        self.outward, self.inward = (spi, make(out), out_salt), (make(inward), in_salt)
+        revealed = {"hello key": self.hello_key, "shared": shared, "TEK to other": to_other, "TEK to me": to_me,
+                    "key to other": out, "key to me": inward, "other half": other}
+        print("revealed", json.dumps({"cipher": cipher} | {name: value.hex() for name, value in revealed.items()}),
+              flush=True)
+
     def esp(self, payload, next_header):
-        spi, key, salt = self.outward
+        spi, cipher, salt = self.outward
         self.sent += 1
-        return seal(key, salt, spi + struct.pack("!IQ", self.sent, self.sent), payload, next_header)
+        return seal(cipher, salt, spi + struct.pack("!IQ", self.sent, self.sent), payload, next_header)
 
     def hear(self, esp):
         if esp[:4] == self.hello_spi:
@@ -114,8 +127,8 @@ def answer_ping(packet):
     return header[:12] + header[16:20] + header[12:16] + bytes(icmp)
 
 
-def main(path, other):
-    end = End(read_key(path))
+def main(path, other, *best):
+    end = End(read_key(path), *best)
     with socket.socket(socket.AF_INET, socket.SOCK_RAW, ESP) as wire:
         wire.connect((other, 0))
         wire.send(end.hello())
