@@ -59,6 +59,26 @@ def test_a_restart_under_load(which, how, cases):
         cases(len(pollers))
 
 
+def test_nothing_goes_in_clear_while_the_tunnel_is_not_there(cases):
+    """Though there is another way: docs/routed.md says how it is closed."""
+    with Tunnel() as tunnel:
+        left, right = tunnel.left, tunnel.right
+        for version, inside in ((4, "10.9.0.0/24"), (6, "fd09::/64")):
+            route = (f"-{version}", "route", "add")
+            left.host.ns.ip(*route, "default", "via", right.host.address(version))
+            left.host.ns.ip(*route, "blackhole", inside, "metric", 4096)
+        pollers = tunnel.pollers()
+        settle(pollers)
+        capture = Capture(tunnel.switch)
+        left.process.stop(signal.SIGKILL)
+        for version in (4, 6):
+            assert left.ping(right, version, check=False).returncode
+        left.start()
+        settle(pollers, seconds=5)
+        assert capture.stop().count(f"({CLEAR}) || icmpv6.type == 128") == [0]
+        cases(len(pollers) + 2)
+
+
 @pytest.mark.parametrize("udp", (False, True))
 def test_a_cable_that_is_out_for_a_while(udp, cases):
     """And a path that takes less when it is back."""
