@@ -59,18 +59,23 @@ def test_a_restart_under_load(which, how, cases):
         cases(len(pollers))
 
 
-def test_nothing_goes_in_clear_while_the_tunnel_is_not_there(cases):
-    """Though there is another way: docs/routed.md says how it is closed."""
+@pytest.mark.parametrize("how", (signal.SIGKILL, signal.SIGTERM))
+def test_nothing_goes_in_clear_while_the_tunnel_is_not_there(how, cases):
+    """Though there is another way. A program that was killed leaves its device; behind one that was stopped docs/routed.md
+    says what closes it."""
     with Tunnel() as tunnel:
         left, right = tunnel.left, tunnel.right
         for version, inside in ((4, "10.9.0.0/24"), (6, "fd09::/64")):
             route = (f"-{version}", "route", "add")
             left.host.ns.ip(*route, "default", "via", right.host.address(version))
-            left.host.ns.ip(*route, "blackhole", inside, "metric", 4096)
+            if how == signal.SIGTERM:
+                left.host.ns.ip(*route, "blackhole", inside, "metric", 4096)
         pollers = tunnel.pollers()
         settle(pollers)
         capture = Capture(tunnel.switch)
-        left.process.stop(signal.SIGKILL)
+        left.process.stop(how)
+        is_there = left.host.run("ip", "link", "show", DEVICE, check=False).returncode == 0
+        assert is_there == (how == signal.SIGKILL)
         for version in (4, 6):
             assert left.ping(right, version, check=False).returncode
         left.start()

@@ -43,7 +43,7 @@ class End:
         self.process.wait_log(f"{DEVICE}: to ")
         for version, prefix in ((4, 24), (6, 64)):
             more = ["nodad"] if version == 6 else []
-            self.host.ns.ip("addr", "add", f"{self.address(version)}/{prefix}", "dev", DEVICE, *more)
+            self.host.ns.ip("addr", "replace", f"{self.address(version)}/{prefix}", "dev", DEVICE, *more)
         return self
 
     def status(self):

@@ -28,7 +28,8 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// A new device of that name, which is not set up yet.
+    /// A new device of that name, which is not set up yet, or the one that a process left that was killed. It stays if this
+    /// one is: what is routed into it shall not find another way, in clear.
     ///
     /// # Errors
     /// Somebody has it, or the kernel cannot make one.
@@ -42,6 +43,7 @@ impl Device {
         let cuts_udp = cuts_udp.with_context(|| format!("cannot switch on offloads of {name}"))?;
         // Less only costs packets under load.
         let _ = interface::set_queue(name, WAITING);
+        sys::persist(&file, true).with_context(|| format!("cannot make {name} stay"))?;
         let exit = file.try_clone().with_context(|| format!("cannot write to {name}"))?;
         Ok(Self { file, name: name.to_owned(), batch: Batch::new(Writings::new(exit), cuts_udp) })
     }
@@ -68,6 +70,13 @@ impl Device {
     pub(super) fn flush(&mut self) -> u64 {
         self.batch.flush();
         self.batch.failed()
+    }
+}
+
+impl Drop for Device {
+    fn drop(&mut self) {
+        // Where this fails it is left as if the process had been killed.
+        let _ = sys::persist(&self.file, false);
     }
 }
 

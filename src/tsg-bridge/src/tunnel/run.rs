@@ -156,7 +156,8 @@ impl Ends {
     /// Gives the device the MTU that fits the path: the kernel tells hosts of it, or cuts.
     fn fit(&mut self) -> Result<()> {
         let (Some(to), name) = (self.wire.to(), self.device.name()) else { return Ok(()) };
-        let path = sys::path_mtu(to, &self.tunnel.interface).context("cannot ask for the path's MTU")?;
+        let path =
+            sys::path_mtu(to, &self.tunnel.interface).context("cannot ask for the path's MTU")?;
         let most = self.wire.carrier().longest_inside(path);
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         let most = most.min(self.tunnel.mtu.unwrap_or(u16::MAX));
@@ -221,7 +222,10 @@ impl Ends {
         self.peer.tick(now, &mut self.say);
         if let Some(to) = self.wire.to() {
             self.speak(to, now);
-            if self.tunnel.fixed().is_some() && self.wire.carrier().udp && now >= self.sent + KEEP_ALIVE {
+            if self.tunnel.fixed().is_some()
+                && self.wire.carrier().udp
+                && now >= self.sent + KEEP_ALIVE
+            {
                 self.wire.say(&udp::KEEP_ALIVE, to, CONTROL);
                 self.sent = now;
             }

@@ -15,9 +15,18 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 /// What the kernel cannot deliver at once waits here, in bytes; likewise what it cannot send.
 const ROOM: i32 = 4 << 20;
 
-/// A TUN device that lasts as long as someone holds it: packets behind a header of virtio-net.
+/// A TUN device, which lasts as long as someone holds it if it does not [persist]: packets behind a header of virtio-net.
 pub(super) fn tun(name: &str) -> io::Result<File> {
     interface::tun(name, libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
+}
+
+/// Lets a device stay when nobody holds it any more, or not.
+pub(super) fn persist(device: &File, stays: bool) -> io::Result<()> {
+    // SAFETY: the argument is a number.
+    let done = unsafe {
+        libc::ioctl(device.as_raw_fd(), libc::TUNSETPERSIST as _, libc::c_ulong::from(stays))
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A socket for UDP on `port`, or for the raw protocol `protocol`, out of the interface, and to and from `only` alone
