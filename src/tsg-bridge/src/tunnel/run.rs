@@ -1,7 +1,10 @@
 //! The process of a tunnel: packets from the TUN device go out sealed, what comes in sealed goes to the device.
 
 use super::hello::Suites;
+use super::other::Other;
+use super::path::{self, PORT};
 use super::peer::Peer;
+use super::standing::Standing;
 use super::{Key, sys};
 use crate::boottime;
 use crate::interface;
@@ -14,12 +17,9 @@ use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::form::{Aad, Encap, Form};
-use tsg_esp::ip::{Outline, protocol, set_traffic_class, traffic_class, v4, v6};
+use tsg_esp::crypto::Suite;
+use tsg_esp::ip::{Outline, protocol, set_traffic_class, traffic_class, v4};
 use tsg_esp::{ecn, udp};
-
-/// The port of ESP in UDP (RFC 3948).
-pub(super) const PORT: u16 = 4_500;
 
 /// The longest packet.
 const LONGEST: usize = 65_535;
@@ -49,6 +49,10 @@ pub struct Tunnel {
     pub key_file: PathBuf,
     /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
+    /// Static keys for this cipher, instead of those that the ends agree on.
+    pub fixed: Option<Suite>,
+    /// Where sequence numbers of static keys are leased: no backup copies it.
+    pub cache: PathBuf,
 }
 
 /// Runs the tunnel until SIGTERM or SIGINT.
@@ -84,7 +88,7 @@ struct Ends {
     wire: OwnedFd,
     udp: bool,
     to: IpAddr,
-    peer: Peer,
+    peer: Other,
     said: State,
     mtu: u16,
     buffer: Vec<u8>,
@@ -99,6 +103,13 @@ impl Ends {
             "there is no interface {interface}: name the one that {peer} is reached by"
         );
         let to = SocketAddr::new(*peer, PORT);
+        let other = match tunnel.fixed {
+            None => {
+                let suites = Suites { aes: tsg_sodium::aes_available() };
+                Other::Agreeing(Box::new(Peer::new(key, suites)))
+            }
+            Some(suite) => Other::Standing(Box::new(Standing::open(tunnel, &key, suite)?)),
+        };
         let wire = sys::wire(*udp, protocol::ESP, to, interface)
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
         let device = sys::tun(name).with_context(|| {
@@ -112,7 +123,7 @@ impl Ends {
             wire,
             udp: *udp,
             to: *peer,
-            peer: Peer::new(key, Suites { aes: tsg_sodium::aes_available() }),
+            peer: other,
             said: State::Down,
             mtu: 0,
             buffer: vec![0; HEAD_ROOM + LONGEST + TAIL_ROOM],
@@ -134,13 +145,7 @@ impl Ends {
     fn fit(&mut self) -> Result<()> {
         let path = sys::path_mtu(&self.wire, self.to.is_ipv6())
             .context("cannot ask for the path's MTU")?;
-        let encap = match self.udp {
-            true => Encap::Udp { port: PORT },
-            false => Encap::Protocol(protocol::ESP),
-        };
-        let header_len = if self.to.is_ipv6() { v6::HEADER_LEN } else { v4::HEADER_LEN };
-        let most = Form { encap, aad: Aad::Rfc4303 }.largest_payload(header_len, path);
-        let most = most.and_then(|most| u16::try_from(most).ok());
+        let most = path::inside(path, self.to.is_ipv6(), self.udp);
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         if most != self.mtu {
             interface::set_mtu(&self.name, most)
@@ -269,7 +274,7 @@ impl Ends {
         };
         match (self.said, state) {
             (State::Silent, State::Up) => log::info!("{name}: {to} is heard again"),
-            (State::Down, State::Up) => log::info!("{name}: agreed on keys with {to}"),
+            (State::Down, State::Up) => log::info!("{name}: {} {to}", self.peer.up()),
             (State::Down | State::Up, State::Silent) => {
                 log::warn!("{name}: nothing comes from {to}");
             }

@@ -1,9 +1,10 @@
 //! The arguments of `tsg tunnel`, and those that the predecessor's `main.py` had for it.
 
-use super::{Found, UsageError};
+use super::{Command, Found, UsageError};
 use crate::tunnel::Tunnel;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use tsg_esp::crypto::Suite;
 
 /// Options of the predecessor, which had one dash before a word.
 const FORMER: [&str; 3] = ["-dst", "-tun", "-key"];
@@ -20,10 +21,7 @@ pub(super) fn modern(argument: OsString) -> OsString {
 }
 
 impl Found {
-    pub(super) fn tunnel(
-        &mut self,
-        words: &mut impl Iterator<Item = OsString>,
-    ) -> Result<Tunnel, UsageError> {
+    fn tunnel(&mut self, words: &mut impl Iterator<Item = OsString>) -> Result<Tunnel, UsageError> {
         let needed = |what: Option<String>, name: &str| {
             what.ok_or_else(|| {
                 UsageError(format!("`tsg tunnel` needs {name}; see `tsg help tunnel`"))
@@ -45,6 +43,39 @@ impl Found {
             Some(file) => PathBuf::from(file),
             None => self.folders.state.join(format!("tunnel-{device}.key")),
         };
-        Ok(Tunnel { interface, peer, device, key_file, udp: self.take("udp") })
+        let (udp, fixed, cache) = (self.take("udp"), self.fixed()?, self.folders.cache());
+        Ok(Tunnel { interface, peer, device, key_file, udp, fixed, cache })
+    }
+
+    /// The cipher of static keys, if those are wanted.
+    fn fixed(&mut self) -> Result<Option<Suite>, UsageError> {
+        let cipher = self.value("cipher");
+        if !self.take("static") {
+            return match cipher {
+                Some(_) => Err(UsageError(
+                    "--cipher goes with --static; else the ends agree on one".to_owned(),
+                )),
+                None => Ok(None),
+            };
+        }
+        let Some(name) = cipher else { return Ok(Some(Suite::ChaCha20Poly1305)) };
+        let known = || Suite::ALL.map(Suite::as_str).join(" or ");
+        let suite = Suite::from_name(&name);
+        suite.map(Some).ok_or_else(|| UsageError(format!("--cipher is {}, not {name:?}", known())))
+    }
+
+    /// `tsg tunnel`: to run it, or to print what the other end is made of.
+    pub(super) fn tunnel_command(
+        &mut self,
+        words: &mut impl Iterator<Item = OsString>,
+    ) -> Result<Command, UsageError> {
+        let tunnel = self.tunnel(words)?;
+        match (self.take("xfrm"), tunnel.fixed) {
+            (false, _) => Ok(Command::Tunnel(tunnel)),
+            (true, Some(suite)) => Ok(Command::Xfrm(tunnel, suite)),
+            (true, None) => Err(UsageError(
+                "--xfrm goes with --static: the kernel does not agree on keys".to_owned(),
+            )),
+        }
     }
 }

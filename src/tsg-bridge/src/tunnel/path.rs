@@ -1,0 +1,38 @@
+//! What the way to the other end is like: the address that packets leave with, and how long they may be.
+
+use super::sys;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use nix::sys::socket::{setsockopt, sockopt::BindToDevice};
+use std::io;
+use std::net::UdpSocket;
+use std::os::fd::OwnedFd;
+use tsg_esp::form::{Aad, Encap, Form};
+use tsg_esp::ip::{protocol, v4, v6};
+
+/// The port of ESP in UDP (RFC 3948).
+pub(super) const PORT: u16 = 4_500;
+
+/// The address that the kernel sends from to `peer` out of `interface`, and the longest packet that goes there.
+/// Nothing is sent.
+pub(super) fn look(interface: &str, peer: IpAddr) -> io::Result<(IpAddr, u16)> {
+    let any: IpAddr = match peer {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0))?;
+    setsockopt(&socket, BindToDevice, &interface.into())?;
+    socket.connect((peer, PORT))?;
+    let own = socket.local_addr()?.ip();
+    Ok((own, sys::path_mtu(&OwnedFd::from(socket), peer.is_ipv6())?))
+}
+
+/// The longest packet inside, in bytes, where ESP between `v6` hosts may be `path` bytes long.
+pub(super) fn inside(path: u16, v6: bool, udp: bool) -> Option<u16> {
+    let encap = match udp {
+        true => Encap::Udp { port: PORT },
+        false => Encap::Protocol(protocol::ESP),
+    };
+    let header_len = if v6 { v6::HEADER_LEN } else { v4::HEADER_LEN };
+    let most = Form { encap, aad: Aad::Rfc4303 }.largest_payload(header_len, path)?;
+    u16::try_from(most).ok()
+}
