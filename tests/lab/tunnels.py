@@ -23,14 +23,21 @@ class End:
     def address(self, version):
         return INSIDE[version].format(self.number)
 
+    def argv(self, *more):
+        """The command of this end."""
+        return [binary("tsg"), "--log", "stderr", "--state", self.folder / "tsg", "tunnel", "eth0", "--dst", self.peer,
+                "--tun", DEVICE, "--key-file", self.key, *self.options, *more]
+
     def start(self):
-        self.process = self.host.start(binary("tsg"), "--log", "stderr", "tunnel", "eth0", "--dst", self.peer,
-                                       "--tun", DEVICE, "--key-file", self.key, *self.options, log="tunnel")
+        self.process = self.host.start(*self.argv(), log="tunnel")
         self.process.wait_log(f"{DEVICE}: to {self.peer}")
+        self.give_addresses()
+        return self
+
+    def give_addresses(self):
         for version, prefix in ((4, 24), (6, 64)):
             more = ["nodad"] if version == 6 else []
             self.host.ns.ip("addr", "add", f"{self.address(version)}/{prefix}", "dev", DEVICE, *more)
-        return self
 
     def ping(self, other, version, *options, check=True):
         return self.host.run("ping", f"-{version}", "-c", 3, "-i", 0.2, "-W", 2, *options, other.address(version),
@@ -45,9 +52,11 @@ class End:
 class Tunnel:
     """`left` and `right`, with the same key, and everything that crosses the switch between them in `switch`."""
 
-    def __init__(self, version=4, udp=False):
+    def __init__(self, version=4, udp=False, cipher=None):
+        """With a cipher the keys are static."""
         self.lab = Lab("tunnel")
-        self.version, self.options = version, ["--udp"] if udp else []
+        self.version, self.static = version, ["--static", "--cipher", cipher] if cipher else []
+        self.options = [*(["--udp"] if udp else []), *self.static]
 
     def __enter__(self):
         self.lab.__enter__()
@@ -62,13 +71,17 @@ class Tunnel:
             self.left.start()
             # As an operator does it: the first has made the key.
             shutil.copy(self.left.key, self.right.key)
-            self.right.start()
-            for end in (self.left, self.right):
-                end.process.wait_log("agreed on keys")
+            self.start_right()
         except BaseException:
             self.lab.__exit__(None, None, None)
             raise
         return self
+
+    def start_right(self):
+        self.right.start()
+        if not self.static:
+            for end in (self.left, self.right):
+                end.process.wait_log("agreed on keys")
 
     def __exit__(self, *error):
         self.lab.__exit__(*error)
