@@ -56,8 +56,8 @@ def tshark_agrees(tunnel, capture, directions):
         "-o", f'uat:esp_sa:"{kind}","*","*","{direction["spi"]}","AES-GCM with 16 octet ICV [RFC4106]",'
               f'"{direction["key"]}","NULL",""')]
     shown = command("tshark", "-n", "-r", capture.path, "-o", "esp.enable_encryption_decode:TRUE", *states,
-                    "-Y", "esp && (mbtcp || udp.port == 20000)", "-T", "fields", "-e", "frame.number", timeout=300).stdout
-    assert len(shown.splitlines()) > 100
+                    "-Y", "esp && (mbtcp || udp.port == 20000)", "-T", "fields", "-e", "frame.number", timeout=300)
+    assert len(shown.stdout.splitlines()) > 100
 
 
 @pytest.mark.parametrize("which", ("left", "right"))

@@ -3,8 +3,8 @@
 
     static_keys.py KEY-FILE CIPHER ADDRESS ADDRESS capture.pcap      tunnels with IP protocol 50, or UDP port 4500
 
-Prints one JSON object: for each direction its SPI, its key and salt as tshark and the kernel take them, how many packets
-opened, and what must not be: those that did not, and numbers and nonces that came twice.
+Prints one JSON object: for each direction its SPI, its key and salt as tshark and the kernel take them, how many
+packets opened, and what must not be: those that did not, and numbers and nonces that came twice.
 """
 
 import ipaddress

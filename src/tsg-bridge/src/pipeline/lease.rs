@@ -74,7 +74,7 @@ impl Leases {
     /// # Errors
     /// Another process runs; or what an earlier one leased cannot be read, so that nothing is safe.
     pub(crate) fn lasting(folder: &Path) -> Result<Self> {
-        let lock = lock(folder, "one key is for one tunnel")?;
+        let lock = lock(folder, "make a key for each tunnel")?;
         Self::of(Record::lasting(folder), LASTING_BLOCK, lock)
     }
 

@@ -50,7 +50,7 @@ pub struct Tunnel {
     /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
     /// Static keys for this cipher, instead of those that the ends agree on.
-    pub fixed: Option<Suite>,
+    pub standing: Option<Suite>,
     /// Where sequence numbers of static keys are leased: no backup copies it.
     pub cache: PathBuf,
 }
@@ -103,7 +103,7 @@ impl Ends {
             "there is no interface {interface}: name the one that {peer} is reached by"
         );
         let to = SocketAddr::new(*peer, PORT);
-        let other = match tunnel.fixed {
+        let other = match tunnel.standing {
             None => {
                 let suites = Suites { aes: tsg_sodium::aes_available() };
                 Other::Agreeing(Box::new(Peer::new(key, suites)))

@@ -49,15 +49,13 @@ impl Standing {
     }
 
     fn between(tunnel: &Tunnel, key: &Key, suite: Suite, [own, peer]: [IpAddr; 2]) -> Result<Self> {
+        let no_aes =
+            || format!("no {} in hardware here: leave out --cipher on both hosts", suite.as_str());
+        // Before a lease, which costs numbers.
+        AnyCipher::blank(suite).with_context(no_aes)?;
         let session = session(key, suite, own, peer);
         let (numbers, lease) = Numbers::open(tunnel, &session.out)?;
-        let associations = associations(&session, lease.first..lease.limit);
-        let (sender, receiver) = associations.ok().with_context(|| {
-            format!(
-                "no {} in hardware here: leave out --cipher on both hosts",
-                Suite::Aes256Gcm.as_str()
-            )
-        })?;
+        let (sender, receiver) = associations(&session, lease.first..lease.limit)?;
         let mut random = [0; 4];
         tsg_sodium::random(&mut random);
         let run = u32::from_ne_bytes(random);

@@ -82,7 +82,7 @@ fn script(device: &str, ends: &Ends<'_>, mtu: u16, udp: bool) -> Zeroizing<Strin
 #
 # THE KEYS ARE IN HERE. Whoever reads it can be either end: mode 0600, and away with every copy.
 #
-# To be run as root after each boot; run again, it begins anew. Then the device is one like any other:
+# To be run as root after each boot; run again, it begins anew; with `down` it takes all away. The device is one like any other:
 #     ip address add 10.9.0.2/24 dev {device}
 set -eu
 
@@ -97,6 +97,7 @@ forget() {{
     done
 }}
 forget 2>/dev/null
+[ \"${{1:-}}\" != down ] || exit 0
 
 # What is routed into the device is sealed, and what comes in sealed comes out of it. The MTU is what fits the path.
 ip link add {device} mtu {mtu} type xfrm if_id {id}
@@ -123,9 +124,12 @@ ip -batch - <<'KEYS'
             "
 # The kernel takes ESP out of UDP while somebody has a socket open that says so, as IKE daemons do; this one stays.
 python3 - <<'SOCKET' || echo \"nothing comes in but by the socket that is there\" >&2
-import os, signal, socket
+import os, signal, socket, sys
 wire = socket.socket(socket.{family}, socket.SOCK_DGRAM)
-wire.bind((\"{there}\", 4500))
+try:
+    wire.bind((\"{there}\", 4500))
+except OSError as error:
+    sys.exit(f\"UDP port 4500: {{error.strerror}}\")
 wire.setsockopt(socket.IPPROTO_UDP, 100, 2)  # UDP_ENCAP, UDP_ENCAP_ESPINUDP: linux/udp.h
 if os.fork() == 0:
     os.setsid()

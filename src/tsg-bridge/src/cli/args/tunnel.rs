@@ -43,12 +43,12 @@ impl Found {
             Some(file) => PathBuf::from(file),
             None => self.folders.state.join(format!("tunnel-{device}.key")),
         };
-        let (udp, fixed, cache) = (self.take("udp"), self.fixed()?, self.folders.cache());
-        Ok(Tunnel { interface, peer, device, key_file, udp, fixed, cache })
+        let (udp, standing, cache) = (self.take("udp"), self.standing()?, self.folders.cache());
+        Ok(Tunnel { interface, peer, device, key_file, udp, standing, cache })
     }
 
     /// The cipher of static keys, if those are wanted.
-    fn fixed(&mut self) -> Result<Option<Suite>, UsageError> {
+    fn standing(&mut self) -> Result<Option<Suite>, UsageError> {
         let cipher = self.value("cipher");
         if !self.take("static") {
             return match cipher {
@@ -70,7 +70,7 @@ impl Found {
         words: &mut impl Iterator<Item = OsString>,
     ) -> Result<Command, UsageError> {
         let tunnel = self.tunnel(words)?;
-        match (self.take("xfrm"), tunnel.fixed) {
+        match (self.take("xfrm"), tunnel.standing) {
             (false, _) => Ok(Command::Tunnel(tunnel)),
             (true, Some(suite)) => Ok(Command::Xfrm(tunnel, suite)),
             (true, None) => Err(UsageError(

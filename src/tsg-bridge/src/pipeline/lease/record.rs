@@ -79,7 +79,10 @@ impl Record {
                 log::warn!("{}: {error:#}; starting without it", self.path.display());
                 Ok(None)
             }
-            Err(error) => Err(error.context(format!("{}: cannot be read", self.path.display()))),
+            Err(error) => Err(error.context(format!(
+                "{}: cannot be read, so no sequence number is surely a new one; make a new key",
+                self.path.display()
+            ))),
         }
     }
 

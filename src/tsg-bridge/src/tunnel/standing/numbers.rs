@@ -44,9 +44,7 @@ impl Numbers {
         let folder = folder(tunnel, *spi);
         prepare_folder(&tunnel.cache)?;
         prepare_folder(&folder)?;
-        let mut leases = Leases::lasting(&folder).with_context(|| {
-            format!("which sequence numbers were used is not known; if nothing helps, {NEW_KEY}")
-        })?;
+        let mut leases = Leases::lasting(&folder)?;
         let (tag, sender) = (EpochTag { id: 0, check: tek_check(tek) }, spi.value());
         let taken = leases.take(WORKER, tag, &[sender], 0);
         let lease = taken.ok().with_context(|| {

@@ -40,7 +40,7 @@ impl Host {
             device: "tsg0".to_owned(),
             key_file: "key".into(),
             udp: false,
-            fixed: Some(suite),
+            standing: Some(suite),
             cache: self.cache.path().join("cache"),
         };
         Standing::between(&tunnel, &self.key, suite, self.addresses)
