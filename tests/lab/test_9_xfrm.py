@@ -4,13 +4,14 @@ For kernels that have it: tests/vm/xfrm."""
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from capture import Capture
-from plant import REPOSITORY, settle
+from plant import REPOSITORY
 from tunnels import DEVICE, Tunnel
 
 CIPHERS = ("chacha20-poly1305", "aes-256-gcm")
@@ -94,20 +95,29 @@ def assert_nothing_wrong(end):
 def test_each_end_may_start_again(cases):
     """The kernel begins with number 1 each time, and this program above what it has used."""
     with Against(cipher=CIPHERS[0]) as tunnel:
-        pollers = tunnel.pollers(rate=10)
-        settle(pollers, seconds=30)
+        left, right = tunnel.left, tunnel.right
+        heard(left, right)
         for _ in range(2):
             tunnel.run_script()
-            settle(pollers, seconds=40)
+            heard(right, left)
         for _ in range(2):
-            tunnel.left.process.stop()
-            tunnel.left.start()
-            settle(pollers, seconds=40)
-        # With the record of numbers, the kernel's window is behind: it hears again once its script has run.
-        tunnel.left.process.stop()
-        shutil.rmtree(tunnel.left.folder / "tsg.cache")
-        tunnel.left.start()
-        assert tunnel.left.ping(tunnel.right, 4, check=False).returncode
+            left.process.stop(signal.SIGKILL)
+            left.start()
+            heard(left, right)
+        # Without the record of numbers, the kernel's window is ahead: it hears again once its script has run.
+        left.process.stop()
+        shutil.rmtree(left.folder / "tsg.cache")
+        left.start()
+        assert left.ping(right, 4, check=False).returncode
         tunnel.run_script()
-        settle(pollers, seconds=40)
-        cases(5 * len(pollers))
+        heard(left, right)
+        right.host.run("sh", tunnel.script, "down")
+        assert DEVICE not in right.host.run("ip", "link").stdout + right.host.run("ip", "xfrm", "policy").stdout
+        assert right.host.run("ip", "xfrm", "state").stdout == ""
+        cases(7)
+
+
+def heard(end, other):
+    """Both, at the latest some time after the silence that a run never heard has to wait for."""
+    end.ping(other, 4, "-c", 1, "-i", 1, "-w", 40)
+    end.ping(other, 6, "-W", 5)

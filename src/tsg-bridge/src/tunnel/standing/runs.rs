@@ -2,8 +2,7 @@
 //!
 //! All IVs of one run have the same upper half: this program draws it, and Linux has the like, since its `seqiv` adds
 //! a random number that stays to the sequence number. So a run is known by it, and each has a window of its own. Packets
-//! of a run that was never heard may be a recording: they count only if their numbers are above all others, as those of
-//! an end with a lease are, or if nothing else was heard for a while.
+//! of a run that was never heard may be a recording: they count only if nothing else was heard for a while.
 
 use std::collections::BTreeSet;
 use tsg_esp::DropReason;
@@ -24,10 +23,8 @@ pub(super) struct Runs {
     /// The run heard last is the first.
     windows: Vec<(u32, Box<Window>)>,
     over: BTreeSet<u32>,
-    /// The highest number of all.
-    highest: u32,
     /// When something was heard last.
-    heard: u64,
+    heard: Option<u64>,
 }
 
 impl Runs {
@@ -35,17 +32,14 @@ impl Runs {
     pub(super) fn check(&self, run: u32, sequence: u32, now: u64) -> Result<(), DropReason> {
         match self.windows.iter().find(|(known, _)| *known == run) {
             Some((_, window)) => window.check(sequence),
-            None => self.check_new(run, sequence, now),
+            None => self.check_new(run, now),
         }
     }
 
-    fn check_new(&self, run: u32, sequence: u32, now: u64) -> Result<(), DropReason> {
-        let may = sequence > self.highest || now >= self.heard + QUIET;
-        let known = self.over.contains(&run) || self.over.len() >= MOST_OVER;
-        match may && !known {
-            true => Ok(()),
-            false => Err(DropReason::TooOld),
-        }
+    fn check_new(&self, run: u32, now: u64) -> Result<(), DropReason> {
+        let quiet = self.heard.is_none_or(|heard| now >= heard + QUIET);
+        let may = quiet && self.over.len() < MOST_OVER && !self.over.contains(&run);
+        if may { Ok(()) } else { Err(DropReason::TooOld) }
     }
 
     /// Takes note of a packet that authenticated.
@@ -53,7 +47,7 @@ impl Runs {
         let place = match self.windows.iter().position(|(known, _)| *known == run) {
             Some(place) => place,
             None => {
-                self.check_new(run, sequence, now)?;
+                self.check_new(run, now)?;
                 self.windows.push((run, Box::default()));
                 self.windows.len() - 1
             }
@@ -63,8 +57,7 @@ impl Runs {
         if self.windows.len() > MOST {
             self.over.extend(self.windows.pop().map(|(run, _)| run));
         }
-        self.highest = self.highest.max(sequence);
-        self.heard = now;
+        self.heard = Some(now);
         Ok(())
     }
 }
@@ -91,44 +84,39 @@ mod tests {
     }
 
     #[test]
-    fn an_end_with_a_lease_is_heard_at_once() {
+    fn an_end_that_begins_anew_is_heard_when_its_earlier_run_is_silent() {
         let mut runs = Runs::default();
         assert!(take(&mut runs, 1, 100, 0));
-        assert!(take(&mut runs, 2, 65_537, 1));
-        assert!(take(&mut runs, 1, 101, 2), "what is late");
-        assert!(!take(&mut runs, 2, 65_537, 3));
-    }
-
-    #[test]
-    fn an_end_that_begins_anew_is_heard_when_the_other_run_is_not() {
-        let mut runs = Runs::default();
-        assert!(take(&mut runs, 1, 100, 0));
-        assert!(!take(&mut runs, 2, 1, QUIET - 1));
+        for sequence in [1, 101] {
+            assert!(!take(&mut runs, 2, sequence, QUIET - 1));
+        }
         assert!(take(&mut runs, 2, 1, QUIET));
         assert!(take(&mut runs, 2, 2, QUIET));
-        // The earlier run has nothing new.
-        assert!(!take(&mut runs, 1, 100, 3 * QUIET));
-        // A recording of a run of before is kept out by packets that come.
+        // What is late still comes, once.
+        assert!(take(&mut runs, 1, 101, QUIET));
+        assert!(!take(&mut runs, 1, 101, 3 * QUIET));
         assert!(!take(&mut runs, 3, 50, 2 * QUIET - 1));
     }
 
     #[test]
     fn a_run_that_is_over_stays_so() {
         let mut runs = Runs::default();
+        let later = |run: u32| u64::from(run) * QUIET;
         for run in 0..1_000 {
-            assert!(take(&mut runs, run, 1 + run, 0));
+            assert!(take(&mut runs, run, 1, later(run)));
         }
         assert_eq!((runs.windows.len(), runs.over.len()), (MOST, 1_000 - MOST));
         for run in 0..1_000 {
-            assert!(!take(&mut runs, run, 1 + run, 10 * QUIET), "run {run}");
+            assert!(!take(&mut runs, run, 1, later(2_000)), "run {run}");
         }
-        assert!(!take(&mut runs, 0, 5_000, 10 * QUIET), "a run that is over");
+        assert!(!take(&mut runs, 0, 5_000, later(2_000)), "a run that is over");
     }
 
     #[test]
     fn memory_is_bounded() {
         let mut runs = Runs::default();
-        let taken = (0..2 * MOST_OVER as u32).filter(|run| take(&mut runs, *run, 1 + run, 0));
+        let taken = (0..2 * MOST_OVER as u32)
+            .filter(|run| take(&mut runs, *run, 1, u64::from(*run) * QUIET));
         assert_eq!(taken.count(), MOST + MOST_OVER);
     }
 }
