@@ -4,7 +4,6 @@ import json
 import shutil
 import signal
 import sys
-import time
 
 import pytest
 
@@ -131,8 +130,10 @@ def test_what_is_wrong_is_said(cases):
         left = tunnel.left
         plain = [word for word in left.argv() if word not in tunnel.static]
         sequences = next((left.folder / "tsg.cache").glob("tunnel-*/sequences"))
+        leased = sequences.read_text()
         wrong = [
-            (left.argv(), "another tsg runs"),
+            ([*left.argv(), "--tun", "tsg9"], "another tsg runs"),
+            (left.argv(), "is it in use"),
             ([*plain, "--static", "--cipher", "des"], "--cipher is chacha20-poly1305 or aes-256-gcm"),
             ([*plain, "--cipher", CIPHERS[1]], "--cipher goes with --static"),
             ([*plain, "--xfrm"], "--xfrm goes with --static"),
@@ -141,6 +142,7 @@ def test_what_is_wrong_is_said(cases):
         for argv, said in wrong:
             done = left.host.run(*argv, check=False, timeout=10)
             assert done.returncode in (1, 2) and said in done.stderr, (argv, done.stderr)
+        assert sequences.read_text() == leased, "what does not start costs no numbers"
         # The script says nothing to the log, and a second process may print it.
         assert left.host.run(*left.argv("--xfrm")).stdout.startswith("#!/bin/sh\n")
         left.process.stop()

@@ -103,13 +103,6 @@ impl Ends {
             "there is no interface {interface}: name the one that {peer} is reached by"
         );
         let to = SocketAddr::new(*peer, PORT);
-        let other = match tunnel.standing {
-            None => {
-                let suites = Suites { aes: tsg_sodium::aes_available() };
-                Other::Agreeing(Box::new(Peer::new(key, suites)))
-            }
-            Some(suite) => Other::Standing(Box::new(Standing::open(tunnel, &key, suite)?)),
-        };
         let wire = sys::wire(*udp, protocol::ESP, to, interface)
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
         let device = sys::tun(name).with_context(|| {
@@ -117,6 +110,14 @@ impl Ends {
                 "cannot make {name}: is it in use, or the kernel module tun (kmod-tun) not loaded?"
             )
         })?;
+        // Last, as a start with static keys costs numbers.
+        let other = match tunnel.standing {
+            None => {
+                let suites = Suites { aes: tsg_sodium::aes_available() };
+                Other::Agreeing(Box::new(Peer::new(key, suites)))
+            }
+            Some(suite) => Other::Standing(Box::new(Standing::open(tunnel, &key, suite)?)),
+        };
         let mut ends = Self {
             device,
             name: name.clone(),
