@@ -36,15 +36,21 @@ class End:
     def mtu(self):
         return int(self.host.run("cat", f"/sys/class/net/{DEVICE}/mtu").stdout)
 
+    def argv(self, *more):
+        """The command of this end."""
+        return [binary("tsg"), "--log", "stderr", "--state", self.folder / "tsg", "--run", self.folder, "tunnel",
+                self.interface, "--dst", self.peer, "--tun", DEVICE, "--key-file", self.key, *self.options, *more]
+
     def start(self):
-        self.process = self.host.start(binary("tsg"), "--log", "stderr", "--run", self.folder, "tunnel",
-                                       self.interface, "--dst", self.peer, "--tun", DEVICE, "--key-file", self.key,
-                                       *self.options, log="tunnel")
+        self.process = self.host.start(*self.argv(), log="tunnel")
         self.process.wait_log(f"{DEVICE}: to ")
+        self.give_addresses()
+        return self
+
+    def give_addresses(self):
         for version, prefix in ((4, 24), (6, 64)):
             more = ["nodad"] if version == 6 else []
             self.host.ns.ip("addr", "replace", f"{self.address(version)}/{prefix}", "dev", DEVICE, *more)
-        return self
 
     def status(self):
         """As `tsg status` tells it to programs."""
@@ -62,10 +68,15 @@ class End:
         return Poller(self.host, endpoint, protocol, version, **options)
 
 
+def ends(hosts, addresses, options, **more):
+    """Both ends of a tunnel between two hosts of these addresses."""
+    return [End(host, number, peer, options, **more)
+            for number, (host, peer) in enumerate(zip(hosts, reversed(addresses)), 1)]
+
+
 def connect(hosts, addresses, options, **more):
-    """A tunnel between two hosts of these addresses: both its ends, agreed on keys."""
-    one, other = (End(host, number, peer, options, **more)
-                  for number, (host, peer) in enumerate(zip(hosts, reversed(addresses)), 1))
+    """The same, agreed on keys."""
+    one, other = ends(hosts, addresses, options, **more)
     one.start()
     # As an operator does it: the first has made the key.
     shutil.copy(one.key, other.key)
@@ -82,10 +93,13 @@ def wait_agreed(*ends):
 class Tunnel:
     """`left` and `right`, with the same key, and everything that crosses the switch between them in `switch`."""
 
-    def __init__(self, version=4, udp=False, called=False):
-        """With `called` the right one is not told where the left one is."""
-        self.lab = Lab("tunnel")
-        self.version, self.called, self.options = version, called, options(udp)
+    def __init__(self, version=4, udp=False, cipher=None, called=False):
+        """With `called` the right one is not told where the left one is; with a cipher the keys are static."""
+        # What an opener is to read goes one by one, as on a wire.
+        self.lab = Lab("tunnel", offloads=not cipher)
+        self.version, self.called = version, called
+        self.static = ["--static", "--cipher", cipher] if cipher else []
+        self.options = [*options(udp), *self.static]
 
     def __enter__(self):
         self.lab.__enter__()
@@ -96,11 +110,20 @@ class Tunnel:
             addresses = [host.address(self.version) for host in hosts]
             if self.called:
                 addresses[0] = {4: "0.0.0.0", 6: "::"}[self.version]
-            self.left, self.right = connect(hosts, addresses, self.options)
+            self.left, self.right = ends(hosts, addresses, self.options)
+            self.left.start()
+            # As an operator does it: the first has made the key.
+            shutil.copy(self.left.key, self.right.key)
+            self.start_right()
         except BaseException:
             self.lab.__exit__(None, None, None)
             raise
         return self
+
+    def start_right(self):
+        self.right.start()
+        if not self.static:
+            wait_agreed(self.left, self.right)
 
     def __exit__(self, *error):
         self.lab.__exit__(*error)

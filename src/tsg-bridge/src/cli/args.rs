@@ -13,6 +13,7 @@ use lexopt::{
 use super::{help, setup::Setup};
 use crate::{folders::Folders, tunnel::Tunnel, ubus::Choice};
 use tsg_control::group::seconds;
+use tsg_esp::crypto::Suite;
 use tsg_log::Target;
 
 /// A whole command line, understood.
@@ -83,6 +84,8 @@ pub enum Command {
     Gate(Gate),
     /// Carry whole packets to another host, sealed.
     Tunnel(Tunnel),
+    /// Print the other end of such a tunnel, for the kernel there; it has this cipher.
+    Xfrm(Tunnel, Suite),
     /// Take over the predecessor's configuration.
     Import {
         /// Its `cb.conf`.
@@ -156,9 +159,11 @@ impl Options {
                 Long("watch") => found.flag("watch"),
                 Long("standalone") => found.flag("standalone"),
                 Long("udp") => found.flag("udp"),
+                Long("static") => found.flag("static"),
+                Long("xfrm") => found.flag("xfrm"),
                 Long(
                     name @ ("lan" | "wan" | "address" | "vlan" | "rollback" | "dst" | "tun" | "key"
-                    | "key-file" | "mtu"),
+                    | "key-file" | "mtu" | "cipher"),
                 ) => {
                     let name = name.to_owned();
                     found.values.push((name, text(parser.value()?)?));
@@ -229,7 +234,7 @@ impl Found {
             "setup" => Command::Setup(self.setup()?),
             "bundle" => Command::Bundle { file: words.next().map(PathBuf::from) },
             "gate" => Command::Gate(self.gate(words)),
-            "tunnel" => Command::Tunnel(self.tunnel(words)?),
+            "tunnel" => self.tunnel_command(words)?,
             "import" => Command::Import {
                 file: words.next().map(PathBuf::from).ok_or_else(|| {
                     UsageError("`tsg import` needs the file, such as /etc/cb.conf".to_owned())

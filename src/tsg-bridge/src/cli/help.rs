@@ -136,7 +136,8 @@ const TOPICS: [(&str, &str, &str); 16] = [
     (
         "tunnel",
         "carry whole packets to another host, sealed",
-        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE] [--udp] [--mtu BYTES]\n\n\
+        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE] [--udp] [--mtu BYTES]\n\
+         \x20                 [--static [--cipher CIPHER] [--xfrm]]\n\n\
          Makes a TUN device, and carries what is routed into it to the host at ADDRESS, in ESP (RFC 4303, tunnel mode) out of\n\
          INTERFACE. The same command runs on the other host, with this one's address. Both have one key in common:\n\
          where FILE is not there yet it is made, and is to be copied to the other host by a way that nobody reads.\n\
@@ -144,7 +145,12 @@ const TOPICS: [(&str, &str, &str); 16] = [
          --dst       where the other end is; 0.0.0.0 or ::, if that one calls from an address that nobody knows, or from behind NAT\n\
          --key-file  the file of the key (/etc/tsg/tunnel-NAME.key), mode 0600\n\
          --udp       in UDP on port 4500 (RFC 3948): faster, and for NAT and paths that take no IP protocol 50\n\
-         --mtu       the most that the device takes, where the path swallows longer ones and does not say so\n\n\
+         --mtu       the most that the device takes, where the path swallows longer ones and does not say so\n\
+         --static    keys out of the file and the addresses alone, for an end that does not agree on any: the kernel's XFRM.\n\
+         \x20           It protects less (docs/security.md)\n\
+         --cipher    of static keys: chacha20-poly1305, or aes-256-gcm where this host has AES in hardware\n\
+         --xfrm      prints the other end as a script for a host without tsg, and ends. KEYS ARE IN IT, so mind where it goes:\n\
+         \x20           `(umask 77; tsg tunnel ... --static --xfrm >FILE)`\n\n\
          Runs until SIGTERM or SIGINT; `tsg status` tells of it. The ends agree on fresh keys when one of them starts and every\n\
          hour (docs/routed.md).\n\
          The predecessor's words are understood, too: `tsg tunnel eth0 -dst 192.0.2.9 -key 256 -tun asa0`.\n",

@@ -90,6 +90,7 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
             tsg_log::start(c"tsg", options.log, log::LevelFilter::Info)?;
             crate::tunnel::run(tunnel)?;
         }
+        Command::Xfrm(tunnel, suite) => crate::tunnel::print_xfrm(tunnel, *suite, out)?,
         Command::Gate(wanted) => return gate::run(options, wanted, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,
         Command::Help { topic } => help::show(topic.as_deref(), out)?,

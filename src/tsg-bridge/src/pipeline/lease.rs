@@ -3,7 +3,8 @@
 //! A worker seals only below a ceiling that is in a file first, so that the next process of the
 //! same boot starts above everything this one can have used; `flock` beside it makes sure that
 //! there is one process only. After a boot the file does not count, and with it go the keys: the
-//! key server gives new sender numbers.
+//! key server gives new sender numbers. Where keys outlast a boot, as a tunnel's static ones do,
+//! the file does, too.
 
 mod record;
 
@@ -20,6 +21,9 @@ use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM};
 /// How many numbers are leased at once; few in tests, which come to the end of a block.
 const BLOCK: u64 = 1 << if cfg!(test) { 4 } else { 20 };
 
+/// The same where each block is written to a disk, and each start costs one for good.
+const LASTING_BLOCK: u64 = 1 << if cfg!(test) { 4 } else { 16 };
+
 /// After a failure the record is not tried again for this long, in milliseconds.
 const RETRY: u64 = 1_000;
 
@@ -29,16 +33,17 @@ const MOST_GONE: usize = 32;
 
 /// What a worker may use: numbers from `first` up to, not including, `limit`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lease {
-    pub(super) sender: u32,
-    pub(super) first: u64,
-    pub(super) limit: u64,
+pub(crate) struct Lease {
+    pub(crate) sender: u32,
+    pub(crate) first: u64,
+    pub(crate) limit: u64,
 }
 
 /// All leases of this gateway.
 #[derive(Debug)]
 pub struct Leases {
     record: Record,
+    block: u64,
     /// Holding it means to be the only process.
     _lock: Flock<File>,
     ceilings: Ceilings,
@@ -52,7 +57,7 @@ pub struct Leases {
 
 /// The record cannot be written, so there is no lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotStored;
+pub(crate) struct NotStored;
 
 impl Leases {
     /// Reads what an earlier process of this boot leased, and keeps out a second one.
@@ -60,29 +65,24 @@ impl Leases {
     /// # Errors
     /// Another process runs.
     pub fn open(run: &Path) -> Result<Self> {
-        let lock_path = run.join("lock");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .with_context(|| format!("{}: cannot be opened", lock_path.display()))?;
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, nix::Error::EWOULDBLOCK)) => bail!(
-                "{}: another tsg runs with this folder; stop it first, or give this one its own \
-                 with --run",
-                lock_path.display()
-            ),
-            Err((_, error)) => {
-                return Err(error).with_context(|| format!("{}: flock", lock_path.display()));
-            }
-        };
-        let record = Record::new(run)?;
-        let earlier = record.read();
+        let lock = lock(run, "give this one its own with --run")?;
+        Self::of(Record::new(run)?, BLOCK, lock)
+    }
+
+    /// The same for keys that outlast a boot. The folder is there, for them alone.
+    ///
+    /// # Errors
+    /// Another process runs; or what an earlier one leased cannot be read, so that nothing is safe.
+    pub(crate) fn lasting(folder: &Path) -> Result<Self> {
+        let lock = lock(folder, "make a key for each tunnel")?;
+        Self::of(Record::lasting(folder), LASTING_BLOCK, lock)
+    }
+
+    fn of(record: Record, block: u64, lock: Flock<File>) -> Result<Self> {
+        let earlier = record.read()?;
         Ok(Self {
             record,
+            block,
             _lock: lock,
             continues: earlier.is_some(),
             failed: None,
@@ -123,7 +123,7 @@ impl Leases {
 
     /// A number for worker `worker`, out of `senders`: one that is almost used up only if there is
     /// no other.
-    pub(super) fn take(
+    pub(crate) fn take(
         &mut self,
         worker: usize,
         epoch: EpochTag,
@@ -144,17 +144,17 @@ impl Leases {
     }
 
     /// Three quarters of it are leased: there should be another.
-    pub(super) fn is_worn(&self, epoch: EpochTag, sender: u32) -> bool {
+    pub(crate) fn is_worn(&self, epoch: EpochTag, sender: u32) -> bool {
         self.next(epoch, sender) >= SPARE_FROM
     }
 
     /// All of it is leased.
-    pub(super) fn is_over(&self, epoch: EpochTag, sender: u32) -> bool {
+    pub(crate) fn is_over(&self, epoch: EpochTag, sender: u32) -> bool {
         self.next(epoch, sender) >= SEQUENCE_END
     }
 
     /// The next block of a number that a worker has.
-    pub(super) fn extend(
+    pub(crate) fn extend(
         &mut self,
         epoch: EpochTag,
         sender: u32,
@@ -167,7 +167,7 @@ impl Leases {
     }
 
     /// Why the record cannot be written, if that is so; tries again.
-    pub(super) fn trouble(&mut self, now: u64) -> Option<String> {
+    pub(crate) fn trouble(&mut self, now: u64) -> Option<String> {
         if self.failed.is_some() {
             // Whether it worked is what is looked at next.
             let _ = self.store(now);
@@ -176,7 +176,7 @@ impl Leases {
     }
 
     #[cfg(test)]
-    pub(super) fn set_ceiling(&mut self, epoch: EpochTag, sender: u32, ceiling: u64) {
+    pub(crate) fn set_ceiling(&mut self, epoch: EpochTag, sender: u32, ceiling: u64) {
         self.ceilings.insert((epoch, sender), ceiling);
     }
 
@@ -191,7 +191,7 @@ impl Leases {
         first: u64,
         now: u64,
     ) -> Result<Option<Lease>, NotStored> {
-        let limit = (first + BLOCK).min(SEQUENCE_END);
+        let limit = (first + self.block).min(SEQUENCE_END);
         if first >= limit {
             return Ok(None);
         }
@@ -217,6 +217,26 @@ impl Leases {
     }
 }
 
+/// Keeps out a second process, which is told `instead`.
+fn lock(folder: &Path, instead: &str) -> Result<Flock<File>> {
+    let path = folder.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("{}: cannot be opened", path.display()))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(lock),
+        Err((_, nix::Error::EWOULDBLOCK)) => bail!(
+            "{}: another tsg runs with this folder; stop it first, or {instead}",
+            path.display()
+        ),
+        Err((_, error)) => Err(error).with_context(|| format!("{}: flock", path.display())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -238,6 +258,20 @@ mod tests {
         let mut leases = Leases::open(run.path()).unwrap();
         assert!(leases.continue_earlier());
         assert_eq!(leases.take(3, EPOCH, &[4, 5], 0).unwrap().unwrap().first, 1 + 2 * BLOCK);
+    }
+
+    #[test]
+    fn what_lasts_goes_on_above_what_was_leased_in_any_boot() {
+        let folder = tempfile::tempdir().unwrap();
+        for start in 0..3 {
+            let mut leases = Leases::lasting(folder.path()).unwrap();
+            assert_eq!(leases.continue_earlier(), start > 0);
+            let lease = leases.take(0, EPOCH, &[4], 0).unwrap().unwrap();
+            assert_eq!(lease.first, 1 + start * LASTING_BLOCK);
+        }
+        fs::write(folder.path().join("sequences"), b"{").unwrap();
+        let error = format!("{:#}", Leases::lasting(folder.path()).unwrap_err());
+        assert!(error.contains("sequences"), "{error}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod view;
 
 pub use counters::{Counters, Reason};
 pub use learned::{Service, Use};
+pub(crate) use lease::Lease;
 pub use lease::Leases;
 pub use notes::Note;
 pub use talks::{Fate, Heard, Talk};

@@ -28,8 +28,7 @@ pub(super) struct Device {
 }
 
 impl Device {
-    /// A new device of that name, which is not set up yet, or the one that a process left that was killed. It stays if this
-    /// one is: what is routed into it shall not find another way, in clear.
+    /// A new device of that name, which is not set up yet, or the one that a process left that was killed.
     ///
     /// # Errors
     /// Somebody has it, or the kernel cannot make one.
@@ -43,13 +42,20 @@ impl Device {
         let cuts_udp = cuts_udp.with_context(|| format!("cannot switch on offloads of {name}"))?;
         // Less only costs packets under load.
         let _ = interface::set_queue(name, WAITING);
-        sys::persist(&file, true).with_context(|| format!("cannot make {name} stay"))?;
         let exit = file.try_clone().with_context(|| format!("cannot write to {name}"))?;
         Ok(Self { file, name: name.to_owned(), batch: Batch::new(Writings::new(exit), cuts_udp) })
     }
 
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether it is still there when this process is not: what is routed into it shall not find another way, in clear.
+    ///
+    /// # Errors
+    /// The kernel cannot do it.
+    pub(super) fn stay(&self, stays: bool) -> Result<()> {
+        sys::persist(&self.file, stays).with_context(|| format!("cannot keep {}", self.name))
     }
 
     /// Reads one packet into `room`: what is left to be done to it, and the packet. `WouldBlock` if there is none.
@@ -70,13 +76,6 @@ impl Device {
     pub(super) fn flush(&mut self) -> u64 {
         self.batch.flush();
         self.batch.failed()
-    }
-}
-
-impl Drop for Device {
-    fn drop(&mut self) {
-        // Where this fails it is left as if the process had been killed.
-        let _ = sys::persist(&self.file, false);
     }
 }
 

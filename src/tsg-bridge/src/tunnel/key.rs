@@ -1,7 +1,7 @@
 //! The key that both ends of a tunnel have, its file, and what is derived from it.
 //!
 //! It seals nothing but [hellos](super::hello): the keys of packets come out of it together with something fresh of
-//! both ends, so that none is ever used twice.
+//! both ends, so that none is ever used twice; or, if they are to be static, with the ends' addresses.
 
 use super::Public;
 use crate::identity::{Replace, SecretKey, read_secret_file, write_secret_file};
@@ -9,9 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use core::fmt;
+use core::net::IpAddr;
 use sha2::{Digest as _, Sha256};
 use std::path::Path;
-use tsg_esp::crypto::{Spi, Tek};
+use tsg_esp::crypto::{Spi, Suite, Tek};
 use tsg_sodium::{ChaCha20Poly1305, WeakKey, hkdf_sha256, x25519};
 use zeroize::Zeroizing;
 
@@ -109,6 +110,22 @@ impl Key {
             Tek::new(*hkdf_sha256(&secret, both.as_flattened(), &purpose))
         };
         Ok((to(peer), to(&own)))
+    }
+
+    /// SPI and secret of what goes from one address to another, the same for ever (docs/protocol.md section 4.3).
+    pub(super) fn standing(&self, suite: Suite, from: IpAddr, to: IpAddr) -> (Spi, Tek) {
+        let [from, to] = [from, to].map(|address| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        });
+        let cipher = match suite {
+            Suite::ChaCha20Poly1305 => 1,
+            Suite::Aes256Gcm => 2,
+        };
+        let of = |what: &[u8]| {
+            hkdf_sha256(self.secret.as_slice(), &[], &[what, &[cipher], &from, &to].concat())
+        };
+        (spi_of(&of(b"tsg tunnel 1 static spi")), Tek::new(*of(b"tsg tunnel 1 static")))
     }
 }
 

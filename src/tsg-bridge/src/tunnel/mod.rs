@@ -6,14 +6,19 @@ mod device;
 pub mod fuzzing;
 mod hello;
 mod key;
+mod other;
+mod path;
 mod peer;
 mod run;
+mod standing;
 mod status;
 mod sys;
 mod wire;
+mod xfrm;
 
 pub use key::Key;
 pub use run::{Tunnel, run};
+pub use xfrm::print as print_xfrm;
 
 /// One half of keys to come: the public half of a pair that is used once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

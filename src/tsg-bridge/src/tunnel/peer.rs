@@ -7,6 +7,7 @@ use super::Key;
 use super::agreement::{Agreement, Session};
 use super::hello::{Hello, Suites};
 use crate::pipeline::{Budget, Reason};
+use core::ops::Range;
 use tsg_esp::DropReason;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Kdf as _, Spi, Suite, Tek};
@@ -178,7 +179,8 @@ impl Peer {
             Heard::Answer(answer) if self.answers.take(now) => say.push(self.hello(&answer)),
             Heard::Own | Heard::Again | Heard::Answer(_) => {}
             Heard::Agreed(session, answer) => {
-                let Ok((sender, receiver)) = associations(&session) else { return false };
+                let fresh = 1..SEQUENCE_END;
+                let Ok((sender, receiver)) = associations(&session, fresh) else { return false };
                 self.opening.insert(0, Opening { receiver, window: Box::default(), until: None });
                 if self.opening.len() > MOST_KEYS {
                     // Never those in use: they are the newest that something came with.
@@ -240,12 +242,13 @@ impl Peer {
     }
 }
 
-type Associations = (Box<Sender<AnyCipher>>, Box<Receiver<AnyCipher>>);
+pub(super) type Associations = (Box<Sender<AnyCipher>>, Box<Receiver<AnyCipher>>);
 
-/// Both directions of a session, with their keys where they stay.
-fn associations(session: &Session) -> Result<Associations, NoAes> {
+/// Both directions of a session, with their keys where they stay. It is sealed with these numbers.
+pub(super) fn associations(session: &Session, numbers: Range<u64>) -> Result<Associations, NoAes> {
     let blank = || AnyCipher::blank(session.suite);
-    let mut sender = Box::new(Sender::new(session.out.0, blank()?, [0; 4], 1, SEQUENCE_END));
+    let Range { start, end } = numbers;
+    let mut sender = Box::new(Sender::new(session.out.0, blank()?, [0; 4], start, end));
     let mut receiver = Box::new(Receiver::new(session.inward.0, blank()?, [0; 4]));
     give_key(sender.key_mut(), &session.out);
     give_key(receiver.key_mut(), &session.inward);

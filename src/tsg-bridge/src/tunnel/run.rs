@@ -3,10 +3,13 @@
 use super::Key;
 use super::device::{Device, LONGEST};
 use super::hello::Suites;
+use super::other::Other;
+use super::path::{Carrier, look};
 use super::peer::{Heard, Peer};
+use super::standing::Standing;
 use super::status::{Counts, State};
-use super::sys::{self, Arrival};
-use super::wire::{Carrier, Sent, Wire};
+use super::sys::Arrival;
+use super::wire::{Sent, Wire};
 use crate::attach::{sleeps_exactly, virtio};
 use crate::boottime;
 use crate::identity::prepare_folder;
@@ -23,6 +26,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 use tsg_esp::buffer::{NoRoom, Packet};
 use tsg_esp::checksum::complete;
+use tsg_esp::crypto::Suite;
 use tsg_esp::ip::{Malformed, Outline, set_traffic_class, traffic_class};
 use tsg_esp::segment::{Cut, Offload, Partial};
 use tsg_esp::{DropReason, ecn, udp};
@@ -66,6 +70,10 @@ pub struct Tunnel {
     pub udp: bool,
     /// The most that the device takes, in bytes, where the path's own MTU is more than gets through.
     pub mtu: Option<u16>,
+    /// Static keys for this cipher, instead of those that the ends agree on.
+    pub standing: Option<Suite>,
+    /// Where sequence numbers of static keys are leased: no backup copies it.
+    pub cache: PathBuf,
 }
 
 impl Tunnel {
@@ -74,7 +82,7 @@ impl Tunnel {
         Some(self.peer).filter(|peer| !peer.is_unspecified())
     }
 
-    const fn carrier(&self) -> Carrier {
+    pub(super) const fn carrier(&self) -> Carrier {
         Carrier { udp: self.udp, v6: self.peer.is_ipv6() }
     }
 }
@@ -111,7 +119,7 @@ struct Ends {
     device: Device,
     wire: Wire,
     tunnel: Tunnel,
-    peer: Peer,
+    peer: Other,
     said: State,
     mtu: u16,
     /// When something was sent last.
@@ -124,7 +132,7 @@ struct Ends {
 
 impl Ends {
     fn open(tunnel: &Tunnel, key: Key) -> Result<Self> {
-        let Tunnel { interface, peer, device, .. } = tunnel;
+        let Tunnel { interface, peer, device: name, .. } = tunnel;
         ensure!(
             interface::exists(interface),
             "there is no interface {interface}: name the one that {peer} is reached by"
@@ -133,11 +141,20 @@ impl Ends {
             prepare_folder(folder)?;
         }
         let wire = Wire::open(tunnel.carrier(), interface, tunnel.fixed())?;
+        let device = Device::open(name)?;
+        // Last, as a start with static keys costs numbers.
+        let other = match tunnel.standing {
+            None => {
+                let suites = Suites { aes: tsg_sodium::aes_available() };
+                Other::Agreeing(Box::new(Peer::new(key, suites)))
+            }
+            Some(suite) => Other::Standing(Box::new(Standing::open(tunnel, &key, suite)?)),
+        };
         let mut ends = Self {
-            device: Device::open(device)?,
+            device,
             wire,
             tunnel: tunnel.clone(),
-            peer: Peer::new(key, Suites { aes: tsg_sodium::aes_available() }),
+            peer: other,
             said: State::Down,
             mtu: 0,
             sent: 0,
@@ -149,15 +166,16 @@ impl Ends {
         if tunnel.fixed().is_some() {
             ends.fit().with_context(|| format!("cannot reach {peer} by {interface}"))?;
         }
-        interface::bring_up(device).with_context(|| format!("cannot set up {device}"))?;
+        interface::bring_up(name).with_context(|| format!("cannot set up {name}"))?;
+        ends.device.stay(true)?;
         Ok(ends)
     }
 
     /// Gives the device the MTU that fits the path: the kernel tells hosts of it, or cuts.
     fn fit(&mut self) -> Result<()> {
         let (Some(to), name) = (self.wire.to(), self.device.name()) else { return Ok(()) };
-        let path =
-            sys::path_mtu(to, &self.tunnel.interface).context("cannot ask for the path's MTU")?;
+        let (_, path) =
+            look(&self.tunnel.interface, to.ip()).context("cannot ask for the path's MTU")?;
         let most = self.wire.carrier().longest_inside(path);
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         let most = most.min(self.tunnel.mtu.unwrap_or(u16::MAX));
@@ -186,7 +204,7 @@ impl Ends {
         loop {
             let (quit, inward, outward) = self.wait(signals)?;
             if quit {
-                return Ok(());
+                return self.device.stay(false);
             }
             let now = boottime::now();
             let mut done = 0;
@@ -262,9 +280,6 @@ impl Ends {
     /// Seals a packet, or the pieces that it is to be cut into.
     fn seal(&mut self, header: virtio::Header, packet: &mut [u8], now: u64) -> Result<(), Reason> {
         let Offload { checksum, cut } = header.offload(0).ok_or(Reason::Malformed)?;
-        if !self.peer.is_up() {
-            return Err(Reason::NoKey);
-        }
         let class = traffic_class(packet).map_or(0, ecn::outer);
         let Some((kind, size)) = cut else {
             if let Some(Partial { start, offset }) = checksum {
@@ -374,7 +389,7 @@ impl Ends {
         let (state, to) = (State::of(&self.peer, now), to.ip());
         match (self.said, state) {
             (State::Silent, State::Up) => log::info!("{name}: {to} is heard again"),
-            (State::Down, State::Up) => log::info!("{name}: agreed on keys with {to}"),
+            (State::Down, State::Up) => log::info!("{name}: {} {to}", self.peer.up()),
             (State::Down | State::Up, State::Silent) => {
                 log::warn!("{name}: nothing comes from {to}");
             }
@@ -405,7 +420,7 @@ impl Ends {
             "peer": self.wire.to().map(|to| to.ip().to_string()),
             "carrier": self.wire.carrier().name(),
             "cipher": keys.map(|(suite, _)| suite.as_str()),
-            "keys_for_s": keys.map(|(_, agreed)| now.saturating_sub(agreed) / 1_000),
+            "keys_for_s": keys.and_then(|(_, agreed)| Some(now.saturating_sub(agreed?) / 1_000)),
             "mtu": Some(self.mtu).filter(|mtu| *mtu > 0),
             "counters": self.counts.by_name(),
         })
@@ -424,7 +439,7 @@ enum Opened {
 
 /// Opens what came in with that traffic class.
 fn open(
-    peer: &mut Peer,
+    peer: &mut Other,
     device: &mut Device,
     esp: &mut [u8],
     class: u8,

@@ -1,6 +1,6 @@
 //! How a tunnel is, and what became of its packets.
 
-use super::peer::Peer;
+use super::other::Other;
 use crate::pipeline::{Counters, Reason};
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub(super) enum State {
 }
 
 impl State {
-    pub(super) fn of(peer: &Peer, now: u64) -> Self {
+    pub(super) fn of(peer: &Other, now: u64) -> Self {
         match (peer.is_up(), peer.is_silent(now)) {
             (false, _) => Self::Down,
             (true, true) => Self::Silent,

@@ -1,7 +1,7 @@
 //! The system calls of the tunnel: its device, the sockets that carry ESP, and many messages at once.
 #![allow(unsafe_code)]
 
-use super::wire::Carrier;
+use super::path::Carrier;
 use crate::attach::{Exit, LARGEST};
 use crate::interface;
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -107,12 +107,9 @@ fn connect(fd: &OwnedFd, to: SocketAddr) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// The longest packet that goes from the interface to that place, as far as the kernel knows.
-pub(super) fn path_mtu(to: SocketAddr, interface: &str) -> io::Result<u16> {
-    let fd = socket(to.is_ipv6(), libc::SOCK_DGRAM, 0, Some(interface))?;
-    // Nothing is sent, so any port will do where the protocol has none.
-    connect(&fd, SocketAddr::new(to.ip(), to.port().max(1)))?;
-    let (level, name) = match to.is_ipv6() {
+/// The longest packet that goes to the other end of a connected socket, as far as the kernel knows.
+pub(super) fn path_mtu(fd: &OwnedFd, v6: bool) -> io::Result<u16> {
+    let (level, name) = match v6 {
         false => (libc::IPPROTO_IP, libc::IP_MTU),
         true => (libc::IPPROTO_IPV6, libc::IPV6_MTU),
     };

@@ -3,6 +3,7 @@
 //! Packets wait for the length of a batch. In UDP those of one length, which a packet of 64 KiB from a host gives, go to
 //! the kernel as one that it cuts; it hands over what came in as such, too. IP protocol 50 has no such thing.
 
+use super::path::{Carrier, PORT};
 use super::sys::{self, Arrival, Arrivals, Message, Sendings};
 use anyhow::{Context as _, Result};
 use core::net::{IpAddr, SocketAddr};
@@ -10,11 +11,7 @@ use core::ops::Range;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::form::{Aad, Encap, Form};
-use tsg_esp::ip::{protocol, v4, v6};
-
-/// The port of ESP in UDP (RFC 3948).
-const PORT: u16 = 4_500;
+use tsg_esp::ip::{protocol, v4};
 
 /// Memory for packets that wait: a packet of 64 KiB in pieces, twice.
 const BYTES: usize = 192 * 1024;
@@ -25,42 +22,6 @@ const MOST: usize = 256;
 /// As many pieces the kernel makes of one datagram, and as many bytes it takes for them.
 const MOST_PIECES: usize = 64;
 const LONGEST_DATAGRAM: usize = 65_000;
-
-/// What carries ESP to the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Carrier {
-    /// In UDP on port 4500, instead of IP protocol 50.
-    pub(super) udp: bool,
-    /// Over IPv6.
-    pub(super) v6: bool,
-}
-
-impl Carrier {
-    /// As an operator knows it.
-    pub(super) const fn name(self) -> &'static str {
-        match self.udp {
-            true => "UDP port 4500",
-            false => "IP protocol 50",
-        }
-    }
-
-    /// Where ESP goes to at a host.
-    pub(super) const fn at(self, host: IpAddr) -> SocketAddr {
-        // IP protocol 50 has no ports.
-        SocketAddr::new(host, if self.udp { PORT } else { 0 })
-    }
-
-    /// The longest packet that fits inside, on a path that takes packets of that length.
-    pub(super) fn longest_inside(self, path_mtu: u16) -> Option<u16> {
-        let encap = match self.udp {
-            true => Encap::Udp { port: PORT },
-            false => Encap::Protocol(protocol::ESP),
-        };
-        let header_len = if self.v6 { v6::HEADER_LEN } else { v4::HEADER_LEN };
-        let most = Form { encap, aad: Aad::Rfc4303 }.largest_payload(header_len, path_mtu);
-        most.and_then(|most| u16::try_from(most).ok())
-    }
-}
 
 /// A packet that waits.
 #[derive(Clone, Debug)]

@@ -1,10 +1,12 @@
 //! The arguments of `tsg tunnel`, and those that the predecessor's `main.py` had for it.
 
-use super::{Found, UsageError};
+use super::{Command, Found, UsageError};
 use crate::config::is_port_name;
 use crate::tunnel::Tunnel;
 use std::ffi::OsString;
+use std::net::IpAddr;
 use std::path::PathBuf;
+use tsg_esp::crypto::Suite;
 
 /// Options of the predecessor, which had one dash before a word.
 const FORMER: [&str; 3] = ["-dst", "-tun", "-key"];
@@ -27,10 +29,7 @@ fn mtu(text: &str) -> Result<u16, UsageError> {
 }
 
 impl Found {
-    pub(super) fn tunnel(
-        &mut self,
-        words: &mut impl Iterator<Item = OsString>,
-    ) -> Result<Tunnel, UsageError> {
+    fn tunnel(&mut self, words: &mut impl Iterator<Item = OsString>) -> Result<Tunnel, UsageError> {
         let needed = |what: Option<String>, name: &str| {
             what.ok_or_else(|| {
                 UsageError(format!("`tsg tunnel` needs {name}; see `tsg help tunnel`"))
@@ -39,7 +38,7 @@ impl Found {
         let interface = words.next().map(super::text).transpose()?;
         let interface = needed(interface, "the interface that the other end is reached by")?;
         let peer = needed(self.value("dst"), "--dst ADDRESS")?;
-        let peer = peer.parse().map_err(|_| {
+        let peer: IpAddr = peer.parse().map_err(|_| {
             UsageError(format!("--dst is the address of the other end, not {peer:?}"))
         })?;
         let device = needed(self.value("tun"), "--tun NAME")?;
@@ -59,6 +58,44 @@ impl Found {
         };
         let socket = self.folders.tunnel_socket(&device);
         let mtu = self.value("mtu").map(|text| mtu(&text)).transpose()?;
-        Ok(Tunnel { interface, peer, device, key_file, socket, udp: self.take("udp"), mtu })
+        let (udp, standing, cache) = (self.take("udp"), self.standing()?, self.folders.cache());
+        if standing.is_some() && peer.is_unspecified() {
+            return Err(UsageError(
+                "--static needs the address of the other end: keys come out of it".to_owned(),
+            ));
+        }
+        Ok(Tunnel { interface, peer, device, key_file, socket, udp, mtu, standing, cache })
+    }
+
+    /// The cipher of static keys, if those are wanted.
+    fn standing(&mut self) -> Result<Option<Suite>, UsageError> {
+        let cipher = self.value("cipher");
+        if !self.take("static") {
+            return match cipher {
+                Some(_) => Err(UsageError(
+                    "--cipher goes with --static; else the ends agree on one".to_owned(),
+                )),
+                None => Ok(None),
+            };
+        }
+        let Some(name) = cipher else { return Ok(Some(Suite::ChaCha20Poly1305)) };
+        let known = || Suite::ALL.map(Suite::as_str).join(" or ");
+        let suite = Suite::from_name(&name);
+        suite.map(Some).ok_or_else(|| UsageError(format!("--cipher is {}, not {name:?}", known())))
+    }
+
+    /// `tsg tunnel`: to run it, or to print what the other end is made of.
+    pub(super) fn tunnel_command(
+        &mut self,
+        words: &mut impl Iterator<Item = OsString>,
+    ) -> Result<Command, UsageError> {
+        let tunnel = self.tunnel(words)?;
+        match (self.take("xfrm"), tunnel.standing) {
+            (false, _) => Ok(Command::Tunnel(tunnel)),
+            (true, Some(suite)) => Ok(Command::Xfrm(tunnel, suite)),
+            (true, None) => Err(UsageError(
+                "--xfrm goes with --static: the kernel does not agree on keys".to_owned(),
+            )),
+        }
     }
 }

@@ -1,6 +1,9 @@
-//! The file of ceilings. It counts only in the boot that it was written in: a file system that
-//! outlives a power cut may bring back an old one.
+//! The file of ceilings, in RAM or on a disk.
+//!
+//! In RAM it counts only in the boot that it was written in: a file system that outlives a power cut
+//! may bring back an old one. On a disk it is there for good before [`Record::write`] returns.
 
+use crate::identity::{Replace, write_secret_file};
 use crate::pipeline::EpochTag;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -13,6 +16,8 @@ use std::path::{Path, PathBuf};
 /// Where the kernel names the boot.
 const BOOT: &str = "/proc/sys/kernel/random/boot_id";
 
+const FILE: &str = "sequences";
+
 /// Ceilings by epoch and sender number.
 pub(super) type Ceilings = BTreeMap<(EpochTag, u32), u64>;
 
@@ -20,12 +25,14 @@ pub(super) type Ceilings = BTreeMap<(EpochTag, u32), u64>;
 #[derive(Debug)]
 pub(super) struct Record {
     path: PathBuf,
-    boot: String,
+    /// `None` if it is for every boot.
+    boot: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct Written {
-    boot: String,
+    #[serde(default)]
+    boot: Option<String>,
     ceilings: Vec<Line>,
 }
 
@@ -44,33 +51,46 @@ impl Record {
     pub(super) fn new(run: &Path) -> Result<Self> {
         let boot = fs::read_to_string(BOOT)
             .with_context(|| format!("{BOOT}: cannot be read; is /proc mounted?"))?;
-        Ok(Self { path: run.join("sequences"), boot: boot.trim_end().to_owned() })
+        Ok(Self { path: run.join(FILE), boot: Some(boot.trim_end().to_owned()) })
     }
 
-    /// What an earlier process of this boot wrote. `None` if it wrote nothing that can be read:
-    /// then nothing of it may be used, and the gateway registers anew.
-    pub(super) fn read(&self) -> Option<Ceilings> {
-        let text = match fs::read(&self.path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return None,
-            Err(error) => {
-                log::warn!("{}: {error}; starting without it", self.path.display());
-                return None;
-            }
-        };
-        match serde_json::from_slice::<Written>(&text) {
-            Ok(written) if written.boot == self.boot => {
+    /// In this folder, for good.
+    pub(super) fn lasting(folder: &Path) -> Self {
+        Self { path: folder.join(FILE), boot: None }
+    }
+
+    /// What an earlier process wrote. `None` if it wrote nothing that counts: then nothing of it may
+    /// be used, and the gateway registers anew.
+    ///
+    /// # Errors
+    /// What counts for every boot cannot be read.
+    pub(super) fn read(&self) -> Result<Option<Ceilings>> {
+        match self.read_written() {
+            Ok(Some(written)) if written.boot == self.boot => {
                 let line = |line: Line| ((line.epoch, line.sender), line.ceiling);
-                Some(written.ceilings.into_iter().map(line).collect())
+                Ok(Some(written.ceilings.into_iter().map(line).collect()))
             }
-            Ok(_) => {
+            Ok(Some(_)) => {
                 log::info!("{}: of an earlier boot; starting without it", self.path.display());
-                None
+                Ok(None)
             }
-            Err(error) => {
-                log::warn!("{}: {error}; starting without it", self.path.display());
-                None
+            Ok(None) => Ok(None),
+            Err(error) if self.boot.is_some() => {
+                log::warn!("{}: {error:#}; starting without it", self.path.display());
+                Ok(None)
             }
+            Err(error) => Err(error.context(format!(
+                "{}: cannot be read, so no sequence number is surely a new one; make a new key",
+                self.path.display()
+            ))),
+        }
+    }
+
+    fn read_written(&self) -> Result<Option<Written>> {
+        match fs::read(&self.path) {
+            Ok(text) => Ok(Some(serde_json::from_slice(&text)?)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -84,6 +104,9 @@ impl Record {
         let written =
             Written { boot: self.boot.clone(), ceilings: ceilings.iter().map(line).collect() };
         let text = serde_json::to_vec(&written)?;
+        if self.boot.is_none() {
+            return write_secret_file(&self.path, &text, Replace::Allow);
+        }
         let new = self.path.with_extension("new");
         let mut file = OpenOptions::new()
             .create(true)
@@ -106,16 +129,32 @@ mod tests {
     fn another_boot_or_a_torn_file_is_nothing_to_go_on_from() {
         let run = tempfile::tempdir().unwrap();
         let record = Record::new(run.path()).unwrap();
-        assert_eq!(record.read(), None);
+        assert_eq!(record.read().unwrap(), None);
         let ceilings = Ceilings::from([((EpochTag { id: 7, check: [1; 8] }, 4), 1 << 20)]);
         record.write(&ceilings).unwrap();
-        assert_eq!(record.read(), Some(ceilings));
-        let later = Record { boot: "another".to_owned(), path: record.path.clone() };
-        assert_eq!(later.read(), None);
+        assert_eq!(record.read().unwrap(), Some(ceilings));
+        let later = Record { boot: Some("another".to_owned()), path: record.path.clone() };
+        assert_eq!(later.read().unwrap(), None);
         let whole = fs::read(&record.path).unwrap();
         for length in 0..whole.len() {
             fs::write(&record.path, &whole[..length]).unwrap();
-            assert_eq!(record.read(), None, "{length} bytes");
+            assert_eq!(record.read().unwrap(), None, "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn what_lasts_is_of_any_boot_and_nothing_is_made_of_a_torn_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let record = Record::lasting(folder.path());
+        assert_eq!(record.read().unwrap(), None);
+        let ceilings = Ceilings::from([((EpochTag { id: 7, check: [1; 8] }, 4), 1 << 20)]);
+        record.write(&ceilings).unwrap();
+        assert_eq!(record.read().unwrap(), Some(ceilings));
+        let whole = fs::read(&record.path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&record.path, &whole[..length]).unwrap();
+            let error = format!("{:#}", record.read().unwrap_err());
+            assert!(error.contains("sequences"), "{length} bytes: {error}");
         }
     }
 }

@@ -1,0 +1,119 @@
+//! The other end with static keys: nothing is agreed on, so that it may be the kernel's XFRM (docs/protocol.md
+//! section 4.3, docs/decisions/0021).
+//!
+//! A key that is there for ever must not seal twice with one nonce. Its sequence numbers are [leased](numbers) on the
+//! disk ahead of use, and where the disk is an old copy, the half of the IV that each start draws anew still differs.
+
+mod numbers;
+mod runs;
+
+use super::Key;
+use super::agreement::Session;
+use super::path;
+use super::peer::associations;
+use super::run::Tunnel;
+use anyhow::{Context as _, Result};
+use core::net::IpAddr;
+use numbers::Numbers;
+use runs::Runs;
+use tsg_esp::DropReason;
+use tsg_esp::buffer::Packet;
+use tsg_esp::crypto::Suite;
+use tsg_esp::ip::Outline;
+use tsg_esp::open::{Header, Receiver};
+use tsg_esp::seal::{SealError, Sender};
+use tsg_sodium::AnyCipher;
+
+/// The other end of a tunnel with static keys.
+pub(super) struct Standing {
+    sender: Box<Sender<AnyCipher>>,
+    numbers: Numbers,
+    /// The upper half of the IVs of this run.
+    run: u32,
+    receiver: Box<Receiver<AnyCipher>>,
+    runs: Runs,
+    is_up: bool,
+}
+
+impl Standing {
+    /// Takes numbers for a start.
+    ///
+    /// # Errors
+    /// There is no way to the other end, no AES in hardware, or no number that is surely new.
+    pub(super) fn open(tunnel: &Tunnel, key: &Key, suite: Suite) -> Result<Self> {
+        let Tunnel { interface, peer, device, .. } = tunnel;
+        let (own, _) = path::look(interface, *peer)
+            .with_context(|| format!("cannot reach {peer} by {interface}"))?;
+        log::info!("{device}: static keys of {own} and {peer}, {}", suite.as_str());
+        Self::between(tunnel, key, suite, [own, *peer])
+    }
+
+    fn between(tunnel: &Tunnel, key: &Key, suite: Suite, [own, peer]: [IpAddr; 2]) -> Result<Self> {
+        let no_aes =
+            || format!("no {} in hardware here: leave out --cipher on both hosts", suite.as_str());
+        // Before a lease, which costs numbers.
+        AnyCipher::blank(suite).with_context(no_aes)?;
+        let session = session(key, suite, own, peer);
+        let (numbers, lease) = Numbers::open(tunnel, &session.out)?;
+        let (sender, receiver) = associations(&session, lease.first..lease.limit)?;
+        let mut random = [0; 4];
+        tsg_sodium::random(&mut random);
+        let run = u32::from_ne_bytes(random);
+        Ok(Self { sender, numbers, run, receiver, runs: Runs::default(), is_up: false })
+    }
+
+    /// Whether something came from the other end.
+    pub(super) const fn is_up(&self) -> bool {
+        self.is_up
+    }
+
+    /// The cipher of both directions.
+    pub(super) fn suite(&self) -> Suite {
+        self.sender.cipher().suite()
+    }
+
+    /// Seals a packet: what is left is ESP.
+    pub(super) fn seal(
+        &mut self,
+        packet: &mut Packet<'_>,
+        outline: &Outline,
+        now: u64,
+    ) -> Result<(), SealError> {
+        if self.sender.remaining() == 0
+            && let Some(limit) = self.numbers.more(now)
+        {
+            self.sender.extend(limit);
+        }
+        self.sender.seal_tunnel(packet, outline, self.run)
+    }
+
+    /// Takes ESP that came in; `None` if it carried no packet.
+    pub(super) fn hear(
+        &mut self,
+        packet: &mut Packet<'_>,
+        now: u64,
+    ) -> Result<Option<Outline>, DropReason> {
+        let header = Header::of_esp(packet.bytes())?;
+        if header.spi != self.receiver.spi() {
+            return Err(DropReason::UnknownSender);
+        }
+        self.runs.check(header.time, header.sequence, now)?;
+        let opened = self.receiver.open_tunnel(packet)?;
+        self.runs.mark(opened.time, opened.sequence, now)?;
+        self.is_up = true;
+        Ok(opened.inner)
+    }
+
+    /// Says how it is with the numbers, when that has changed.
+    pub(super) fn tick(&mut self, now: u64) {
+        self.numbers.tell(self.sender.remaining() == 0, now);
+    }
+}
+
+/// Both directions, as they are seen from `own`.
+pub(super) fn session(key: &Key, suite: Suite, own: IpAddr, peer: IpAddr) -> Session {
+    Session { suite, out: key.standing(suite, own, peer), inward: key.standing(suite, peer, own) }
+}
+
+#[cfg(test)]
+mod tests;
