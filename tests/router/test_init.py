@@ -13,7 +13,7 @@ SERVER = ("set tsg.main.server=tcp://192.0.2.10:5555", f"set tsg.main.server_key
 WRONG = [
     ("main.enabled", "maybe"), ("main.server_key", "short"), ("main.name", "n" * 65), ("main.attach", "magic"),
     ("main.oversize", "big"), ("main.path_mtu", "575"), ("main.path_mtu", "9217"), ("main.path_mtu", "many"),
-    ("main.cache_keys", "2"), ("main.log_level", "loud"), ("main.fail", "shut"),
+    ("main.cache_keys", "2"), ("main.routed", "2"), ("main.log_level", "loud"), ("main.fail", "shut"),
     ("bridge.wan", "a-name-of-16-let"), ("bridge.device", "a-name-of-16-let"), ("bridge.standalone", "alone"),
     ("bridge.box", "a-name-of-16-let"), ("front.action", "encode"), ("front.enabled", "perhaps"),
     ("eth.device", "a-name-of-16-let"), ("eth.gro", "full"), ("eth.lro", "x"), ("eth.tso", "x"),
@@ -125,7 +125,7 @@ def test_what_sighup_takes_over_is_no_interruption(router, line):
 
 
 @pytest.mark.parametrize("line", [
-    "set tsg.main.attach=ingress", "set tsg.main.cache_keys=1",
+    "set tsg.main.attach=ingress", "set tsg.main.cache_keys=1", "set tsg.main.routed=1",
     "add_list tsg.bridge.lan=lan2", "set tsg.bridge.wan=eth1", "set tsg.bridge.device=br-x"])
 def test_what_else_changes_is_a_new_start(router, line):
     router.uci(*SERVER)

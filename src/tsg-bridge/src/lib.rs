@@ -8,6 +8,7 @@ pub mod config;
 pub mod enrolment;
 pub mod folders;
 pub mod gate;
+mod group_keys;
 pub mod identity;
 pub mod import;
 mod interface;

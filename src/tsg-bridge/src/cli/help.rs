@@ -136,7 +136,7 @@ const TOPICS: [(&str, &str, &str); 16] = [
     (
         "tunnel",
         "carry whole packets to another host, sealed",
-        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE] [--udp] [--mtu BYTES]\n\
+        "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE | --group] [--udp] [--mtu BYTES]\n\
          \x20                 [--static [--cipher CIPHER] [--xfrm]]\n\n\
          Makes a TUN device, and carries what is routed into it to the host at ADDRESS, in ESP (RFC 4303, tunnel mode) out of\n\
          INTERFACE. The same command runs on the other host, with this one's address. Both have one key in common:\n\
@@ -146,6 +146,7 @@ const TOPICS: [(&str, &str, &str); 16] = [
          --key-file  the file of the key (/etc/tsg/tunnel-NAME.key), mode 0600\n\
          --udp       in UDP on port 4500 (RFC 3948): faster, and for NAT and paths that take no IP protocol 50\n\
          --mtu       the most that the device takes, where the path swallows longer ones and does not say so\n\
+         --group     with the keys of the group that this host's gateway is a member of, instead of those of a file\n\
          --static    keys out of the file and the addresses alone, for an end that does not agree on any: the kernel's XFRM.\n\
          \x20           It protects less (docs/security.md)\n\
          --cipher    of static keys: chacha20-poly1305, or aes-256-gcm where this host has AES in hardware\n\

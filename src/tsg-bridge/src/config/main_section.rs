@@ -42,7 +42,7 @@ pub enum Oversize {
     Fragment,
 }
 
-const OPTIONS: [&str; 11] = [
+const OPTIONS: [&str; 12] = [
     "enabled",
     "server",
     "server_key",
@@ -51,6 +51,7 @@ const OPTIONS: [&str; 11] = [
     "oversize",
     "path_mtu",
     "cache_keys",
+    "routed",
     "log_level",
     "fail",
     // For the init script, which shows on it how the gateway is.
@@ -89,6 +90,7 @@ fn set(opt: &Opt, config: &mut Config) -> Result<(), Wrong> {
         "oversize" => config.oversize = choice(opt, &OVERSIZES)?,
         "path_mtu" => config.path_mtu = Some(path_mtu(opt)?),
         "cache_keys" => config.cache_keys = boolean(opt)?,
+        "routed" => config.routed = boolean(opt)?,
         "log_level" => config.log_level = choice(opt, &LOG_LEVELS)?,
         "fail" => config.fail = choice(opt, &FAILS)?,
         _ => {}

@@ -58,6 +58,8 @@ pub struct Config {
     pub path_mtu: Option<u16>,
     /// Keep keys on flash, to start sealed without the key server after a power cut.
     pub cache_keys: bool,
+    /// A member of its group for the sake of tunnels: it needs no bridge.
+    pub routed: bool,
     /// How much to log.
     pub log_level: LevelFilter,
     /// What happens without a key, until the key server has said.
@@ -81,6 +83,7 @@ impl Default for Config {
             oversize: Oversize::Icmp,
             path_mtu: None,
             cache_keys: false,
+            routed: false,
             log_level: LevelFilter::Info,
             fail: Fail::Closed,
             bridges: Vec::new(),
@@ -167,11 +170,12 @@ impl Config {
     }
 
     fn check_as_a_whole(&self, has_bridge: bool, found: &mut Findings<'_>) {
-        if !self.servers.is_empty() && !has_bridge {
+        if !self.servers.is_empty() && !has_bridge && !self.routed {
             found.whole(
                 Severity::Error,
                 "there is a server, but no `config bridge` that says which ports to work on",
-                "Add one with `list lan` for the protected machine's port and `option wan`",
+                "Add one with `list lan` for the protected machine's port and `option wan`, or `option routed '1'` in \
+                 `config tsg 'main'` if this box is there for tunnels alone",
             );
         }
         if self.bridges.len() > MAX_BRIDGES {

@@ -21,7 +21,7 @@ mod places;
 mod receivers;
 mod talks;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod view;
 
 pub use counters::{Counters, Reason};

@@ -93,7 +93,7 @@ fn publish(shared: &Shared, view: View) {
     shared.publish(view, &held);
 }
 
-pub(super) fn key(sender: u32) -> KeyView {
+pub(crate) fn key(sender: u32) -> KeyView {
     KeyView {
         id: 1,
         tek: Tek::new([7; 32]).into(),

@@ -24,6 +24,7 @@ use crate::boottime;
 use crate::config::Config;
 use crate::enrolment;
 use crate::folders::Folders;
+use crate::group_keys::Telling;
 use crate::identity::Identity;
 use crate::pipeline::{Leases, Note, Shared};
 use crate::rules::Plan;
@@ -74,6 +75,8 @@ pub(super) struct Control {
     link: Option<Link>,
     /// Connections that a key server broke off at their beginning, since one held.
     broken_off: u32,
+    /// What tunnels of this host get.
+    group_keys: Telling,
     /// Keys for after a power cut, if that is wanted.
     pub(super) cache: Option<Cache>,
     pub(super) unreadable: Unreadable,
@@ -141,7 +144,9 @@ impl Control {
             (true, Some(key)) => Some(Link::open(&config.servers, key)?),
             (true, None) | (false, _) => None,
         };
+        let group_keys = Telling::new(&folders);
         if link.is_none() {
+            group_keys.forget()?;
             log::info!("idle: no key server is set, or the gateway is switched off");
         }
         Ok(Self {
@@ -150,6 +155,7 @@ impl Control {
             gateway,
             link,
             broken_off: 0,
+            group_keys,
             cache,
             unreadable: Unreadable::default(),
             data,

@@ -39,7 +39,7 @@ impl Key {
         Self::from_secret(secret)
     }
 
-    fn from_secret(secret: Box<Zeroizing<[u8; LEN]>>) -> Self {
+    pub(super) fn from_secret(secret: Box<Zeroizing<[u8; LEN]>>) -> Self {
         let mut hello: Box<Zeroizing<[u8; LEN]>> = Box::default();
         hello.copy_from_slice(&*hkdf_sha256(secret.as_slice(), &[], b"tsg tunnel 1 hello"));
         let spi = hkdf_sha256(secret.as_slice(), &[], b"tsg tunnel 1 spi");

@@ -4,6 +4,7 @@ mod agreement;
 mod device;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+mod group;
 mod hello;
 mod key;
 mod other;

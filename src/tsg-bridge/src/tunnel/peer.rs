@@ -55,10 +55,14 @@ pub(super) enum Heard {
 
 /// The other end of a tunnel.
 pub(super) struct Peer {
-    agreement: Agreement,
+    suites: Suites,
+    /// One for each key that the two have in common: the one of a file, or those of a group.
+    agreements: Vec<Agreement>,
+    /// The key that new agreements are made under, by the SPI of its hellos.
+    offering: Option<Spi>,
     answers: Budget,
-    /// What this end seals with.
-    sealing: Option<Box<Sender<AnyCipher>>>,
+    /// What this end seals with, and the key that it was agreed on under.
+    sealing: Option<(Box<Sender<AnyCipher>>, Spi)>,
     unproven: Option<Unproven>,
     /// What this end opens with, the newest first.
     opening: Vec<Opening>,
@@ -75,21 +79,33 @@ pub(super) struct Peer {
 /// New keys that the other end may not have: nothing came with them yet.
 struct Unproven {
     sender: Box<Sender<AnyCipher>>,
+    under: Spi,
     hello: Hello,
     told: u64,
 }
 
 struct Opening {
     receiver: Box<Receiver<AnyCipher>>,
+    under: Spi,
     window: Box<Window>,
     /// The end of it, once there are newer keys in use.
     until: Option<u64>,
 }
 
 impl Peer {
+    /// With the key of a file.
     pub(super) fn new(key: Key, suites: Suites) -> Self {
+        let mut peer = Self::without_keys(suites);
+        peer.hold(vec![(key, true)]);
+        peer
+    }
+
+    /// One that has nothing in common with this end yet.
+    pub(super) fn without_keys(suites: Suites) -> Self {
         Self {
-            agreement: Agreement::new(key, suites),
+            suites,
+            agreements: Vec::new(),
+            offering: None,
             answers: Budget::new(ANSWERS),
             sealing: None,
             unproven: None,
@@ -101,6 +117,27 @@ impl Peer {
         }
     }
 
+    /// From now on the two have these keys in common, and no others: what was agreed on under others is over. New agreements
+    /// are made under the last that is marked so.
+    pub(super) fn hold(&mut self, keys: Vec<(Key, bool)>) {
+        let marked = keys.iter().rev().find(|(_, offers)| *offers);
+        self.offering = marked.map(|(key, _)| key.hello_spi());
+        let held: Vec<Spi> = keys.iter().map(|(key, _)| key.hello_spi()).collect();
+        self.agreements.retain(|agreement| held.contains(&agreement.key().hello_spi()));
+        for (key, _) in keys {
+            if self.agreement(key.hello_spi()).is_none() {
+                self.agreements.push(Agreement::new(key, self.suites));
+            }
+        }
+        self.opening.retain(|opening| held.contains(&opening.under));
+        self.sealing.take_if(|(_, under)| !held.contains(under));
+        self.unproven.take_if(|unproven| !held.contains(&unproven.under));
+    }
+
+    fn agreement(&mut self, under: Spi) -> Option<&mut Agreement> {
+        self.agreements.iter_mut().find(|agreement| agreement.key().hello_spi() == under)
+    }
+
     /// Whether packets go through.
     pub(super) const fn is_up(&self) -> bool {
         self.sealing.is_some()
@@ -108,7 +145,7 @@ impl Peer {
 
     /// The cipher that packets are sealed with, and when its keys were agreed on.
     pub(super) fn keys(&self) -> Option<(Suite, u64)> {
-        self.sealing.as_ref().map(|sealing| (sealing.cipher().suite(), self.agreed))
+        self.sealing.as_ref().map(|(sender, _)| (sender.cipher().suite(), self.agreed))
     }
 
     /// Whether the other end has said nothing for long, though it was sent something.
@@ -123,7 +160,7 @@ impl Peer {
         outline: &Outline,
         now: u64,
     ) -> Result<(), Reason> {
-        let sender = self.sealing.as_mut().ok_or(Reason::NoKey)?;
+        let (sender, _) = self.sealing.as_mut().ok_or(Reason::NoKey)?;
         sender.seal_tunnel(packet, outline, NO_TIME).map_err(SealError::reason)?;
         self.waiting.get_or_insert(now);
         self.owing = None;
@@ -138,11 +175,11 @@ impl Peer {
         say: &mut Vec<Vec<u8>>,
     ) -> Result<Heard, Reason> {
         let header = Header::of_esp(packet.bytes())?;
-        let key = self.agreement.key();
-        if header.spi == key.hello_spi() {
-            let hello = Hello::open(packet.bytes_mut(), key)?;
+        if let Some(agreement) = self.agreement(header.spi) {
+            let hello = Hello::open(packet.bytes_mut(), agreement.key())?;
+            let under = header.spi;
             // What agreeing leaves on the stack is keys.
-            let agreed = tsg_sodium::on_a_clean_stack(|| self.hear_hello(&hello, now, say));
+            let agreed = tsg_sodium::on_a_clean_stack(|| self.hear_hello(&hello, under, now, say));
             return Ok(if agreed { Heard::Now(None) } else { Heard::Hello });
         }
         let place = self.opening.iter().position(|opening| opening.receiver.spi() == header.spi);
@@ -164,7 +201,7 @@ impl Peer {
     /// The other end has the newest keys.
     fn prove(&mut self, now: u64) {
         if let Some(unproven) = self.unproven.take() {
-            self.sealing = Some(unproven.sender);
+            self.sealing = Some((unproven.sender, unproven.under));
             for older in self.opening.iter_mut().skip(1) {
                 older.until.get_or_insert(now + GRACE);
             }
@@ -172,23 +209,25 @@ impl Peer {
     }
 
     /// Says whether it has led to new keys.
-    fn hear_hello(&mut self, hello: &Hello, now: u64, say: &mut Vec<Vec<u8>>) -> bool {
+    fn hear_hello(&mut self, hello: &Hello, under: Spi, now: u64, say: &mut Vec<Vec<u8>>) -> bool {
         use super::agreement::Heard;
-        match self.agreement.hear(hello) {
+        let Some(agreement) = self.agreement(under) else { return false };
+        match agreement.hear(hello) {
             Heard::Again if self.answers.take(now) => self.prove_to_other(say),
-            Heard::Answer(answer) if self.answers.take(now) => say.push(self.hello(&answer)),
+            Heard::Answer(answer) if self.answers.take(now) => self.say_hello(&answer, under, say),
             Heard::Own | Heard::Again | Heard::Answer(_) => {}
             Heard::Agreed(session, answer) => {
                 let fresh = 1..SEQUENCE_END;
                 let Ok((sender, receiver)) = associations(&session, fresh) else { return false };
-                self.opening.insert(0, Opening { receiver, window: Box::default(), until: None });
+                let window = Box::default();
+                self.opening.insert(0, Opening { receiver, under, window, until: None });
                 if self.opening.len() > MOST_KEYS {
                     // Never those in use: they are the newest that something came with.
                     let least = if self.unproven.is_some() { 1 } else { MOST_KEYS };
                     self.opening.remove(least);
                 }
                 self.agreed = now;
-                self.unproven = Some(Unproven { sender, hello: answer, told: now });
+                self.unproven = Some(Unproven { sender, under, hello: answer, told: now });
                 self.tell_unproven(now, say);
                 return true;
             }
@@ -206,34 +245,41 @@ impl Peer {
             self.owing = None;
             self.prove_to_other(say);
         }
-        let worn = |sender: &Sender<AnyCipher>| {
-            sender.sequence() >= SPARE_FROM || now >= self.agreed + LIFETIME
+        let Some(offering) = self.offering else { return };
+        let worn = |(sender, under): &(Box<Sender<AnyCipher>>, Spi)| {
+            sender.sequence() >= SPARE_FROM || now >= self.agreed + LIFETIME || *under != offering
         };
-        let wanted = self.sealing.as_deref().is_none_or(worn) || self.is_silent(now);
+        let wanted = self.sealing.as_ref().is_none_or(worn) || self.is_silent(now);
         if wanted && self.offered.is_none_or(|offered| now >= offered + AGAIN) {
             self.offered = Some(now);
-            say.push(self.hello(&self.agreement.offer()));
+            let offer = self.agreement(offering).map(|agreement| agreement.offer());
+            if let Some(offer) = offer {
+                self.say_hello(&offer, offering, say);
+            }
         }
     }
 
-    fn hello(&self, hello: &Hello) -> Vec<u8> {
+    fn say_hello(&mut self, hello: &Hello, under: Spi, say: &mut Vec<Vec<u8>>) {
         let mut random = [0; 12];
         tsg_sodium::random(&mut random);
-        hello.seal(self.agreement.key(), random)
+        if let Some(agreement) = self.agreement(under) {
+            say.push(hello.seal(agreement.key(), random));
+        }
     }
 
     fn tell_unproven(&mut self, now: u64, say: &mut Vec<Vec<u8>>) {
         let Some(unproven) = &mut self.unproven else { return };
         unproven.told = now;
-        let hello = unproven.hello;
-        say.push(self.hello(&hello));
+        let (hello, under) = (unproven.hello, unproven.under);
+        self.say_hello(&hello, under, say);
         self.prove_to_other(say);
     }
 
     /// Something under the newest keys.
     fn prove_to_other(&mut self, say: &mut Vec<Vec<u8>>) {
         let newest = self.unproven.as_mut().map(|unproven| &mut unproven.sender);
-        let Some(sender) = newest.or(self.sealing.as_mut()) else { return };
+        let proven = self.sealing.as_mut().map(|(sender, _)| sender);
+        let Some(sender) = newest.or(proven) else { return };
         let mut room = [0; HEAD_ROOM + TAIL_ROOM + 3];
         let Ok(mut packet) = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM) else { return };
         if sender.seal_dummy(&mut packet, NO_TIME).is_ok() {

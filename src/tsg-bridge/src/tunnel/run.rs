@@ -2,6 +2,7 @@
 
 use super::Key;
 use super::device::{Device, LONGEST};
+use super::group::Group;
 use super::hello::Suites;
 use super::other::Other;
 use super::path::{Carrier, look};
@@ -70,6 +71,8 @@ pub struct Tunnel {
     pub udp: bool,
     /// The most that the device takes, in bytes, where the path's own MTU is more than gets through.
     pub mtu: Option<u16>,
+    /// Keys of the group of this host's gateway, which leaves them there, instead of those of a file.
+    pub group: Option<PathBuf>,
     /// Static keys for this cipher, instead of those that the ends agree on.
     pub standing: Option<Suite>,
     /// Where sequence numbers of static keys are leased: no backup copies it.
@@ -96,8 +99,7 @@ pub fn run(tunnel: &Tunnel) -> Result<()> {
     tsg_sodium::init()?;
     tsg_sodium::self_test()
         .context("the cipher does not compute what it should, so nothing would be safe")?;
-    let key = key(&tunnel.key_file)?;
-    let mut ends = Ends::open(tunnel, key)?;
+    let mut ends = Ends::open(tunnel)?;
     let peer = tunnel.fixed().map_or_else(|| "whoever has the key".into(), |to| to.to_string());
     log::info!("{}: to {peer} over {}", tunnel.device, tunnel.carrier().name());
     ends.serve(&signals)
@@ -120,6 +122,7 @@ struct Ends {
     wire: Wire,
     tunnel: Tunnel,
     peer: Other,
+    group: Option<Group>,
     said: State,
     mtu: u16,
     /// When something was sent last.
@@ -131,8 +134,13 @@ struct Ends {
 }
 
 impl Ends {
-    fn open(tunnel: &Tunnel, key: Key) -> Result<Self> {
+    fn open(tunnel: &Tunnel) -> Result<Self> {
         let Tunnel { interface, peer, device: name, .. } = tunnel;
+        let suites = Suites { aes: tsg_sodium::aes_available() };
+        let key = match tunnel.group {
+            Some(_) => None,
+            None => Some(key(&tunnel.key_file)?),
+        };
         ensure!(
             interface::exists(interface),
             "there is no interface {interface}: name the one that {peer} is reached by"
@@ -143,18 +151,19 @@ impl Ends {
         let wire = Wire::open(tunnel.carrier(), interface, tunnel.fixed())?;
         let device = Device::open(name)?;
         // Last, as a start with static keys costs numbers.
-        let other = match tunnel.standing {
-            None => {
-                let suites = Suites { aes: tsg_sodium::aes_available() };
-                Other::Agreeing(Box::new(Peer::new(key, suites)))
+        let other = match (key, tunnel.standing) {
+            (None, _) => Other::Agreeing(Box::new(Peer::without_keys(suites))),
+            (Some(key), None) => Other::Agreeing(Box::new(Peer::new(key, suites))),
+            (Some(key), Some(suite)) => {
+                Other::Standing(Box::new(Standing::open(tunnel, &key, suite)?))
             }
-            Some(suite) => Other::Standing(Box::new(Standing::open(tunnel, &key, suite)?)),
         };
         let mut ends = Self {
             device,
             wire,
             tunnel: tunnel.clone(),
             peer: other,
+            group: tunnel.group.clone().map(Group::new),
             said: State::Down,
             mtu: 0,
             sent: 0,
@@ -237,6 +246,9 @@ impl Ends {
     }
 
     fn tick(&mut self, now: u64) {
+        if let (Some(group), Other::Agreeing(peer)) = (&mut self.group, &mut self.peer) {
+            tsg_sodium::on_a_clean_stack(|| group.look(peer, now));
+        }
         self.peer.tick(now, &mut self.say);
         if let Some(to) = self.wire.to() {
             self.speak(to, now);

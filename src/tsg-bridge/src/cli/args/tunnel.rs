@@ -2,6 +2,7 @@
 
 use super::{Command, Found, UsageError};
 use crate::config::is_port_name;
+use crate::group_keys;
 use crate::tunnel::Tunnel;
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -52,19 +53,26 @@ impl Found {
                 "--key is 256 as ever, and means nothing any more, not {size:?}; the key is in a file: --key-file"
             )));
         }
-        let key_file = match self.value("key-file") {
-            Some(file) => PathBuf::from(file),
-            None => self.folders.state.join(format!("tunnel-{device}.key")),
-        };
+        let given = self.value("key-file").map(PathBuf::from);
+        let has_file = given.is_some();
+        let key_file =
+            given.unwrap_or_else(|| self.folders.state.join(format!("tunnel-{device}.key")));
         let socket = self.folders.tunnel_socket(&device);
         let mtu = self.value("mtu").map(|text| mtu(&text)).transpose()?;
         let (udp, standing, cache) = (self.take("udp"), self.standing()?, self.folders.cache());
+        let group = self.take("group").then(|| group_keys::path(&self.folders));
+        if group.is_some() && (standing.is_some() || has_file) {
+            return Err(UsageError(
+                "--group has its keys from this host's gateway: no --key-file, no --static"
+                    .to_owned(),
+            ));
+        }
         if standing.is_some() && peer.is_unspecified() {
             return Err(UsageError(
                 "--static needs the address of the other end: keys come out of it".to_owned(),
             ));
         }
-        Ok(Tunnel { interface, peer, device, key_file, socket, udp, mtu, standing, cache })
+        Ok(Tunnel { interface, peer, device, key_file, socket, udp, mtu, group, standing, cache })
     }
 
     /// The cipher of static keys, if those are wanted.

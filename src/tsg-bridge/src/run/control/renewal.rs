@@ -1,6 +1,6 @@
 //! What changed, on its way to the workers and into the kernel.
 
-use super::{Control, policy};
+use super::{Control, policy, report};
 use crate::boottime;
 use crate::pipeline::{EpochTag, EpochView, View};
 use crate::rules::Plan;
@@ -29,6 +29,8 @@ impl Control {
         }
         self.judging = self.judged_policies();
         self.publish(now);
+        let told = self.group_keys.tell(&self.gateway.keys(now));
+        report(told, "tunnels of this host do not get the group's keys");
     }
 
     pub(super) fn publish(&self, now: u64) {

@@ -20,6 +20,16 @@ struct World {
     random: u32,
 }
 
+impl Peer {
+    /// As it would say it by itself.
+    fn offer(&mut self) -> Vec<u8> {
+        let (under, mut say) = (self.offering.unwrap(), Vec::new());
+        let offer = self.agreement(under).unwrap().offer();
+        self.say_hello(&offer, under, &mut say);
+        say.remove(0)
+    }
+}
+
 impl World {
     fn new() -> Self {
         tsg_sodium::init().unwrap();
@@ -226,7 +236,7 @@ fn keys_in_use_outlast_any_number_that_nothing_came_with() {
     world.wait(STEP);
     for _ in 0..10 {
         world.now += 1_000;
-        let offer = world.ends[1].hello(&world.ends[1].agreement.offer());
+        let offer = world.ends[1].offer();
         let answer = world.arrive(0, &offer).remove(0);
         // What would show that the keys are there is lost each time.
         let last = world.arrive(1, &answer).remove(0);
@@ -234,5 +244,72 @@ fn keys_in_use_outlast_any_number_that_nothing_came_with() {
         assert_eq!(world.agreements(), [world.now; 2]);
     }
     assert!(world.ends.iter().all(|end| end.opening.len() <= MOST_KEYS));
+    assert_eq!(world.both_ways(), [true, true]);
+}
+
+fn group(epochs: &[(u8, bool)]) -> Vec<(Key, bool)> {
+    let key = |&(epoch, seals): &(u8, bool)| {
+        let mut secret: Box<zeroize::Zeroizing<[u8; 32]>> = Box::default();
+        secret.fill(epoch);
+        (Key::from_secret(secret), seals)
+    };
+    epochs.iter().map(key).collect()
+}
+
+/// Two members of a group in its epoch 1.
+fn members() -> World {
+    let mut world = World::new();
+    for end in &mut world.ends {
+        *end = Peer::without_keys(Suites { aes: false });
+        end.hold(group(&[(1, true)]));
+    }
+    world.wait(STEP);
+    assert_eq!(world.both_ways(), [true, true]);
+    world
+}
+
+#[test]
+fn without_a_group_nothing_is_said() {
+    let mut world = World::new();
+    world.ends = [(); 2].map(|()| Peer::without_keys(Suites { aes: false }));
+    world.wait(10_000);
+    assert!(world.recorded.is_empty());
+    assert_eq!(world.both_ways(), [false, false]);
+}
+
+#[test]
+fn a_new_epoch_costs_no_packet_whoever_has_it_first() {
+    for first in [0, 1] {
+        let mut world = members();
+        let steps: [&[(u8, bool)]; 4] =
+            [&[(1, true), (2, false)], &[(1, false), (2, true)], &[(2, true)], &[(2, true)]];
+        for step in steps {
+            for end in [first, 1 - first] {
+                world.ends[end].hold(group(step));
+                for _ in 0..12 {
+                    assert_eq!(world.both_ways(), [true, true], "{step:?}");
+                    world.wait(STEP);
+                }
+            }
+        }
+        let [under, same] = [0, 1].map(|end| world.ends[end].sealing.as_ref().unwrap().1);
+        assert_eq!((under, same), (group(&[(2, true)])[0].0.hello_spi(), under));
+    }
+}
+
+#[test]
+fn who_has_no_key_of_the_new_epoch_is_out_when_the_old_one_goes() {
+    let mut world = members();
+    // The second is thrown out: it is not told of epoch 2.
+    world.ends[0].hold(group(&[(1, false), (2, true)]));
+    world.wait(2_000);
+    assert_eq!(world.both_ways(), [true, true]);
+    world.ends[0].hold(group(&[(2, true)]));
+    assert!(!world.ends[0].is_up());
+    world.wait(20_000);
+    assert_eq!(world.both_ways(), [false, false]);
+    // It is let in again.
+    world.ends[1].hold(group(&[(2, true)]));
+    world.wait(1_000);
     assert_eq!(world.both_ways(), [true, true]);
 }

@@ -42,6 +42,7 @@ impl Host {
             socket: "tunnel-tsg0.sock".into(),
             udp: false,
             mtu: None,
+            group: None,
             standing: Some(suite),
             cache: self.cache.path().join("cache"),
         };

@@ -1,0 +1,54 @@
+//! The keys that the two ends have in common as members of one group: the gateway of this host has them from the key
+//! server, and leaves them in a file (docs/protocol.md section 4.5).
+
+use super::Key;
+use super::peer::Peer;
+use crate::group_keys::{self, GroupKey};
+use std::fs;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// What the gateway has left.
+pub(super) struct Group {
+    file: PathBuf,
+    /// When the file was written that was read last; `None`: there was none.
+    written: Option<SystemTime>,
+    keys: Vec<GroupKey>,
+}
+
+impl Group {
+    pub(super) const fn new(file: PathBuf) -> Self {
+        Self { file, written: None, keys: Vec::new() }
+    }
+
+    /// Gives the other end the keys that there are now, if they are not those of before.
+    pub(super) fn look(&mut self, peer: &mut Peer, now: u64) {
+        let written = fs::metadata(&self.file).and_then(|file| file.modified()).ok();
+        let ended = self.keys.iter().any(|key| !key.lives(now));
+        if written == self.written && !ended {
+            return;
+        }
+        if written != self.written {
+            self.keys = self.read();
+            self.written = written;
+        }
+        self.keys.retain(|key| key.lives(now));
+        let key = |key: &GroupKey| (Key::from_secret(key.secret.clone()), key.seals);
+        peer.hold(self.keys.iter().map(key).collect());
+    }
+
+    /// Without what cannot be read the tunnel waits.
+    fn read(&self) -> Vec<GroupKey> {
+        match group_keys::read(&self.file) {
+            Ok(keys) if keys.is_empty() => {
+                log::warn!("no gateway of this host is a member of a group: see `tsg status`");
+                Vec::new()
+            }
+            Ok(keys) => keys,
+            Err(error) => {
+                log::warn!("{error:#}");
+                Vec::new()
+            }
+        }
+    }
+}
