@@ -145,8 +145,13 @@ def test_what_is_wrong_is_said(cases):
         assert sequences.read_text() == leased, "what does not start costs no numbers"
         # The script says nothing to the log, and a second process may print it.
         assert left.host.run(*left.argv("--xfrm")).stdout.startswith("#!/bin/sh\n")
-        left.process.stop()
+        # The keys are made of the address.
+        left.host.ns.ip("addr", "del", f"{left.host.ip4}/24", "dev", "eth0")
+        left.host.ns.ip("addr", "add", "10.77.0.99/24", "dev", "eth0")
+        left.process.wait_log("another address")
+        left.host.ns.ip("addr", "del", "10.77.0.99/24", "dev", "eth0")
+        left.host.ns.ip("addr", "add", f"{left.host.ip4}/24", "dev", "eth0")
         sequences.write_text("{")
         done = left.host.run(*left.argv(), check=False, timeout=10)
         assert done.returncode == 1 and str(sequences) in done.stderr, done.stderr
-        cases(len(wrong) + 2)
+        cases(len(wrong) + 3)

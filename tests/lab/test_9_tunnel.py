@@ -1,11 +1,13 @@
 """The tunnel: whole packets in ESP between two hosts, and nothing else to be seen between them."""
 
+import random
 import signal
 import time
 
 import pytest
 
 from capture import Capture
+from daemons import resident_kb
 from netns import wait_for
 from plant import assert_none_lost, binary, settle
 from second import Second
@@ -107,6 +109,24 @@ def test_a_cable_that_is_out_for_a_while(udp, cases):
         cases(len(pollers))
 
 
+@pytest.mark.parametrize("udp", (False, True))
+def test_an_interface_that_is_made_anew_and_one_with_another_address(udp, cases):
+    with Tunnel(udp=udp, called=True) as tunnel:
+        pollers = tunnel.pollers()
+        settle(pollers)
+        for end in (tunnel.left, tunnel.right):
+            tunnel.lab.replug(end.host.ns, "eth0", tunnel.switch)
+            end.host.ns.ip("link", "set", "eth0", "up")
+            end.host._configure("eth0")
+            settle(pollers, seconds=8)
+        left = tunnel.left.host.ns
+        left.ip("addr", "del", f"{tunnel.left.host.ip4}/24", "dev", "eth0")
+        left.ip("addr", "add", "10.77.0.99/24", "dev", "eth0")
+        settle(pollers, seconds=8)
+        assert tunnel.right.status()["peer"] == "10.77.0.99"
+        cases(len(pollers))
+
+
 def test_a_path_that_swallows_what_is_long():
     """It says nothing of it, so the operator does; and what its devices say is still heeded."""
     tunnel = Tunnel()
@@ -144,6 +164,38 @@ def test_replays_and_changed_packets_do_not_come_out(cases):
             tunnel.right.start()
             settle(pollers, seconds=5)
         cases(4 * len(frames))
+
+
+def test_a_flood_of_what_nobody_sent(cases):
+    """Random ESP, changed packets under known SPIs, hellos by the hundred: polls go on, and nothing grows."""
+    with Tunnel() as tunnel:
+        left, right = tunnel.left, tunnel.right
+        capture = Capture(tunnel.switch)
+        right.process.stop()
+        right.start()
+        left.ping(right, 4, "-w", 5)
+        capture.stop()
+        frames, rolled = esp_of(capture.path), random.Random(7)
+        flood = []
+        for _ in range(20_000):
+            frame = bytearray(rolled.choice(frames))
+            at = rolled.randrange(34, len(frame))
+            frame[at:at + rolled.randrange(1, 200)] = rolled.randbytes(rolled.randrange(1, 200))
+            flood.append(bytes(frame)[:1_500])
+        pollers = tunnel.pollers()
+        settle(pollers)
+        before = [resident_kb(end.process) for end in (left, right)]
+        opened = [end.status()["counters"]["drop_unauthentic"] for end in (left, right)]
+        for _ in range(3):
+            tunnel.replay(flood)
+            settle(pollers)
+        for end, kb, count in zip((left, right), before, opened):
+            assert resident_kb(end.process) < kb + 2_048
+            counters = end.status()["counters"]
+            assert counters["drop_unauthentic"] > count
+            assert counters["drop_unknown_sender"] > 1_000
+        assert_none_lost({poller: poller.finish() for poller in pollers}, least=100)
+        cases(3 * 2 * len(flood))
 
 
 @pytest.mark.parametrize(("version", "udp"), CARRIERS)

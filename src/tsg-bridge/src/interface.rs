@@ -57,6 +57,11 @@ pub(crate) fn exists(name: &str) -> bool {
     flags(name).is_ok()
 }
 
+/// Its number: another one each time that an interface of that name is made. `None` if there is none.
+pub(crate) fn index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok()
+}
+
 /// Is it set up?
 pub(crate) fn is_up(name: &str) -> io::Result<bool> {
     Ok(flags(name)? & libc::IFF_UP != 0)

@@ -47,6 +47,9 @@ const GATHER: Duration = Duration::from_micros(20);
 /// So often it is looked whether something is to be said, in milliseconds.
 const TICK: u16 = 250;
 
+/// So often it is looked whether the way to the other end is still the same, in milliseconds.
+const LOOK_AFTER: u64 = 1_000;
+
 /// A NAT on the way forgets who says nothing for some time: after so long something is said, in milliseconds (RFC 3948
 /// section 4).
 const KEEP_ALIVE: u64 = 20_000;
@@ -116,10 +119,25 @@ fn key(file: &std::path::Path) -> Result<Key> {
     Ok(key)
 }
 
+/// An interface by its number, and the address that packets to the other end have, if that one's is known from the start.
+type Place = (u32, Option<IpAddr>);
+
+/// `None` if there is no way to the other end.
+fn place(tunnel: &Tunnel) -> Option<Place> {
+    let index = interface::index(&tunnel.interface)?;
+    match tunnel.fixed() {
+        None => Some((index, None)),
+        Some(peer) => look(&tunnel.interface, peer).ok().map(|(own, _)| (index, Some(own))),
+    }
+}
+
 /// Both ends of the process: the device and the wire.
 struct Ends {
     device: Device,
     wire: Wire,
+    /// Where the wire leaves.
+    place: Option<Place>,
+    looked: u64,
     tunnel: Tunnel,
     peer: Other,
     group: Option<Group>,
@@ -161,6 +179,8 @@ impl Ends {
         let mut ends = Self {
             device,
             wire,
+            place: place(tunnel),
+            looked: boottime::now(),
             tunnel: tunnel.clone(),
             peer: other,
             group: tunnel.group.clone().map(Group::new),
@@ -200,6 +220,30 @@ impl Ends {
         Ok(())
     }
 
+    /// Looks whether packets still leave where they did.
+    fn look_after(&mut self) -> Result<()> {
+        let (found, before) = (place(&self.tunnel), self.place);
+        let own = |place: Option<Place>| place.and_then(|(_, own)| own);
+        ensure!(
+            self.tunnel.standing.is_none() || found.is_none() || own(found) == own(before),
+            "this host has another address for {} now, which static keys are made of: start again, with the other end \
+             told of it",
+            self.tunnel.peer
+        );
+        if found.is_some() && found != before {
+            let (name, interface) = (self.device.name(), &self.tunnel.interface);
+            match self.wire.leave_by(interface, self.tunnel.fixed()) {
+                Ok(()) => {
+                    log::info!("{name}: goes on by {interface}");
+                    self.place = found;
+                }
+                Err(error) => log::debug!("{name}: {error:#}"),
+            }
+        }
+        self.refit();
+        Ok(())
+    }
+
     /// The same while it runs. Without a way to the other end there is no MTU, until there is one again.
     fn refit(&mut self) {
         if let Err(error) = self.fit() {
@@ -226,6 +270,10 @@ impl Ends {
             if ticked.is_none_or(|ticked| now >= ticked + u64::from(TICK)) {
                 ticked = Some(now);
                 self.tick(now);
+                if now >= self.looked + LOOK_AFTER {
+                    self.looked = now;
+                    self.look_after()?;
+                }
             }
             if may_gather && (BUSY..BATCH).contains(&done) {
                 std::thread::sleep(GATHER);

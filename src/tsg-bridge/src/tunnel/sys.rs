@@ -94,10 +94,33 @@ fn socket(
         option(&fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
     if let Some(name) = interface {
-        let name = CString::new(name).map_err(|_| io::ErrorKind::InvalidInput)?;
-        option_bytes(&fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes_with_nul())?;
+        bind_to(&fd, name)?;
     }
     Ok(fd)
+}
+
+/// Connects a UDP socket once more: it forgets the address that it had, and keeps its port. With the address goes the
+/// interface, so that is told again.
+pub(super) fn connect_anew(fd: &OwnedFd, interface: &str, to: SocketAddr) -> io::Result<()> {
+    let mut nobody = sockaddr();
+    nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let len = size_of_val(&nobody) as libc::socklen_t;
+    // SAFETY: the kernel reads an address of that length, which lives during the call.
+    if unsafe { libc::connect(fd.as_raw_fd(), &raw const nobody, len) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    bind_to(fd, interface)?;
+    connect(fd, to)
+}
+
+fn bind_to(fd: &OwnedFd, interface: &str) -> io::Result<()> {
+    let name = CString::new(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
+    option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes_with_nul())
+}
+
+fn sockaddr() -> libc::sockaddr {
+    // SAFETY: an all-zero sockaddr is valid.
+    unsafe { std::mem::zeroed() }
 }
 
 fn connect(fd: &OwnedFd, to: SocketAddr) -> io::Result<()> {

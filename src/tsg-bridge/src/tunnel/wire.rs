@@ -93,6 +93,18 @@ impl Wire {
         self.carrier
     }
 
+    /// The same wire, out of an interface that was made anew or has another address.
+    pub(super) fn leave_by(&mut self, interface: &str, only: Option<IpAddr>) -> Result<()> {
+        // No second socket gets the port while this one has it.
+        let again = only
+            .filter(|_| self.carrier.udp)
+            .map(|host| sys::connect_anew(&self.socket, interface, self.carrier.at(host)));
+        if again.is_none_or(|done| done.is_err()) {
+            *self = Self { to: self.to, ..Self::open(self.carrier, interface, only)? };
+        }
+        Ok(())
+    }
+
     /// Where packets go from now on.
     pub(super) const fn turn_to(&mut self, to: SocketAddr) {
         self.to = Some(to);
