@@ -1,7 +1,8 @@
 """The programs that go onto routers, each as its processor would run it: under qemu-user, with the real key server.
 
 The processors that qemu plays are those of cross/targets: what a program has in it that they do not know ends it. The packet path is
-not tried here, since qemu-user knows neither packet sockets nor eBPF: the daemon says so, and keeps on.
+not tried here, since qemu-user knows neither packet sockets nor eBPF: the daemon says so, and keeps on. A tunnel has its device, but
+cannot send: qemu-user does not know what the kernel is told with each packet.
 """
 
 import json
@@ -24,6 +25,14 @@ TARGETS = {line.split()[0]: line.split()[1:] for line in (ROOT / "cross/targets"
 NAMES = os.environ["TSG_CROSS"].split()
 VERSION = next(line.split('"')[1] for line in (ROOT / "Cargo.toml").read_text().splitlines() if line.startswith("version ="))
 SERVER = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release/tsg-server"
+PROGRAMS = ("tsg", "tsg-tunnel")
+# Runs a command where the tunnel's program is installed, or is not: `$1` is a script or nothing.
+INSTALLED = """
+mount -t tmpfs tmpfs /usr/libexec
+if [ -n "$1" ]; then mkdir /usr/libexec/tsg && cp "$1" /usr/libexec/tsg/tunnel; fi
+shift
+exec "$@"
+"""
 # Emulation on a busy machine.
 PATIENCE = 120
 
@@ -33,27 +42,32 @@ AES += [("x86_64", "max", True)] if "x86_64" in NAMES else []
 
 
 class Router:
-    """A program of cross/build, with files of its own."""
+    """The programs of cross/build, with files of their own."""
 
     def __init__(self, folder, name, processor=None):
         _, _, emulator, usual = TARGETS[name]
         self.folder = folder
-        self.program = ROOT / "target/cross" / name / "tsg"
-        self.prefix = [emulator, "-cpu", processor or usual, self.program, "-c", folder / "config",
-                       "--state", folder / "state", "--run", folder / "run"]
+        self.emulated = {program: [emulator, "-cpu", processor or usual, ROOT / "target/cross" / name / program]
+                         for program in PROGRAMS}
+        self.folders = ["-c", folder / "config", "--state", folder / "state", "--run", folder / "run"]
         (folder / "config").mkdir(parents=True)
         # As it is shipped; its ports are not on this machine.
         (folder / "config/tsg").write_bytes((ROOT / "files/etc/config/tsg").read_bytes())
 
-    def tsg(self, *arguments, given=None, good=(0,)):
-        done = subprocess.run([*self.prefix, *arguments], input=given, text=True, capture_output=True, timeout=PATIENCE)
-        assert done.returncode in good, f"tsg {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout
+    def run(self, program, *arguments, given=None, good=(0,), enter=()):
+        done = subprocess.run([*enter, *self.emulated[program], *self.folders, *arguments], input=given, text=True,
+                              capture_output=True, timeout=PATIENCE)
+        assert done.returncode in good, f"{program} {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done
+
+    def tsg(self, *arguments, **options):
+        return self.run("tsg", *arguments, **options).stdout
 
     @contextmanager
-    def running(self):
+    def running(self, program="tsg", arguments=("run",)):
         log = (self.folder / "log").open("w+")
-        with log, subprocess.Popen([*self.prefix, "--log", "stderr", "run"], stdout=log, stderr=log) as process:
+        command = [*self.emulated[program], *self.folders, "--log", "stderr", *arguments]
+        with log, subprocess.Popen(command, stdout=log, stderr=log) as process:
             try:
                 yield process
             finally:
@@ -85,6 +99,10 @@ def wait_for(what, probe):
     return found
 
 
+def links():
+    return subprocess.run(["ip", "link"], check=True, text=True, stdout=subprocess.PIPE).stdout
+
+
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     folder = tmp_path_factory.mktemp("server")
@@ -100,16 +118,72 @@ def server(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_is_one_file_for_that_processor(name):
-    elf = Elf((ROOT / "target/cross" / name / "tsg").read_bytes())
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_it_is_one_file_for_that_processor(program, name):
+    elf = Elf((ROOT / "target/cross" / name / program).read_bytes())
     assert kind(elf) == KINDS[name]
     assert elf.needed() == []
     assert elf.interpreter() is None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_says_its_version(name, tmp_path):
-    assert Router(tmp_path, name).tsg("--version") == f"tsg {VERSION}\n"
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_it_says_its_version(program, name, tmp_path):
+    assert Router(tmp_path, name).run(program, "--version").stdout == f"tsg {VERSION}\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_has_tunnels_alone(name, tmp_path):
+    router = Router(tmp_path, name)
+    commands = [line.split()[0] for line in router.run("tsg-tunnel", "help").stdout.splitlines()
+                if line.startswith("  ") and not line.startswith("  -") and line[2] != " "]
+    assert commands == ["status", "tunnel", "help"]
+    text = router.run("tsg-tunnel", "help", "tunnel").stdout
+    assert "package tsg-proto" in text and text == router.tsg("help", "tunnel")
+    for arguments, said in ((("run",), "install the package tsg-bridge"), (("tunnel", "lo", "--mtu", "5"), "needs --dst"),
+                            (("tunnel", "lo", "--dst", "::", "--tun", "cross0", "--mtu", "5"), "--mtu is between 576")):
+        assert said in router.run("tsg-tunnel", *arguments, good=(2,)).stderr
+    assert "no tunnel runs here" in router.run("tsg-tunnel", "status", good=(1,)).stderr
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tunnel_runs(name, tmp_path):
+    """So known answers are right; it begins with them. Both programs tell of it."""
+    router = Router(tmp_path, name)
+    arguments = ("tunnel", "lo", "--dst", "0.0.0.0", "--tun", "cross0", "--udp")
+    with router.running("tsg-tunnel", arguments) as process:
+        def is_there():
+            assert process.poll() is None, f"it ended: {(tmp_path / 'log').read_text()}"
+            return router.run("tsg-tunnel", "status", "--json", good=(0, 1)).stdout
+
+        (tunnel,) = json.loads(wait_for("it runs", is_there))["tunnels"]
+        assert "cross0" in links()
+        assert (tunnel["tunnel"], tunnel["state"], tunnel["carrier"]) == ("cross0", "down", "UDP port 4500")
+        (seen,) = json.loads(router.tsg("status", "--json"))["tunnels"]
+        assert seen["tunnel"] == "cross0"
+        assert (tmp_path / "state/tunnel-cross0.key").stat().st_mode & 0o777 == 0o600
+    assert process.returncode == 0, (tmp_path / "log").read_text()
+    assert "cross0" not in links()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_gateways_program_hands_tunnels_over(name, tmp_path):
+    router = Router(tmp_path, name)
+    script = tmp_path / "tunnel"
+    emulated = " ".join(map(str, router.emulated["tsg-tunnel"]))
+    script.write_text(f'#!/bin/sh\necho "$@" >{tmp_path}/given\nexec {emulated} "$@"\n')
+    script.chmod(0o755)
+
+    def tsg(installed, *arguments, good):
+        enter = ("unshare", "--mount", "sh", "-ec", INSTALLED, "sh", installed)
+        return router.run("tsg", *arguments, good=good, enter=enter).stderr
+
+    assert "install the package tsg-proto" in tsg("", "tunnel", "lo", good=(1,))
+    assert "no interface nosuch0" in tsg(script, "tunnel", "nosuch0", "--dst", "::", "--tun", "cross0", good=(1,))
+    assert (tmp_path / "state/tunnel-cross0.key").exists(), "the folders are handed on, too"
+    # An option of a later version, which this one knows nothing of.
+    assert "--later" in tsg(script, "tunnel", "--later", "a b", good=(2,))
+    assert (tmp_path / "given").read_text() == f"{' '.join(map(str, router.folders))} tunnel --later a b\n"
 
 
 @pytest.mark.parametrize("name, processor, aes", AES)

@@ -1,9 +1,10 @@
-"""A router whose interfaces are netifd's, the real one, with `tsg tunnel` as one of them.
+"""A router whose interfaces are netifd's, the real one, with a tunnel as one of them.
 
 TSG_NETIFD names the folder of what tests/router/netifd builds."""
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -14,6 +15,8 @@ sys.path.append(str(REPOSITORY / "tests/router"))
 from router import STAND_INS, Router  # noqa: E402
 
 NETIFD = os.environ.get("TSG_NETIFD")
+# Where tsg-proto has the tunnel's program.
+PROGRAM = "/usr/libexec/tsg/tunnel"
 # Names that can be looked up, one `NAME ADDRESS` a line.
 RESOLVEIP = """#!/bin/sh
 for name; do :; done
@@ -27,7 +30,8 @@ class NetifdHost:
     def __init__(self, host, networks):
         self.host, folder = host, Path(NETIFD)
         programs = {name: folder / name for name in ("netifd", "ubusd", "ubus", "jshn")}
-        self.router = Router(folder, {**programs, "tsg": binary("tsg"), "logger": STAND_INS["logger"]}, host.ns.argv())
+        self.router = Router(folder, {**programs, "logger": STAND_INS["logger"]}, host.ns.argv())
+        shutil.copy(binary("tsg-tunnel"), self.router.path(PROGRAM))
         for name in ("names", "calls", "log"):
             self.write(f"/router/{name}", "")
         self.write("/usr/sbin/resolveip", RESOLVEIP, 0o755)
@@ -82,7 +86,7 @@ class NetifdHost:
 
     def pid(self):
         """The program's, as the router has only one."""
-        found = self.host.run("pgrep", "-f", "^/usr/sbin/tsg .*tunnel ", check=False).stdout.split()
+        found = self.host.run("pgrep", "-f", f"^{PROGRAM} .*tunnel ", check=False).stdout.split()
         own = set(self.host.run("ip", "netns", "pids", self.host.ns.name).stdout.split())
         found = [int(pid) for pid in found if pid in own]
         assert len(found) < 2, found

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from netifd import NETIFD, NetifdHost
+from netifd import NETIFD, PROGRAM, NetifdHost
 from netns import wait_for
 from plant import binary
 from topology import Lab
@@ -110,8 +110,8 @@ def test_a_box_that_is_slow():
     with Plant() as plant:
         box = plant.box
         box.wait("it comes up at boot", lambda status: status["up"])
-        box.run("mv", "/usr/sbin/tsg", "/usr/sbin/tsg.real")
-        box.write("/usr/sbin/tsg", '#!/bin/sh\nsleep 2\nexec tsg.real "$@"\n', 0o755)
+        box.run("mv", PROGRAM, f"{PROGRAM}.real")
+        box.write(PROGRAM, f'#!/bin/sh\nsleep 2\nexec {PROGRAM}.real "$@"\n', 0o755)
         box.ifup()
         status = box.wait("it is up again", lambda status: status["up"] and status["uptime"] < 2)
         assert status["ipv4-address"] and "inet 10.9.0.1" in plant.left.run("ip", "addr", "show", "vpn0").stdout

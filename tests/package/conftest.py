@@ -23,6 +23,12 @@ NAMES = os.environ["TSG_CROSS"].split()
 VERSION = next(line.split('"')[1] for line in (ROOT / "Cargo.toml").read_text().splitlines() if line.startswith("version ="))
 
 File = namedtuple("File", "mode content")
+# A package with a program: the program as cross/build calls it and as it is installed, and the folder of all else in the package.
+Made = namedtuple("Made", "program place files")
+MADE = {
+    "tsg-bridge": Made("tsg", "/usr/sbin/tsg", "files"),
+    "tsg-proto": Made("tsg-tunnel", "/usr/libexec/tsg/tunnel", "openwrt-feed/tsg-proto/files"),
+}
 
 
 class Package:
@@ -65,27 +71,39 @@ def name(request):
     return request.param
 
 
+@pytest.fixture(params=MADE)
+def made(request):
+    """What cross/package makes for one processor: the name of a package."""
+    return request.param
+
+
 @pytest.fixture
-def package(name):
+def package(made, name):
+    """That package for that processor."""
+    return package_of(made, name)
+
+
+@pytest.fixture
+def bridge(name):
     """tsg-bridge for one processor."""
-    architecture = TARGETS[name][1]
-    (path,) = (PACKAGES / architecture).glob("tsg-bridge_*.ipk")
+    return package_of("tsg-bridge", name)
+
+
+@pytest.fixture
+def proto(name):
+    """tsg-proto for one processor."""
+    return package_of("tsg-proto", name)
+
+
+def package_of(made, name):
+    (path,) = (PACKAGES / TARGETS[name][1]).glob(f"{made}_*.ipk")
     return Package(path)
 
 
 @pytest.fixture(params=["luci-app-tsg", "luci-proto-tsg"])
 def luci(request):
-    return for_all(request.param)
-
-
-@pytest.fixture
-def proto():
-    return for_all("tsg-proto")
-
-
-def for_all(name):
     """One that is for all processors."""
-    (path,) = (PACKAGES / "all").glob(f"{name}_*.ipk")
+    (path,) = (PACKAGES / "all").glob(f"{request.param}_*.ipk")
     return Package(path)
 
 

@@ -7,7 +7,7 @@ from router import Router
 VPN = "vpn0"
 PEER = "192.0.2.2"
 KEY = f"/etc/tsg/tunnel-{VPN}.key"
-COMMAND = f"run_command {VPN} /usr/sbin/tsg --log syslog tunnel eth1 --dst {{}} --tun {VPN} --key-file {{}}"
+COMMAND = f"run_command {VPN} /usr/libexec/tsg/tunnel --log syslog tunnel eth1 --dst {{}} --tun {VPN} --key-file {{}}"
 
 WRONG = [
     ({"peer": ""}, "MISSING_PEER_ADDRESS", "option peer is missing"),

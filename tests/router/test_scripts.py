@@ -54,6 +54,13 @@ def test_an_upgrade_keeps_the_identity_and_no_keys(router):
     assert sorted(kept) == ["/etc/tsg/key", "/etc/tsg/policy.json"]
 
 
+def test_an_upgrade_keeps_the_keys_of_tunnels(router):
+    """By tsg-proto's own list, on a router that has no gateway."""
+    router.path("/etc/tsg/tunnel-vpn0.key").write_text("x")
+    kept = router.run("sh", "-c", "find $(sed -ne '/^[[:space:]]*$/d; /^#/d; p' /lib/upgrade/keep.d/tsg-proto) -type f")
+    assert kept.stdout.split() == ["/etc/tsg/tunnel-vpn0.key"]
+
+
 @pytest.mark.parametrize("status, shown", [
     ('{"state":"sealing","alarms":[]}', {"trigger": "none", "brightness": "255"}),
     ('{"state":"sealing","alarms":["br0: no"]}', {"trigger": "timer", "delay_on": "1000", "delay_off": "1000"}),

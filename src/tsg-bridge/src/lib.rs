@@ -1,4 +1,8 @@
 //! The gateway: one room per concern. `run` puts them together; docs/ has the picture.
+#![cfg_attr(
+    not(feature = "tunnel"),
+    allow(dead_code, unused_imports, reason = "what the tunnel alone takes of the other rooms")
+)]
 
 pub mod arguments;
 pub mod attach;
@@ -21,6 +25,7 @@ pub mod rules;
 pub mod run;
 pub mod server;
 mod setup;
+#[cfg(feature = "tunnel")]
 pub mod tunnel;
 pub mod ubus;
 pub mod uci;

@@ -1,6 +1,10 @@
 //! Arguments into [`Options`]; nothing is read or done here.
 
 mod setup;
+#[cfg(feature = "tunnel")]
+mod tunnel;
+#[cfg(not(feature = "tunnel"))]
+#[path = "args/elsewhere.rs"]
 mod tunnel;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
@@ -10,10 +14,9 @@ use lexopt::{
     prelude::{Long, Short, Value},
 };
 
-use super::{help, setup::Setup};
-use crate::{folders::Folders, tunnel::Tunnel, ubus::Choice};
+use super::{Carry, help, setup::Setup};
+use crate::{folders::Folders, ubus::Choice};
 use tsg_control::group::seconds;
-use tsg_esp::crypto::Suite;
 use tsg_log::Target;
 
 /// A whole command line, understood.
@@ -83,9 +86,7 @@ pub enum Command {
     /// Hold `closed` before the daemon runs, or what else is to stand on the ports without it.
     Gate(Gate),
     /// Carry whole packets to another host, sealed.
-    Tunnel(Tunnel),
-    /// Print the other end of such a tunnel, for the kernel there; it has this cipher.
-    Xfrm(Tunnel, Suite),
+    Tunnel(Carry),
     /// Take over the predecessor's configuration.
     Import {
         /// Its `cb.conf`.
@@ -119,6 +120,13 @@ pub enum Gate {
 /// What is wrong with the arguments, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsageError(String);
+
+impl UsageError {
+    /// Of a program that has tunnels alone.
+    pub(super) fn gateway() -> Self {
+        Self("that is the gateway's, and this program has tunnels alone: install the package tsg-bridge".to_owned())
+    }
+}
 
 impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,7 +181,12 @@ impl Options {
                 Long("file") => found.file = Some(parser.value()?.into()),
                 Short('h') | Long("help") => found.help = true,
                 Short('V') | Long("version") => found.words.insert(0, "version".into()),
-                Value(word) => found.words.push(word),
+                Value(word) => {
+                    found.words.push(word);
+                    if tunnel::is_elsewhere(&found.words) {
+                        break;
+                    }
+                }
                 other @ (Short(_) | Long(_)) => return Err(other.unexpected().into()),
             }
         }

@@ -5,7 +5,9 @@ use std::io::Write;
 use anyhow::Result;
 
 /// Command, one line for the overview, and the rest.
-const TOPICS: [(&str, &str, &str); 16] = [
+type Topic = (&'static str, &'static str, &'static str);
+
+const TOPICS: [Topic; 16] = [
     (
         "run",
         "be the gateway, in the foreground",
@@ -154,7 +156,9 @@ const TOPICS: [(&str, &str, &str); 16] = [
          \x20           `(umask 77; tsg tunnel ... --static --xfrm >FILE)`\n\n\
          Runs until SIGTERM or SIGINT; `tsg status` tells of it. The ends agree on fresh keys when one of them starts and every\n\
          hour (docs/routed.md).\n\
-         The predecessor's words are understood, too: `tsg tunnel eth0 -dst 192.0.2.9 -key 256 -tun asa0`.\n",
+         The predecessor's words are understood, too: `tsg tunnel eth0 -dst 192.0.2.9 -key 256 -tun asa0`.\n\n\
+         On OpenWrt it is a program of its own, /usr/libexec/tsg/tunnel, of the package tsg-proto. That one has\n\
+         `tunnel` and `status` without a gateway; `tsg tunnel` calls it.\n",
     ),
     (
         "import",
@@ -165,6 +169,9 @@ const TOPICS: [(&str, &str, &str); 16] = [
     ),
     ("help", "explain a command", "Usage: tsg help [COMMAND]\n"),
 ];
+
+/// What the program has that has tunnels alone.
+const TUNNELS: [&str; 3] = ["status", "tunnel", "help"];
 
 const FOLDERS: &str = "\
 For every command:
@@ -182,16 +189,37 @@ pub(super) fn is_topic(word: &str) -> bool {
 }
 
 pub(super) fn show(topic: Option<&str>, out: &mut dyn Write) -> Result<()> {
-    if let Some((_, _, text)) = TOPICS.iter().find(|(command, _, _)| topic == Some(*command)) {
+    const TITLE: &str = "\
+tsg: encrypts what crosses a bridge, for machines that cannot do it themselves.
+
+Usage: tsg [FOLDERS] COMMAND
+";
+    show_some(&TOPICS, TITLE, topic, out)
+}
+
+/// The same of the program that has tunnels alone.
+pub(super) fn show_tunnels(topic: Option<&str>, out: &mut dyn Write) -> Result<()> {
+    const TITLE: &str = "\
+tsg-tunnel: carries whole packets to another host, sealed.
+
+Usage: /usr/libexec/tsg/tunnel [FOLDERS] COMMAND
+";
+    let topics = TOPICS.into_iter().filter(|(command, ..)| TUNNELS.contains(command));
+    show_some(&topics.collect::<Vec<_>>(), TITLE, topic, out)
+}
+
+fn show_some(
+    topics: &[Topic],
+    title: &str,
+    topic: Option<&str>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    if let Some((_, _, text)) = topics.iter().find(|(command, _, _)| topic == Some(*command)) {
         out.write_all(text.as_bytes())?;
         return Ok(());
     }
-    writeln!(
-        out,
-        "tsg: encrypts what crosses a bridge, for machines that cannot do it themselves.\n"
-    )?;
-    writeln!(out, "Usage: tsg [FOLDERS] COMMAND\n")?;
-    for (command, line, _) in TOPICS {
+    writeln!(out, "{title}")?;
+    for (command, line, _) in topics {
         writeln!(out, "  {command:<12} {line}")?;
     }
     write!(out, "\n{FOLDERS}")?;

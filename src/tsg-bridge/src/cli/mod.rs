@@ -19,10 +19,18 @@ mod offloads;
 mod overview;
 mod setup;
 mod status;
+#[cfg(feature = "tunnel")]
+mod tunnel;
+#[cfg(not(feature = "tunnel"))]
+#[path = "elsewhere.rs"]
+mod tunnel;
 
 pub use args::{Command, Options, UsageError};
 pub(crate) use check::preflight;
 pub use setup::{Setup, Wish};
+pub use tunnel::Carry;
+#[cfg(feature = "tunnel")]
+pub use tunnel::main as tunnel_main;
 
 use std::{
     ffi::OsString,
@@ -49,13 +57,15 @@ pub enum Verdict {
 
 /// Runs `tsg` with this process's arguments.
 pub fn main() -> ExitCode {
+    start(run)
+}
+
+/// Understands this process's arguments, has `run` do what they say, and tells what comes of it.
+fn start(run: fn(&Options, &mut dyn Write) -> Result<Verdict>) -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let options = match Options::parse(arguments) {
         Ok(options) => options,
-        Err(error) => {
-            complain(&format!("{error}\nSee `tsg help`."));
-            return ExitCode::from(USAGE);
-        }
+        Err(error) => return refuse(&error),
     };
     let done = keep_secrets().and_then(|()| run(&options, &mut io::stdout().lock()));
     let error = match done {
@@ -67,8 +77,16 @@ pub fn main() -> ExitCode {
         // Whoever reads has enough: `tsg status | head`.
         return ExitCode::SUCCESS;
     }
+    if let Some(error) = error.downcast_ref() {
+        return refuse(error);
+    }
     complain(&format!("{error:#}"));
     ExitCode::from(FAILED)
+}
+
+fn refuse(error: &UsageError) -> ExitCode {
+    complain(&format!("{error}\nSee `tsg help`."));
+    ExitCode::from(USAGE)
 }
 
 fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
@@ -86,17 +104,17 @@ fn run(options: &Options, out: &mut dyn Write) -> Result<Verdict> {
         Command::Offloads { restore } => return offloads::run(folders, *restore, out),
         Command::Setup(setup) => setup::run(folders, setup, out)?,
         Command::Bundle { file } => bundle::run(folders, file.as_deref(), out)?,
-        Command::Tunnel(tunnel) => {
-            tsg_log::start(c"tsg", options.log, log::LevelFilter::Info)?;
-            crate::tunnel::run(tunnel)?;
-        }
-        Command::Xfrm(tunnel, suite) => crate::tunnel::print_xfrm(tunnel, *suite, out)?,
+        Command::Tunnel(carry) => carry.run(options.log, out)?,
         Command::Gate(wanted) => return gate::run(options, wanted, out),
         Command::Import { file, force } => import::run(folders, file, *force, out)?,
         Command::Help { topic } => help::show(topic.as_deref(), out)?,
-        Command::Version => writeln!(out, "tsg {}", env!("CARGO_PKG_VERSION"))?,
+        Command::Version => version(out)?,
     }
     Ok(Verdict::Good)
+}
+
+fn version(out: &mut dyn Write) -> Result<()> {
+    Ok(writeln!(out, "tsg {}", env!("CARGO_PKG_VERSION"))?)
 }
 
 /// With stderr gone there is nobody to tell.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 
 use super::{ask, overview};
@@ -16,6 +16,25 @@ pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<
         // A host may have tunnels and no gateway.
         Err(_) => None,
     };
+    show(gateway, tunnels, json, out)
+}
+
+/// The same for the program that has tunnels alone.
+pub(super) fn of_tunnels(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<()> {
+    let tunnels = ask::tunnels(folders);
+    ensure!(
+        !tunnels.is_empty(),
+        "no tunnel runs here; `logread -e tsg` says if one could not start"
+    );
+    show(None, tunnels, json, out)
+}
+
+fn show(
+    gateway: Option<Value>,
+    tunnels: Vec<Value>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
     if json {
         let mut answer = gateway.unwrap_or_else(|| json!({}));
         if let (Value::Object(fields), false) = (&mut answer, tunnels.is_empty()) {

@@ -115,7 +115,7 @@ impl Doors {
             }
             Asker::Bus(caller) => match answer {
                 Ok(answer) => self.bus.answer(caller, Ok(&answer), now),
-                Err(Fault::UnknownMethod(_)) => {
+                Err(Fault::UnknownMethod(..)) => {
                     self.bus.answer(caller, Err(Refusal::UnknownMethod), now);
                 }
                 Err(Fault::WrongArgument(_) | Fault::Nonsense(_)) => {

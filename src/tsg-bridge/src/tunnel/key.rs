@@ -4,7 +4,7 @@
 //! both ends, so that none is ever used twice; or, if they are to be static, with the ends' addresses.
 
 use super::Public;
-use crate::identity::{Replace, SecretKey, read_secret_file, write_secret_file};
+use crate::identity::{Replace, SecretKey, prepare_folder, read_secret_file, write_secret_file};
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -73,11 +73,14 @@ impl Key {
         Ok(Self::from_secret(own))
     }
 
-    /// Writes it where no file is yet.
+    /// Writes it where no file is yet, into a folder that is made if it is missing.
     ///
     /// # Errors
     /// There is one, or it cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
+        if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            prepare_folder(folder)?;
+        }
         write_secret_file(path, self.text().as_bytes(), Replace::Never)
     }
 

@@ -1,6 +1,7 @@
 //! The arguments of `tsg tunnel`, and those that the predecessor's `main.py` had for it.
 
 use super::{Command, Found, UsageError};
+use crate::cli::Carry;
 use crate::config::is_port_name;
 use crate::group_keys;
 use crate::tunnel::Tunnel;
@@ -21,6 +22,11 @@ pub(super) fn modern(argument: OsString) -> OsString {
         Some(word) if FORMER.contains(&word) => format!("-{word}").into(),
         _ => argument,
     }
+}
+
+/// Not where the tunnel is part of this program.
+pub(super) const fn is_elsewhere(_: &[OsString]) -> bool {
+    false
 }
 
 /// What every host takes whole (RFC 791 section 3.1), and more.
@@ -99,8 +105,8 @@ impl Found {
     ) -> Result<Command, UsageError> {
         let tunnel = self.tunnel(words)?;
         match (self.take("xfrm"), tunnel.standing) {
-            (false, _) => Ok(Command::Tunnel(tunnel)),
-            (true, Some(suite)) => Ok(Command::Xfrm(tunnel, suite)),
+            (false, _) => Ok(Command::Tunnel(Carry::Packets(tunnel))),
+            (true, Some(suite)) => Ok(Command::Tunnel(Carry::Xfrm(tunnel, suite))),
             (true, None) => Err(UsageError(
                 "--xfrm goes with --static: the kernel does not agree on keys".to_owned(),
             )),

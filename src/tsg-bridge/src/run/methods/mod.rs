@@ -73,8 +73,8 @@ pub(super) const METHODS: &[Method] = &[
 pub(crate) enum Fault {
     /// It is none.
     Nonsense(String),
-    /// There is no such method.
-    UnknownMethod(String),
+    /// There is no such method, but these.
+    UnknownMethod(String, Vec<&'static str>),
     /// An argument is missing, or of another type.
     WrongArgument(WrongArgument),
     /// It was tried.
@@ -84,7 +84,8 @@ pub(crate) enum Fault {
 /// The method of this name, and its arguments.
 pub(super) fn find(name: &str, given: Unchecked) -> Result<(&'static Method, Arguments), Fault> {
     let method = METHODS.iter().find(|method| method.name == name);
-    let method = method.ok_or_else(|| Fault::UnknownMethod(name.to_owned()))?;
+    let names = || METHODS.iter().map(|method| method.name).collect();
+    let method = method.ok_or_else(|| Fault::UnknownMethod(name.to_owned(), names()))?;
     let arguments = given.check(method.parameters).map_err(Fault::WrongArgument)?;
     Ok((method, arguments))
 }
@@ -100,9 +101,9 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nonsense(why) => f.write_str(why),
-            Self::UnknownMethod(name) => {
-                let names: Vec<&str> = METHODS.iter().map(|method| method.name).collect();
-                write!(f, "there is no method {name:?}; there are {}", names.join(", "))
+            // Not out of `METHODS`: the tunnel's program has faults, too, and none of the gateway's methods.
+            Self::UnknownMethod(name, known) => {
+                write!(f, "there is no method {name:?}; there are {}", known.join(", "))
             }
             Self::WrongArgument(wrong) => wrong.fmt(f),
             Self::Failed(error) => write!(f, "{error:#}"),

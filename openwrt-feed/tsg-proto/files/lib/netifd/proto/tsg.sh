@@ -8,7 +8,7 @@
 . ../netifd-proto.sh
 init_proto "$@"
 
-PROG=/usr/sbin/tsg
+PROG=/usr/libexec/tsg/tunnel
 # So long stands what went wrong before it is tried again, in seconds; netifd takes at most five for an end.
 PAUSE=4
 
