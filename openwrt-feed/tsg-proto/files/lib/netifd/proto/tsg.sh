@@ -58,7 +58,8 @@ proto_tsg_teardown() {
 # --- the steps of a setup; they share its variables ---------------------------------------------------------------------
 
 check_options() {
-	[ ! -e "/sys/class/net/$config" ] ||
+	# A program that was killed leaves its own, which the next one takes over.
+	[ ! -e "/sys/class/net/$config" ] || [ -e "/sys/class/net/$config/tun_flags" ] ||
 		refuse TSG_NAME "there is a device $config already: call the interface something else" || return
 	[ ${#config} -le 15 ] ||
 		refuse TSG_NAME "the name of this interface is a device's: 15 characters at most" || return
