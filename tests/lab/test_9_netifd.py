@@ -183,7 +183,8 @@ def test_everything_through_the_tunnel_but_the_tunnel():
         assert all("dev vpn0" in plant.left.run("ip", "route", "get", address).stdout for address in ("1.2.3.4", "198.51.100.1", "2001:db8::1"))
         box.ifdown()
         box.wait("it is down", lambda status: not status["up"] and not status["pending"])
-        assert "dev eth0" in plant.left.run("ip", "route", "get", "1.2.3.4").stdout, "the way that was there before"
+        wait_for("the way that was there before is there again",
+                 lambda: "dev eth0" in plant.left.run("ip", "route", "get", "1.2.3.4").stdout)
 
 
 def codes(status):

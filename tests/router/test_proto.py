@@ -105,6 +105,11 @@ def test_a_name_that_is_no_device_s(netifd, name, said):
     assert calls[1:] == [f"block_restart {name}"]
 
 
+def test_the_device_of_a_program_that_was_killed_is_taken_over(netifd):
+    netifd.router.run("ip", "tuntap", "add", "dev", VPN, "mode", "tun")
+    assert COMMAND.format(PEER, KEY) in netifd("setup", options={"peer": PEER})
+
+
 def test_what_is_no_address_says_netifd(netifd):
     calls = netifd("setup", check=False, options={"peer": "1.2.3.400"}, DEPENDENCY="2")
     assert calls[1].startswith(f'notify_error {VPN} TSG_PEER option peer is "1.2.3.400"')

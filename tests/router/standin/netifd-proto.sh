@@ -10,8 +10,10 @@ note() {
 # The program makes a device, and it is up.
 proto_run_command() {
     note run_command "$@"
-    /usr/sbin/ip tuntap add dev "$1" mode tun
-    /usr/sbin/ip link set "$1" up
+    /usr/sbin/ip link delete "$1" 2>/dev/null || :
+    # One that is held, as a TUN device by its program.
+    /usr/sbin/ip link add "$1" up type veth peer name held
+    /usr/sbin/ip link set held up
 }
 
 for name in kill_command init_update send_update notify_error block_restart setup_failed add_ipv4_address \

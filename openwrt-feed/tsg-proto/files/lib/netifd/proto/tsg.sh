@@ -18,6 +18,7 @@ proto_tsg_init_config() {
 	proto_config_add_string peer
 	proto_config_add_string tunlink
 	proto_config_add_string key_file
+	proto_config_add_boolean group
 	proto_config_add_boolean udp
 	proto_config_add_int mtu
 	proto_config_add_array addresses
@@ -28,18 +29,23 @@ proto_tsg_init_config() {
 
 proto_tsg_setup() {
 	local config="$1"
-	local peer tunlink key_file udp mtu addresses routes defaultroute device
-	json_get_vars peer tunlink key_file udp mtu defaultroute
+	local peer tunlink key_file group udp mtu addresses routes defaultroute device
+	json_get_vars peer tunlink key_file group udp mtu defaultroute
 	json_get_values addresses addresses
 	json_get_values routes routes
 	key_file=${key_file:-/etc/tsg/tunnel-$config.key}
 
 	check_options && look_up && await_way || return 1
-	set -- --log syslog tunnel "$device" --dst "$peer" --tun "$config" --key-file "$key_file"
+	set -- --log syslog tunnel "$device" --dst "$peer" --tun "$config"
+	if [ "$group" = 1 ]; then
+		set -- "$@" --group
+	else
+		set -- "$@" --key-file "$key_file"
+	fi
 	[ "$udp" != 1 ] || set -- "$@" --udp
 	[ -z "$mtu" ] || set -- "$@" --mtu "$mtu"
 	proto_run_command "$config" "$PROG" "$@"
-	# It is up when it has its MTU. If that does not come, the program ends, and this script with it.
+	# It is up when the program has it, and its MTU. If that does not come, the program ends, and this script with it.
 	until is_up; do sleep 1; done
 	send_update
 }
@@ -58,7 +64,8 @@ proto_tsg_teardown() {
 # --- the steps of a setup; they share its variables ---------------------------------------------------------------------
 
 check_options() {
-	[ ! -e "/sys/class/net/$config" ] ||
+	# A program that was killed leaves its own, which the next one takes over.
+	[ ! -e "/sys/class/net/$config" ] || [ -e "/sys/class/net/$config/tun_flags" ] ||
 		refuse TSG_NAME "there is a device $config already: call the interface something else" || return
 	[ ${#config} -le 15 ] ||
 		refuse TSG_NAME "the name of this interface is a device's: 15 characters at most" || return
@@ -110,9 +117,10 @@ await_way() {
 }
 
 is_up() {
-	local flags=0
-	[ -e "/sys/class/net/$config/flags" ] && read -r flags <"/sys/class/net/$config/flags"
-	[ $((flags & 1)) = 1 ]
+	local carrier=0
+	# Of a device that is down it cannot be read.
+	[ -e "/sys/class/net/$config/carrier" ] && read -r carrier 2>/dev/null <"/sys/class/net/$config/carrier"
+	[ "$carrier" = 1 ]
 }
 
 send_update() {
