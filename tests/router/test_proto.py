@@ -47,7 +47,7 @@ def test_what_may_be_set(netifd):
     calls = netifd("dump", config="")
     assert calls.pop() == "available=1 no_device=1"
     assert sorted(calls) == sorted(f"config_add_{kind} {name}" for kind, name in (
-        ("string", "peer"), ("string", "tunlink"), ("string", "key_file"), ("boolean", "udp"), ("int", "mtu"),
+        ("string", "peer"), ("string", "tunlink"), ("string", "key_file"), ("boolean", "group"), ("boolean", "udp"), ("int", "mtu"),
         ("array", "addresses"), ("array", "routes"), ("boolean", "defaultroute")))
 
 
@@ -67,6 +67,11 @@ def test_everything(netifd):
         "add_ipv4_route 198.51.100.0 24", "add_ipv4_route 203.0.113.9 32", "add_ipv6_route fd51:: 64",
         "add_ipv6_route fd51::9 128",
         f"send_update {VPN}"]
+
+
+def test_keys_of_the_group(netifd):
+    calls = netifd("setup", options={"peer": PEER, "group": "1"})
+    assert COMMAND.partition(" --key-file")[0].format(PEER) + " --group" in calls
 
 
 @pytest.mark.parametrize("network, halves", [

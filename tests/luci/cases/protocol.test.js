@@ -47,6 +47,13 @@ test('everything that can be set is staged', { skip: skip }, async t => {
 	await eventually(async () => /\/etc\/tsg\/own\.key/.test(await field(page, '_key').innerText()), 'where the key is now');
 });
 
+test('the keys may be those of a group', { skip: skip }, async t => {
+	const { page, box } = await open(t, 'interface', 'tunnel');
+	await field(page, 'group').locator('input').check();
+	await save(page);
+	await eventually(() => box.uci.network.vpn0.group === '1', 'it is staged');
+});
+
 for (const [ name, value ] of [ [ 'peer', '' ], [ 'peer', 'two words' ], [ 'key_file', 'own.key' ], [ 'mtu', '500' ] ])
 	test(`${name} "${value}" is refused`, { skip: skip }, async t => {
 		const { page, box } = await open(t, 'interface', 'tunnel', { error: /invalid input|must not be empty/ });

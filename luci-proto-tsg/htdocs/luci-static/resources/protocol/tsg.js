@@ -74,6 +74,8 @@ return network.registerProtocol('tsg', {
 
 		option = section.taboption('general', form.Flag, 'udp', _('Carry it in UDP'), _('Port 4500, on both ends, where something on the path takes no IP protocol 50 (ESP). The firewall has to let in the one or the other.'));
 
+		option = section.taboption('general', form.Flag, 'group', _('Keys of the group'), _('With the keys of the group that this router is a gateway of, instead of a key file. Both ends have to be gateways of the same group.'));
+
 		option = section.taboption('general', form.DummyValue, '_key', _('Key'));
 		option.cfgvalue = id => _('It is in the file %s of this router, made when the interface first starts, and never among the settings. Copy the file to the other end, readable by root alone, by a way that nobody reads, before the interface starts there.').format(uci.get('network', id, 'key_file') || keyFile(id));
 
