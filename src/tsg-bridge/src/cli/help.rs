@@ -20,9 +20,9 @@ const TOPICS: [Topic; 16] = [
     ),
     (
         "status",
-        "ask the running gateway how it is",
+        "ask the gateway and the tunnels that run how they are",
         "Usage: tsg status [--json]\n\n\
-         Exit code 1 if no gateway runs. --json prints the answer as it came, on one line, for scripts.\n",
+         Exit code 1 if none runs. --json prints the answer as it came, on one line, for scripts.\n",
     ),
     (
         "reconnect",
