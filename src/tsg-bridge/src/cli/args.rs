@@ -159,6 +159,7 @@ impl Options {
                 Long("watch") => found.flag("watch"),
                 Long("standalone") => found.flag("standalone"),
                 Long("udp") => found.flag("udp"),
+                Long("transport") => found.flag("transport"),
                 Long("static") => found.flag("static"),
                 Long("xfrm") => found.flag("xfrm"),
                 Long(

@@ -3,12 +3,15 @@
 use super::Key;
 use super::device::{Device, LONGEST};
 use super::hello::Suites;
+use super::mode::OtherMode;
+use super::opening::{Opened, Opening};
 use super::other::Other;
 use super::path::{Carrier, look};
-use super::peer::{Heard, Peer};
+use super::peer::Peer;
 use super::standing::Standing;
 use super::status::{Counts, State};
-use super::sys::Arrival;
+use super::sys::{Arrival, Outer};
+use super::transport::Transport;
 use super::wire::{Sent, Wire};
 use crate::attach::{sleeps_exactly, virtio};
 use crate::boottime;
@@ -27,9 +30,9 @@ use std::time::Duration;
 use tsg_esp::buffer::{NoRoom, Packet};
 use tsg_esp::checksum::complete;
 use tsg_esp::crypto::Suite;
-use tsg_esp::ip::{Malformed, Outline, set_traffic_class, traffic_class};
+use tsg_esp::ip::{Malformed, Outline, traffic_class};
 use tsg_esp::segment::{Cut, Offload, Partial};
-use tsg_esp::{DropReason, ecn, udp};
+use tsg_esp::{DropReason, ecn, inside, udp};
 
 /// The least MTU that IPv6 works with (RFC 8200 section 5).
 const V6_LEAST: u16 = 1_280;
@@ -66,6 +69,8 @@ pub struct Tunnel {
     pub key_file: PathBuf,
     /// Where it says how it is.
     pub socket: PathBuf,
+    /// Transport mode: what the two hosts have for each other, under their own addresses.
+    pub transport: bool,
     /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
     /// The most that the device takes, in bytes, where the path's own MTU is more than gets through.
@@ -120,6 +125,8 @@ struct Ends {
     wire: Wire,
     tunnel: Tunnel,
     peer: Other,
+    transport: Option<Transport>,
+    other_mode: OtherMode,
     said: State,
     mtu: u16,
     /// When something was sent last.
@@ -131,7 +138,8 @@ struct Ends {
 }
 
 impl Ends {
-    fn open(tunnel: &Tunnel, key: Key) -> Result<Self> {
+    /// With the key of the file.
+    fn open(tunnel: &Tunnel, file: Key) -> Result<Self> {
         let Tunnel { interface, peer, device: name, .. } = tunnel;
         ensure!(
             interface::exists(interface),
@@ -142,6 +150,9 @@ impl Ends {
         }
         let wire = Wire::open(tunnel.carrier(), interface, tunnel.fixed())?;
         let device = Device::open(name)?;
+        let transport = tunnel.transport.then(|| Transport::open(tunnel, &wire)).transpose()?;
+        let other_mode = OtherMode::of(tunnel, &file);
+        let key = tunnel.key(file);
         // Last, as a start with static keys costs numbers.
         let other = match tunnel.standing {
             None => {
@@ -155,6 +166,8 @@ impl Ends {
             wire,
             tunnel: tunnel.clone(),
             peer: other,
+            transport,
+            other_mode,
             said: State::Down,
             mtu: 0,
             sent: 0,
@@ -168,6 +181,9 @@ impl Ends {
         }
         interface::bring_up(name).with_context(|| format!("cannot set up {name}"))?;
         ends.device.stay(true)?;
+        if let Some(transport) = &ends.transport {
+            transport.lead()?;
+        }
         Ok(ends)
     }
 
@@ -176,14 +192,17 @@ impl Ends {
         let (Some(to), name) = (self.wire.to(), self.device.name()) else { return Ok(()) };
         let (_, path) =
             look(&self.tunnel.interface, to.ip()).context("cannot ask for the path's MTU")?;
-        let most = self.wire.carrier().longest_inside(path);
+        let most = match self.transport {
+            None => self.wire.carrier().longest_inside(path),
+            Some(_) => Transport::longest(self.wire.carrier(), path),
+        };
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         let most = most.min(self.tunnel.mtu.unwrap_or(u16::MAX));
         if most != self.mtu {
             interface::set_mtu(name, most)
                 .with_context(|| format!("cannot set the MTU of {name} to {most}"))?;
             log::info!("{name}: MTU {most}; the path to {} takes {path}", to.ip());
-            if most < V6_LEAST {
+            if most < V6_LEAST && self.transport.is_none() {
                 log::warn!("{name}: no IPv6 inside, which needs {V6_LEAST}");
             }
             self.mtu = most;
@@ -204,6 +223,9 @@ impl Ends {
         loop {
             let (quit, inward, outward) = self.wait(signals)?;
             if quit {
+                if let Some(transport) = &self.transport {
+                    transport.leave();
+                }
                 return self.device.stay(false);
             }
             let now = boottime::now();
@@ -249,6 +271,10 @@ impl Ends {
             }
         }
         self.say.clear();
+        if self.transport.as_mut().is_some_and(|transport| transport.keep(now)) {
+            // Packets that are too long are cut, and so do not tell.
+            self.refit();
+        }
         self.tell(now);
         self.answer(now);
     }
@@ -280,24 +306,35 @@ impl Ends {
     /// Seals a packet, or the pieces that it is to be cut into.
     fn seal(&mut self, header: virtio::Header, packet: &mut [u8], now: u64) -> Result<(), Reason> {
         let Offload { checksum, cut } = header.offload(0).ok_or(Reason::Malformed)?;
-        let class = traffic_class(packet).map_or(0, ecn::outer);
+        let outline = Outline::parse(packet).map_err(|Malformed| Reason::Malformed)?;
+        let outer = match self.transport {
+            None => Outer { class: traffic_class(packet).map_or(0, ecn::outer), hops: None },
+            Some(_) => Transport::outer(packet),
+        };
         let Some((kind, size)) = cut else {
             if let Some(Partial { start, offset }) = checksum {
                 complete(packet, start, offset).map_err(|Malformed| Reason::Malformed)?;
             }
-            return self.seal_piece(packet.len(), class, now, |into| {
+            let gathered = match &mut self.transport {
+                Some(transport) if outline.fragment.is_some() => {
+                    let Some(whole) = transport.gather(packet, &outline)? else { return Ok(()) };
+                    Some(whole)
+                }
+                Some(_) | None => None,
+            };
+            let packet = gathered.as_deref().unwrap_or(packet);
+            return self.seal_piece(packet.len(), outer, now, |into| {
                 into.push_back(packet.len())?;
                 into.bytes_mut().copy_from_slice(packet);
                 Ok(())
             });
         };
-        let outline = Outline::parse(packet).map_err(|Malformed| Reason::Malformed)?;
         let cut = Cut::plan(packet, &outline, kind, usize::from(size), checksum.is_some()).ok();
         let cut = cut.and_then(|cut| cut.no_longer_than(usize::from(self.mtu)));
         let cut = cut.ok_or(Reason::Malformed)?;
         for number in 0..cut.count() {
             let write = |into: &mut Packet<'_>| cut.write(number, into);
-            self.seal_piece(cut.longest(), class, now, write)?;
+            self.seal_piece(cut.longest(), outer, now, write)?;
         }
         Ok(())
     }
@@ -306,7 +343,7 @@ impl Ends {
     fn seal_piece(
         &mut self,
         longest: usize,
-        class: u8,
+        outer: Outer,
         now: u64,
         write: impl FnOnce(&mut Packet<'_>) -> Result<(), NoRoom>,
     ) -> Result<(), Reason> {
@@ -316,9 +353,13 @@ impl Ends {
         let (mut packet, at) = self.wire.room(longest).ok_or(DropReason::NoRoom)?;
         write(&mut packet).map_err(|NoRoom| DropReason::NoRoom)?;
         let outline = Outline::parse(packet.bytes()).map_err(|Malformed| Reason::Malformed)?;
-        self.peer.seal(&mut packet, &outline, now)?;
+        let next_header = match &self.transport {
+            None => inside::whole(&mut packet, &outline).map_err(|Malformed| Reason::Malformed)?,
+            Some(transport) => transport.enclose(&mut packet, &outline)?,
+        };
+        self.peer.seal(&mut packet, next_header, now)?;
         let range = packet.range();
-        self.wire.take(at, range, class);
+        self.wire.take(at, range, outer);
         self.counts.packets.sealed += 1;
         Ok(())
     }
@@ -346,22 +387,28 @@ impl Ends {
         };
         let mut done = 0;
         for number in 0..received {
-            let Self { wire, peer, device, say, counts, .. } = self;
-            let Some(Arrival { bytes, class, size, from }) = wire.arrival(number) else {
+            let Self { wire, peer, device, transport, other_mode, say, counts, .. } = self;
+            let Some(Arrival { bytes, outer, size, from }) = wire.arrival(number) else {
                 counts.refuse(Err(Reason::Malformed));
                 continue;
             };
             let mut is_there = false;
+            let mut opening = Opening { peer, device, transport: transport.as_mut(), say, now };
             for esp in bytes.chunks_mut(size.unwrap_or(usize::MAX)) {
                 done += 1;
-                match open(peer, device, esp, class, now, say) {
+                match opening.open(esp, outer) {
                     Ok(Opened::Packet) => {
                         counts.packets.opened += 1;
                         is_there = true;
                     }
                     Ok(Opened::Sign) => is_there = true,
                     Ok(Opened::Nothing) => {}
-                    Err(reason) => counts.refuse(Err(reason)),
+                    Err(reason) => {
+                        if reason == DropReason::UnknownSender.into() {
+                            other_mode.look(esp, &self.tunnel.device);
+                        }
+                        counts.refuse(Err(reason));
+                    }
                 }
             }
             self.speak(from, now);
@@ -416,6 +463,7 @@ impl Ends {
         let keys = self.peer.keys();
         json!({
             "tunnel": self.device.name(),
+            "mode": self.tunnel.mode(),
             "state": State::of(&self.peer, now).name(),
             "peer": self.wire.to().map(|to| to.ip().to_string()),
             "carrier": self.wire.carrier().name(),
@@ -425,40 +473,4 @@ impl Ends {
             "counters": self.counts.by_name(),
         })
     }
-}
-
-/// What was in ESP that came in.
-enum Opened {
-    /// A packet, which the device has now.
-    Packet,
-    /// Nothing but that the other end is there.
-    Sign,
-    /// Nothing at all.
-    Nothing,
-}
-
-/// Opens what came in with that traffic class.
-fn open(
-    peer: &mut Other,
-    device: &mut Device,
-    esp: &mut [u8],
-    class: u8,
-    now: u64,
-    say: &mut Vec<Vec<u8>>,
-) -> Result<Opened, Reason> {
-    let whole = 0..esp.len();
-    let mut packet = Packet::new(esp, whole).map_err(|NoRoom| Reason::Malformed)?;
-    match peer.hear(&mut packet, now, say)? {
-        Heard::Hello => return Ok(Opened::Nothing),
-        Heard::Now(None) => return Ok(Opened::Sign),
-        Heard::Now(Some(_)) => {}
-    }
-    let own = traffic_class(packet.bytes()).map_err(|Malformed| DropReason::BadInner)?;
-    let class = ecn::inner(own, class).map_err(|_| DropReason::BadInner)?;
-    if class != own {
-        let set = set_traffic_class(packet.bytes_mut(), class);
-        set.map_err(|Malformed| DropReason::BadInner)?;
-    }
-    device.push(packet.bytes());
-    Ok(Opened::Packet)
 }
