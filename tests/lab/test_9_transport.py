@@ -26,6 +26,11 @@ def test_everything_between_two_hosts_is_sealed(version, udp, cases):
         for end, other in ((left, right), (right, left)):
             for size in sizes:
                 end.ping(other, version, "-s", size)
+        # With ESP that is no packet any more.
+        counter = {4: "send_failed", 6: "drop_malformed_ip"}[version]
+        before = left.status()["counters"][counter]
+        assert left.ping(right, version, "-s", 65500, check=False).returncode
+        assert left.status()["counters"][counter] > before
         # DSCP and hops stay the packet's.
         left.ping(right, version, "-Q", "0xb8", "-t", 7)
         assert_none_lost({poller: poller.finish() for poller in pollers}, least=100)
