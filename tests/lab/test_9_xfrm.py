@@ -12,6 +12,7 @@ import pytest
 
 from capture import Capture
 from plant import REPOSITORY
+from transports import TABLE, Transport, sealed_and_clear
 from tunnels import DEVICE, Tunnel
 
 CIPHERS = ("chacha20-poly1305", "aes-256-gcm")
@@ -28,7 +29,7 @@ def xfrm():
         pytest.skip(f"this kernel has no devices for XFRM ({probe.stderr.strip()}); tests/vm/xfrm has one that does")
 
 
-class Against(Tunnel):
+class Kernel:
     """`tsg` on the left, the kernel alone on the right."""
 
     def start_right(self):
@@ -40,6 +41,14 @@ class Against(Tunnel):
     def run_script(self):
         self.right.host.run("sh", self.script)
         self.right.give_addresses()
+
+
+class Against(Kernel, Tunnel):
+    """In tunnel mode."""
+
+
+class AgainstInTransportMode(Kernel, Transport):
+    """In transport mode."""
 
 
 @pytest.mark.parametrize("cipher", CIPHERS)
@@ -121,3 +130,31 @@ def heard(end, other):
     """Both, at the latest some time after the silence that a run never heard has to wait for."""
     end.ping(other, 4, "-c", 1, "-i", 1, "-w", 40)
     end.ping(other, 6, "-W", 5)
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_the_kernel_is_the_other_end_in_transport_mode(version, udp, cipher, cases):
+    with AgainstInTransportMode(version, udp, cipher) as both:
+        left, right = both.left, both.right
+        capture = Capture(both.switch, snap=200)
+        sizes = (0, 1300, 5000, 60000)
+        for end, other in ((left, right), (right, left)):
+            for size in sizes:
+                end.ping(other, version, "-W", 5, "-s", size)
+        left.ping(right, version, "-M", "do", "-W", 5, "-s", left.mtu - HEADER[version] - 8)
+        reports = list(bulk(both, version))
+        assert all(report["same"] for report in reports), reports
+        capture.stop()
+        sealed, clear = sealed_and_clear(version, udp)
+        seen, in_clear = capture.count(sealed, clear)
+        assert in_clear == 0, capture.lines(clear)
+        assert seen > 2 * BULK / 1500
+        assert_nothing_wrong(right)
+        # The kernel does not hear what is in clear either.
+        left.process.stop()
+        left.host.run("nft", "delete", "table", "inet", TABLE)
+        assert left.ping(right, version, check=False).returncode
+        right.host.run("sh", both.script, "down")
+        left.ping(right, version)
+        cases(2 * len(sizes) + len(reports) + 3)

@@ -68,9 +68,9 @@ class End:
         return Poller(self.host, endpoint, protocol, version, **options)
 
 
-def ends(hosts, addresses, options, **more):
+def ends(hosts, addresses, options, kind=End, **more):
     """Both ends of a tunnel between two hosts of these addresses."""
-    return [End(host, number, peer, options, **more)
+    return [kind(host, number, peer, options, **more)
             for number, (host, peer) in enumerate(zip(hosts, reversed(addresses)), 1)]
 
 
@@ -93,6 +93,8 @@ def wait_agreed(*ends):
 class Tunnel:
     """`left` and `right`, with the same key, and everything that crosses the switch between them in `switch`."""
 
+    kind = End
+
     def __init__(self, version=4, udp=False, cipher=None, called=False):
         """With `called` the right one is not told where the left one is; with a cipher the keys are static."""
         # What an opener is to read goes one by one, as on a wire.
@@ -110,7 +112,7 @@ class Tunnel:
             addresses = [host.address(self.version) for host in hosts]
             if self.called:
                 addresses[0] = {4: "0.0.0.0", 6: "::"}[self.version]
-            self.left, self.right = ends(hosts, addresses, self.options)
+            self.left, self.right = ends(hosts, addresses, self.options, self.kind)
             self.left.start()
             # As an operator does it: the first has made the key.
             shutil.copy(self.left.key, self.right.key)
@@ -149,12 +151,16 @@ class Tunnel:
                 for here, there in ((self.left, self.right), (self.right, self.left))
                 for protocol in PORTS for version in (4, 6)]
 
+    def inject(self, file):
+        """Frames from the switch: those of a file as inject.py has it."""
+        self.switch.run(sys.executable, FOLDER / "inject.py", "br0", file)
+
     def replay(self, frames):
         """Frames once more, from the switch to both ends: as they were, and with a changed bit. Gives how many."""
         changed = [frame[:-1] + bytes([frame[-1] ^ 1]) for frame in frames]
         file = self.lab.run.folder / "replay"
         file.write_bytes(b"".join(len(frame).to_bytes(2, "big") + frame for frame in [*frames, *changed]))
-        self.switch.run(sys.executable, FOLDER / "inject.py", "br0", file)
+        self.inject(file)
         return len(frames) + len(changed)
 
 
@@ -166,6 +172,7 @@ def options(udp):
 def esp_of(path):
     """The frames of IP protocol 50 in a capture."""
     from scapy.all import rdpcap  # Slow to import, and for few.
-    shown = command("tshark", "-n", "-r", path, "-Y", f"ip.proto == {ESP}", "-T", "fields", "-e", "frame.number").stdout
+    esp = f"ip.proto == {ESP} || ipv6.nxt == {ESP}"
+    shown = command("tshark", "-n", "-r", path, "-Y", esp, "-T", "fields", "-e", "frame.number").stdout
     numbers = set(map(int, shown.split()))
     return [bytes(frame) for number, frame in enumerate(rdpcap(str(path)), 1) if number in numbers]

@@ -14,6 +14,7 @@
 //! | [`spi`], [`crypto`] | sender and epoch; keys; the traits for ciphers and key derivation | |
 //! | [`esp`] | the bytes of ESP, for any IV | RFC 4303, 4106, 7634 |
 //! | [`seal`], [`open`] | the two directions | |
+//! | [`inside`] | tunnel mode and transport mode: what lies in ESP that comes alone | RFC 4303 section 3.1 |
 //! | [`replay`], [`freshness`] | was it there before, is it of now | RFC 6479, RFC 1982 |
 //! | [`fragment`] | cutting what does not fit | RFC 8200 section 4.5 |
 //! | [`segment`], [`join`] | cutting what was left to the network card, and the way back | |
@@ -130,6 +131,7 @@ pub mod esp;
 pub mod form;
 pub mod fragment;
 pub mod freshness;
+pub mod inside;
 pub mod ip;
 pub mod join;
 pub mod mss;

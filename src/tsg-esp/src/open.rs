@@ -83,15 +83,15 @@ pub struct Opened {
     pub outline: Outline,
 }
 
-/// What was opened in tunnel mode. All of it is authentic.
+/// What was opened of ESP alone. All of it is authentic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OpenedTunnel {
+pub struct OpenedPayload {
     /// Sequence number, for [`Window::mark`](crate::replay::Window::mark).
     pub sequence: u32,
     /// Pseudo-time in milliseconds.
     pub time: u32,
-    /// The outline of the packet that was carried; `None` for a dummy packet, which carries none.
-    pub inner: Option<Outline>,
+    /// What the payload is; `None` for a dummy packet, which has none.
+    pub next_header: Option<u8>,
 }
 
 /// One sender's security association, for opening. Immutable: threads share it.
@@ -158,15 +158,14 @@ impl<C: Cipher> Receiver<C> {
 }
 
 impl<C: Cipher> Receiver<C> {
-    /// Authenticates `packet`, which is ESP alone, and leaves the IP packet that it carries in tunnel mode
-    /// (RFC 4303 section 3.1.2), without what pads it.
+    /// Authenticates `packet`, which is ESP alone, and leaves its payload, of which [`inside`](crate::inside) makes a
+    /// packet.
     ///
     /// # Errors
     ///
     /// [`DropReason::Malformed`]; [`DropReason::UnknownSender`] if the SPI is not this receiver's;
-    /// [`DropReason::Unauthentic`]; [`DropReason::WrongPadding`]; [`DropReason::BadInner`] if it carries no IP packet. The
-    /// packet must be dropped: its content is lost.
-    pub fn open_tunnel(&self, packet: &mut Packet<'_>) -> Result<OpenedTunnel, DropReason> {
+    /// [`DropReason::Unauthentic`]; [`DropReason::WrongPadding`]. The packet must be dropped: its content is lost.
+    pub fn open_payload(&self, packet: &mut Packet<'_>) -> Result<OpenedPayload, DropReason> {
         let Header { spi, sequence, time } = Header::of_esp(packet.bytes())?;
         if spi != self.spi {
             return Err(DropReason::UnknownSender);
@@ -178,25 +177,9 @@ impl<C: Cipher> Receiver<C> {
         let inside = esp::open(&self.cipher, &header.nonce(self.salt), &aad, body)?;
         packet.pull_front(esp::HEADER_LEN).map_err(|_| DropReason::Malformed)?;
         packet.truncate(inside.payload_len);
-        let inner = match inside.next_header {
-            protocol::NO_NEXT_HEADER => None,
-            protocol::IPV4 => Some(inner(packet, Version::V4)?),
-            protocol::IPV6 => Some(inner(packet, Version::V6)?),
-            _ => return Err(DropReason::BadInner),
-        };
-        Ok(OpenedTunnel { sequence, time, inner })
+        let next_header = Some(inside.next_header).filter(|&it| it != protocol::NO_NEXT_HEADER);
+        Ok(OpenedPayload { sequence, time, next_header })
     }
-}
-
-/// The outline of the packet that was carried. What is behind its end is padding that hides its length (RFC 4303 section
-/// 2.7).
-fn inner(packet: &mut Packet<'_>, version: Version) -> Result<Outline, DropReason> {
-    let outline = Outline::parse(packet.bytes()).map_err(|Malformed| DropReason::BadInner)?;
-    if outline.version != version {
-        return Err(DropReason::BadInner);
-    }
-    packet.truncate(outline.total_len);
-    Ok(outline)
 }
 
 impl<C> fmt::Debug for Receiver<C> {

@@ -147,36 +147,27 @@ impl<C: Cipher> Sender<C> {
 }
 
 impl<C: Cipher> Sender<C> {
-    /// Seals the whole of `packet` for tunnel mode (RFC 4303 section 3.1.2): what is left is ESP alone, for whatever
-    /// carries it. `outline` is the packet's own, `time` the pseudo-time in milliseconds.
-    ///
-    /// Bytes beyond the outline's `total_len` are trimmed.
+    /// Seals all of `packet`, which [`inside`](crate::inside) has made a payload of that next header: what is left is ESP
+    /// alone, for whatever carries it. `time` is the pseudo-time in milliseconds.
     ///
     /// # Errors
     ///
     /// See [`SealError`]. No sequence number is used up then, and the packet is as it was.
-    pub fn seal_tunnel(
+    pub fn seal_payload(
         &mut self,
         packet: &mut Packet<'_>,
-        outline: &Outline,
+        next_header: u8,
         time: u32,
     ) -> Result<(), SealError> {
-        if !outline.describes(packet.bytes()) {
-            return Err(SealError::Malformed);
-        }
-        let next_header = match outline.version {
-            Version::V4 => protocol::IPV4,
-            Version::V6 => protocol::IPV6,
-        };
-        self.seal_alone(packet, outline.total_len, next_header, time)
+        self.seal_alone(packet, packet.len(), next_header, time)
     }
 
-    /// Makes `packet` a dummy packet of tunnel mode (RFC 4303 section 2.6), whatever it was: it carries nothing, and
-    /// shows whoever opens it that its sender has the key.
+    /// Makes `packet` a dummy packet (RFC 4303 section 2.6), whatever it was: it carries nothing, and shows whoever opens
+    /// it that its sender has the key.
     ///
     /// # Errors
     ///
-    /// As [`Self::seal_tunnel`].
+    /// As [`Self::seal_payload`].
     pub fn seal_dummy(&mut self, packet: &mut Packet<'_>, time: u32) -> Result<(), SealError> {
         self.seal_alone(packet, 0, protocol::NO_NEXT_HEADER, time)
     }

@@ -41,6 +41,7 @@ pub use listener::Machine;
 pub use outbox::{Full, Outbox};
 pub use ports::Ports;
 pub use probe::{Finding, Probe, probe};
+pub(crate) use programs::run as run_program;
 pub use running::{Handlers, Running, Status, Wire, clear, connect, remove, start};
 pub(crate) use sys::sleeps_exactly;
 pub use sys::{MARK, MARK_MASK};

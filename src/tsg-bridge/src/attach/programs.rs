@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Runs a program with `input`, and gives its output.
-pub(super) fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
+pub(crate) fn run(program: &str, arguments: &[&str], input: Option<&str>) -> Result<String> {
     run_within(PATIENCE, program, arguments, input)
 }
 

@@ -168,6 +168,7 @@ impl Options {
                 Long("standalone") => found.flag("standalone"),
                 Long("udp") => found.flag("udp"),
                 Long("group") => found.flag("group"),
+                Long("transport") => found.flag("transport"),
                 Long("static") => found.flag("static"),
                 Long("xfrm") => found.flag("xfrm"),
                 Long(

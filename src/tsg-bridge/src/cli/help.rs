@@ -139,7 +139,7 @@ const TOPICS: [Topic; 16] = [
         "tunnel",
         "carry whole packets to another host, sealed",
         "Usage: tsg tunnel INTERFACE --dst ADDRESS --tun NAME [--key-file FILE | --group] [--udp] [--mtu BYTES]\n\
-         \x20                 [--static [--cipher CIPHER] [--xfrm]]\n\n\
+         \x20                 [--transport] [--static [--cipher CIPHER] [--xfrm]]\n\n\
          Makes a TUN device, and carries what is routed into it to the host at ADDRESS, in ESP (RFC 4303, tunnel mode) out of\n\
          INTERFACE. The same command runs on the other host, with this one's address. Both have one key in common:\n\
          where FILE is not there yet it is made, and is to be copied to the other host by a way that nobody reads.\n\
@@ -147,6 +147,8 @@ const TOPICS: [Topic; 16] = [
          --dst       where the other end is; 0.0.0.0 or ::, if that one calls from an address that nobody knows, or from behind NAT\n\
          --key-file  the file of the key (/etc/tsg/tunnel-NAME.key), mode 0600\n\
          --udp       in UDP on port 4500 (RFC 3948): faster, and for NAT and paths that take no IP protocol 50\n\
+         --transport transport mode: what this host and ADDRESS have for each other, under their own addresses. The device then\n\
+         \x20           needs neither addresses nor routes. What is in clear is dropped, also once it has ended: docs/routed.md\n\
          --mtu       the most that the device takes, where the path swallows longer ones and does not say so\n\
          --group     with the keys of the group that this host's gateway is a member of, instead of those of a file\n\
          --static    keys out of the file and the addresses alone, for an end that does not agree on any: the kernel's XFRM.\n\

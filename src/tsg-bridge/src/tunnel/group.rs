@@ -11,14 +11,16 @@ use std::time::SystemTime;
 /// What the gateway has left.
 pub(super) struct Group {
     file: PathBuf,
+    /// The tunnel is in transport mode, which has keys of its own.
+    transport: bool,
     /// When the file was written that was read last; `None`: there was none.
     written: Option<SystemTime>,
     keys: Vec<GroupKey>,
 }
 
 impl Group {
-    pub(super) const fn new(file: PathBuf) -> Self {
-        Self { file, written: None, keys: Vec::new() }
+    pub(super) const fn new(file: PathBuf, transport: bool) -> Self {
+        Self { file, transport, written: None, keys: Vec::new() }
     }
 
     /// Gives the other end the keys that there are now, if they are not those of before.
@@ -33,7 +35,10 @@ impl Group {
             self.written = written;
         }
         self.keys.retain(|key| key.lives(now));
-        let key = |key: &GroupKey| (Key::from_secret(key.secret.clone()), key.seals);
+        let key = |key: &GroupKey| {
+            let own = Key::from_secret(key.secret.clone());
+            (if self.transport { own.for_transport() } else { own }, key.seals)
+        };
         peer.hold(self.keys.iter().map(key).collect());
     }
 

@@ -46,6 +46,17 @@ impl Key {
         Self { secret, hello, hello_spi: spi_of(&spi) }
     }
 
+    /// The key of transport mode: ends in different modes have nothing in common, though they have one file.
+    pub(super) fn for_transport(&self) -> Self {
+        let mut secret: Box<Zeroizing<[u8; LEN]>> = Box::default();
+        secret.copy_from_slice(&*hkdf_sha256(
+            self.secret.as_slice(),
+            &[],
+            b"tsg tunnel 1 transport",
+        ));
+        Self::from_secret(secret)
+    }
+
     /// Reads a key file.
     ///
     /// # Errors

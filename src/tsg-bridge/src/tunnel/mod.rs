@@ -1,4 +1,5 @@
-//! The tunnel: whole packets in ESP between two hosts that have a key in common.
+//! The tunnel: packets in ESP between two hosts that have a key in common, whole ones or, in transport mode, those that
+//! the two have for each other.
 
 mod agreement;
 mod device;
@@ -7,6 +8,8 @@ pub mod fuzzing;
 mod group;
 mod hello;
 mod key;
+mod mode;
+mod opening;
 mod other;
 mod path;
 mod peer;
@@ -14,6 +17,7 @@ mod run;
 mod standing;
 mod status;
 mod sys;
+mod transport;
 mod wire;
 mod xfrm;
 

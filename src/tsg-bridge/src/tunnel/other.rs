@@ -5,7 +5,6 @@ use super::standing::Standing;
 use crate::pipeline::Reason;
 use tsg_esp::buffer::Packet;
 use tsg_esp::crypto::Suite;
-use tsg_esp::ip::Outline;
 
 /// The other end of a tunnel. Its methods are those of [`Peer`].
 pub(super) enum Other {
@@ -48,13 +47,13 @@ impl Other {
     pub(super) fn seal(
         &mut self,
         packet: &mut Packet<'_>,
-        outline: &Outline,
+        next_header: u8,
         now: u64,
     ) -> Result<(), Reason> {
         match self {
-            Self::Agreeing(peer) => peer.seal(packet, outline, now),
+            Self::Agreeing(peer) => peer.seal(packet, next_header, now),
             Self::Standing(standing) => {
-                standing.seal(packet, outline, now).map_err(|error| error.reason().into())
+                standing.seal(packet, next_header, now).map_err(|error| error.reason().into())
             }
         }
     }

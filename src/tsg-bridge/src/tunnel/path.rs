@@ -36,15 +36,28 @@ impl Carrier {
         SocketAddr::new(host, if self.udp { PORT } else { 0 })
     }
 
-    /// The longest packet that fits inside, on a path that takes packets of that length.
+    /// The longest payload, on a path that takes packets of that length: in tunnel mode that is a packet.
     pub(super) fn longest_inside(self, path_mtu: u16) -> Option<u16> {
+        let most = self.form().largest_payload(self.header_len(), path_mtu);
+        most.and_then(|most| u16::try_from(most).ok())
+    }
+
+    /// The longest packet that transport mode takes, on a path that takes packets of that length: a header and a payload.
+    pub(super) fn longest_with_header(self, path_mtu: u16) -> Option<u16> {
+        let payload = usize::from(self.longest_inside(path_mtu)?);
+        u16::try_from(self.header_len() + payload).ok()
+    }
+
+    const fn header_len(self) -> usize {
+        if self.v6 { v6::HEADER_LEN } else { v4::HEADER_LEN }
+    }
+
+    const fn form(self) -> Form {
         let encap = match self.udp {
             true => Encap::Udp { port: PORT },
             false => Encap::Protocol(protocol::ESP),
         };
-        let header_len = if self.v6 { v6::HEADER_LEN } else { v4::HEADER_LEN };
-        let most = Form { encap, aad: Aad::Rfc4303 }.largest_payload(header_len, path_mtu);
-        most.and_then(|most| u16::try_from(most).ok())
+        Form { encap, aad: Aad::Rfc4303 }
     }
 }
 

@@ -11,7 +11,6 @@ use core::ops::Range;
 use tsg_esp::DropReason;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::{Kdf as _, Spi, Suite, Tek};
-use tsg_esp::ip::Outline;
 use tsg_esp::open::{Header, Receiver};
 use tsg_esp::replay::Window;
 use tsg_esp::seal::{SEQUENCE_END, SPARE_FROM, SealError, Sender};
@@ -49,8 +48,8 @@ const NO_TIME: u32 = 0;
 pub(super) enum Heard {
     /// The other end has the key, and may have sent it long ago.
     Hello,
-    /// The other end has sent it now: a packet, or nothing but a sign of life.
-    Now(Option<Outline>),
+    /// The other end has sent it now: a payload of that next header, or nothing but a sign of life.
+    Now(Option<u8>),
 }
 
 /// The other end of a tunnel.
@@ -153,15 +152,15 @@ impl Peer {
         self.waiting.is_some_and(|since| now >= since + SILENCE)
     }
 
-    /// Seals a packet: what is left is ESP.
+    /// Seals a payload of that next header: what is left is ESP.
     pub(super) fn seal(
         &mut self,
         packet: &mut Packet<'_>,
-        outline: &Outline,
+        next_header: u8,
         now: u64,
     ) -> Result<(), Reason> {
         let (sender, _) = self.sealing.as_mut().ok_or(Reason::NoKey)?;
-        sender.seal_tunnel(packet, outline, NO_TIME).map_err(SealError::reason)?;
+        sender.seal_payload(packet, next_header, NO_TIME).map_err(SealError::reason)?;
         self.waiting.get_or_insert(now);
         self.owing = None;
         Ok(())
@@ -186,16 +185,16 @@ impl Peer {
         let place = place.ok_or(DropReason::UnknownSender)?;
         let opening = &mut self.opening[place];
         opening.window.check(header.sequence)?;
-        let opened = opening.receiver.open_tunnel(packet)?;
+        let opened = opening.receiver.open_payload(packet)?;
         opening.window.mark(opened.sequence)?;
         self.waiting = None;
-        if opened.inner.is_some() {
+        if opened.next_header.is_some() {
             self.owing.get_or_insert(now);
         }
         if place == 0 {
             self.prove(now);
         }
-        Ok(Heard::Now(opened.inner))
+        Ok(Heard::Now(opened.next_header))
     }
 
     /// The other end has the newest keys.

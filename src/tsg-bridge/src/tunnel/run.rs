@@ -4,12 +4,15 @@ use super::Key;
 use super::device::{Device, LONGEST};
 use super::group::Group;
 use super::hello::Suites;
+use super::mode::OtherMode;
+use super::opening::{Opened, Opening};
 use super::other::Other;
 use super::path::{Carrier, look};
-use super::peer::{Heard, Peer};
+use super::peer::Peer;
 use super::standing::Standing;
 use super::status::{Counts, State};
-use super::sys::Arrival;
+use super::sys::{Arrival, Outer};
+use super::transport::Transport;
 use super::wire::{Sent, Wire};
 use crate::attach::{sleeps_exactly, virtio};
 use crate::boottime;
@@ -28,9 +31,9 @@ use std::time::Duration;
 use tsg_esp::buffer::{NoRoom, Packet};
 use tsg_esp::checksum::complete;
 use tsg_esp::crypto::Suite;
-use tsg_esp::ip::{Malformed, Outline, set_traffic_class, traffic_class};
+use tsg_esp::ip::{Malformed, Outline, traffic_class};
 use tsg_esp::segment::{Cut, Offload, Partial};
-use tsg_esp::{DropReason, ecn, udp};
+use tsg_esp::{DropReason, ecn, inside, udp};
 
 /// The least MTU that IPv6 works with (RFC 8200 section 5).
 const V6_LEAST: u16 = 1_280;
@@ -70,6 +73,8 @@ pub struct Tunnel {
     pub key_file: PathBuf,
     /// Where it says how it is.
     pub socket: PathBuf,
+    /// Transport mode: what the two hosts have for each other, under their own addresses.
+    pub transport: bool,
     /// In UDP on port 4500 instead of IP protocol 50: for paths that do not take that.
     pub udp: bool,
     /// The most that the device takes, in bytes, where the path's own MTU is more than gets through.
@@ -141,6 +146,8 @@ struct Ends {
     tunnel: Tunnel,
     peer: Other,
     group: Option<Group>,
+    transport: Option<Transport>,
+    other_mode: Option<OtherMode>,
     said: State,
     mtu: u16,
     /// When something was sent last.
@@ -155,7 +162,7 @@ impl Ends {
     fn open(tunnel: &Tunnel) -> Result<Self> {
         let Tunnel { interface, peer, device: name, .. } = tunnel;
         let suites = Suites { aes: tsg_sodium::aes_available() };
-        let key = match tunnel.group {
+        let file = match tunnel.group {
             Some(_) => None,
             None => Some(key(&tunnel.key_file)?),
         };
@@ -168,6 +175,9 @@ impl Ends {
         }
         let wire = Wire::open(tunnel.carrier(), interface, tunnel.fixed())?;
         let device = Device::open(name)?;
+        let transport = tunnel.transport.then(|| Transport::open(tunnel, &wire)).transpose()?;
+        let other_mode = file.as_ref().map(|file| OtherMode::of(tunnel, file));
+        let key = file.map(|file| tunnel.key(file));
         // Last, as a start with static keys costs numbers.
         let other = match (key, tunnel.standing) {
             (None, _) => Other::Agreeing(Box::new(Peer::without_keys(suites))),
@@ -183,7 +193,9 @@ impl Ends {
             looked: boottime::now(),
             tunnel: tunnel.clone(),
             peer: other,
-            group: tunnel.group.clone().map(Group::new),
+            group: tunnel.group.clone().map(|file| Group::new(file, tunnel.transport)),
+            transport,
+            other_mode,
             said: State::Down,
             mtu: 0,
             sent: 0,
@@ -197,6 +209,9 @@ impl Ends {
         }
         interface::bring_up(name).with_context(|| format!("cannot set up {name}"))?;
         ends.device.stay(true)?;
+        if let Some(transport) = &ends.transport {
+            transport.lead()?;
+        }
         Ok(ends)
     }
 
@@ -205,14 +220,17 @@ impl Ends {
         let (Some(to), name) = (self.wire.to(), self.device.name()) else { return Ok(()) };
         let (_, path) =
             look(&self.tunnel.interface, to.ip()).context("cannot ask for the path's MTU")?;
-        let most = self.wire.carrier().longest_inside(path);
+        let most = match self.transport {
+            None => self.wire.carrier().longest_inside(path),
+            Some(_) => Transport::longest(self.wire.carrier(), path),
+        };
         let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         let most = most.min(self.tunnel.mtu.unwrap_or(u16::MAX));
         if most != self.mtu {
             interface::set_mtu(name, most)
                 .with_context(|| format!("cannot set the MTU of {name} to {most}"))?;
             log::info!("{name}: MTU {most}; the path to {} takes {path}", to.ip());
-            if most < V6_LEAST {
+            if most < V6_LEAST && self.transport.is_none() {
                 log::warn!("{name}: no IPv6 inside, which needs {V6_LEAST}");
             }
             self.mtu = most;
@@ -224,10 +242,11 @@ impl Ends {
     fn look_after(&mut self) -> Result<()> {
         let (found, before) = (place(&self.tunnel), self.place);
         let own = |place: Option<Place>| place.and_then(|(_, own)| own);
+        let is_bound = self.tunnel.standing.is_some() || self.tunnel.transport;
         ensure!(
-            self.tunnel.standing.is_none() || found.is_none() || own(found) == own(before),
-            "this host has another address for {} now, which static keys are made of: start again, with the other end \
-             told of it",
+            !is_bound || found.is_none() || own(found) == own(before),
+            "this host has another address for {} now: static keys are made of it, and transport mode is for it alone, so \
+             start again, with the other end told of it",
             self.tunnel.peer
         );
         if found.is_some() && found != before {
@@ -257,6 +276,9 @@ impl Ends {
         loop {
             let (quit, inward, outward) = self.wait(signals)?;
             if quit {
+                if let Some(transport) = &self.transport {
+                    transport.leave();
+                }
                 return self.device.stay(false);
             }
             let now = boottime::now();
@@ -309,6 +331,10 @@ impl Ends {
             }
         }
         self.say.clear();
+        if self.transport.as_mut().is_some_and(|transport| transport.keep(now)) {
+            // Packets that are too long are cut, and so do not tell.
+            self.refit();
+        }
         self.tell(now);
         self.answer(now);
     }
@@ -340,24 +366,35 @@ impl Ends {
     /// Seals a packet, or the pieces that it is to be cut into.
     fn seal(&mut self, header: virtio::Header, packet: &mut [u8], now: u64) -> Result<(), Reason> {
         let Offload { checksum, cut } = header.offload(0).ok_or(Reason::Malformed)?;
-        let class = traffic_class(packet).map_or(0, ecn::outer);
+        let outline = Outline::parse(packet).map_err(|Malformed| Reason::Malformed)?;
+        let outer = match self.transport {
+            None => Outer { class: traffic_class(packet).map_or(0, ecn::outer), hops: None },
+            Some(_) => Transport::outer(packet),
+        };
         let Some((kind, size)) = cut else {
             if let Some(Partial { start, offset }) = checksum {
                 complete(packet, start, offset).map_err(|Malformed| Reason::Malformed)?;
             }
-            return self.seal_piece(packet.len(), class, now, |into| {
+            let gathered = match &mut self.transport {
+                Some(transport) if outline.fragment.is_some() => {
+                    let Some(whole) = transport.gather(packet, &outline)? else { return Ok(()) };
+                    Some(whole)
+                }
+                Some(_) | None => None,
+            };
+            let packet = gathered.as_deref().unwrap_or(packet);
+            return self.seal_piece(packet.len(), outer, now, |into| {
                 into.push_back(packet.len())?;
                 into.bytes_mut().copy_from_slice(packet);
                 Ok(())
             });
         };
-        let outline = Outline::parse(packet).map_err(|Malformed| Reason::Malformed)?;
         let cut = Cut::plan(packet, &outline, kind, usize::from(size), checksum.is_some()).ok();
         let cut = cut.and_then(|cut| cut.no_longer_than(usize::from(self.mtu)));
         let cut = cut.ok_or(Reason::Malformed)?;
         for number in 0..cut.count() {
             let write = |into: &mut Packet<'_>| cut.write(number, into);
-            self.seal_piece(cut.longest(), class, now, write)?;
+            self.seal_piece(cut.longest(), outer, now, write)?;
         }
         Ok(())
     }
@@ -366,7 +403,7 @@ impl Ends {
     fn seal_piece(
         &mut self,
         longest: usize,
-        class: u8,
+        outer: Outer,
         now: u64,
         write: impl FnOnce(&mut Packet<'_>) -> Result<(), NoRoom>,
     ) -> Result<(), Reason> {
@@ -376,9 +413,13 @@ impl Ends {
         let (mut packet, at) = self.wire.room(longest).ok_or(DropReason::NoRoom)?;
         write(&mut packet).map_err(|NoRoom| DropReason::NoRoom)?;
         let outline = Outline::parse(packet.bytes()).map_err(|Malformed| Reason::Malformed)?;
-        self.peer.seal(&mut packet, &outline, now)?;
+        let next_header = match &self.transport {
+            None => inside::whole(&mut packet, &outline).map_err(|Malformed| Reason::Malformed)?,
+            Some(transport) => transport.enclose(&mut packet, &outline)?,
+        };
+        self.peer.seal(&mut packet, next_header, now)?;
         let range = packet.range();
-        self.wire.take(at, range, class);
+        self.wire.take(at, range, outer);
         self.counts.packets.sealed += 1;
         Ok(())
     }
@@ -406,22 +447,30 @@ impl Ends {
         };
         let mut done = 0;
         for number in 0..received {
-            let Self { wire, peer, device, say, counts, .. } = self;
-            let Some(Arrival { bytes, class, size, from }) = wire.arrival(number) else {
+            let Self { wire, peer, device, transport, other_mode, say, counts, .. } = self;
+            let Some(Arrival { bytes, outer, size, from }) = wire.arrival(number) else {
                 counts.refuse(Err(Reason::Malformed));
                 continue;
             };
             let mut is_there = false;
+            let mut opening = Opening { peer, device, transport: transport.as_mut(), say, now };
             for esp in bytes.chunks_mut(size.unwrap_or(usize::MAX)) {
                 done += 1;
-                match open(peer, device, esp, class, now, say) {
+                match opening.open(esp, outer) {
                     Ok(Opened::Packet) => {
                         counts.packets.opened += 1;
                         is_there = true;
                     }
                     Ok(Opened::Sign) => is_there = true,
                     Ok(Opened::Nothing) => {}
-                    Err(reason) => counts.refuse(Err(reason)),
+                    Err(reason) => {
+                        if let Some(other_mode) = other_mode
+                            && reason == DropReason::UnknownSender.into()
+                        {
+                            other_mode.look(esp, &self.tunnel.device);
+                        }
+                        counts.refuse(Err(reason));
+                    }
                 }
             }
             self.speak(from, now);
@@ -476,6 +525,7 @@ impl Ends {
         let keys = self.peer.keys();
         json!({
             "tunnel": self.device.name(),
+            "mode": self.tunnel.mode(),
             "state": State::of(&self.peer, now).name(),
             "peer": self.wire.to().map(|to| to.ip().to_string()),
             "carrier": self.wire.carrier().name(),
@@ -485,40 +535,4 @@ impl Ends {
             "counters": self.counts.by_name(),
         })
     }
-}
-
-/// What was in ESP that came in.
-enum Opened {
-    /// A packet, which the device has now.
-    Packet,
-    /// Nothing but that the other end is there.
-    Sign,
-    /// Nothing at all.
-    Nothing,
-}
-
-/// Opens what came in with that traffic class.
-fn open(
-    peer: &mut Other,
-    device: &mut Device,
-    esp: &mut [u8],
-    class: u8,
-    now: u64,
-    say: &mut Vec<Vec<u8>>,
-) -> Result<Opened, Reason> {
-    let whole = 0..esp.len();
-    let mut packet = Packet::new(esp, whole).map_err(|NoRoom| Reason::Malformed)?;
-    match peer.hear(&mut packet, now, say)? {
-        Heard::Hello => return Ok(Opened::Nothing),
-        Heard::Now(None) => return Ok(Opened::Sign),
-        Heard::Now(Some(_)) => {}
-    }
-    let own = traffic_class(packet.bytes()).map_err(|Malformed| DropReason::BadInner)?;
-    let class = ecn::inner(own, class).map_err(|_| DropReason::BadInner)?;
-    if class != own {
-        let set = set_traffic_class(packet.bytes_mut(), class);
-        set.map_err(|Malformed| DropReason::BadInner)?;
-    }
-    device.push(packet.bytes());
-    Ok(Opened::Packet)
 }

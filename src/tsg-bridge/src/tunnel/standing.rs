@@ -19,7 +19,6 @@ use runs::Runs;
 use tsg_esp::DropReason;
 use tsg_esp::buffer::Packet;
 use tsg_esp::crypto::Suite;
-use tsg_esp::ip::Outline;
 use tsg_esp::open::{Header, Receiver};
 use tsg_esp::seal::{SealError, Sender};
 use tsg_sodium::AnyCipher;
@@ -72,11 +71,11 @@ impl Standing {
         self.sender.cipher().suite()
     }
 
-    /// Seals a packet: what is left is ESP.
+    /// Seals a payload of that next header: what is left is ESP.
     pub(super) fn seal(
         &mut self,
         packet: &mut Packet<'_>,
-        outline: &Outline,
+        next_header: u8,
         now: u64,
     ) -> Result<(), SealError> {
         if self.sender.remaining() == 0
@@ -84,24 +83,24 @@ impl Standing {
         {
             self.sender.extend(limit);
         }
-        self.sender.seal_tunnel(packet, outline, self.run)
+        self.sender.seal_payload(packet, next_header, self.run)
     }
 
-    /// Takes ESP that came in; `None` if it carried no packet.
+    /// Takes ESP that came in, and leaves its payload; `None` if it has none.
     pub(super) fn hear(
         &mut self,
         packet: &mut Packet<'_>,
         now: u64,
-    ) -> Result<Option<Outline>, DropReason> {
+    ) -> Result<Option<u8>, DropReason> {
         let header = Header::of_esp(packet.bytes())?;
         if header.spi != self.receiver.spi() {
             return Err(DropReason::UnknownSender);
         }
         self.runs.check(header.time, header.sequence, now)?;
-        let opened = self.receiver.open_tunnel(packet)?;
+        let opened = self.receiver.open_payload(packet)?;
         self.runs.mark(opened.time, opened.sequence, now)?;
         self.is_up = true;
-        Ok(opened.inner)
+        Ok(opened.next_header)
     }
 
     /// Says how it is with the numbers, when that has changed.

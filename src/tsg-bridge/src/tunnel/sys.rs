@@ -75,6 +75,24 @@ pub(super) fn wire(
     Ok(fd)
 }
 
+/// For transport mode: what comes in tells its hops, and what is longer than the path takes is cut behind ESP (RFC 4303
+/// section 3.3.4) instead of coming back as an error.
+pub(super) fn as_transport(fd: &OwnedFd, v6: bool) -> io::Result<()> {
+    let (level, hops, discover, when_fit) = match v6 {
+        false => {
+            (libc::IPPROTO_IP, libc::IP_RECVTTL, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT)
+        }
+        true => (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_RECVHOPLIMIT,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_WANT,
+        ),
+    };
+    option(fd, level, hops, 1)?;
+    option(fd, level, discover, when_fit)
+}
+
 fn socket(
     v6: bool,
     kind: libc::c_int,
@@ -159,10 +177,10 @@ fn option_bytes(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> io::Result
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Room for what goes beside a message: two headers with a number each.
+/// Room for what goes beside a message: three headers with a number each.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Beside([u8; 64]);
+struct Beside([u8; 96]);
 
 /// Space of one header with a number of up to four bytes.
 const fn beside_len() -> usize {
@@ -171,7 +189,7 @@ const fn beside_len() -> usize {
 }
 
 impl Beside {
-    const NONE: Self = Self([0; 64]);
+    const NONE: Self = Self([0; 96]);
 
     /// Writes header number `at` with `value` behind it, in the machine's byte order.
     fn put(&mut self, at: usize, level: i32, kind: i32, value: &[u8]) {
@@ -189,10 +207,18 @@ impl Beside {
     }
 }
 
-/// One message to be sent.
-pub(super) struct Message<Parts> {
+/// What the header in front of ESP is to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outer {
     /// Traffic class.
     pub(super) class: u8,
+    /// TTL or hop limit; none is the host's own.
+    pub(super) hops: Option<u8>,
+}
+
+/// One message to be sent.
+pub(super) struct Message<Parts> {
+    pub(super) outer: Outer,
     /// It is to be cut into pieces of that length.
     pub(super) size: Option<u16>,
     pub(super) parts: Parts,
@@ -227,9 +253,9 @@ impl Sendings {
         parts.clear();
         beside.clear();
         messages.clear();
-        let (level, kind) = match to.is_ipv6() {
-            false => (libc::IPPROTO_IP, libc::IP_TOS),
-            true => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS),
+        let (level, class, hops) = match to.is_ipv6() {
+            false => (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_TTL),
+            true => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::IPV6_HOPLIMIT),
         };
         for message in outgoing {
             let before = parts.len();
@@ -237,13 +263,19 @@ impl Sendings {
                 iov_base: part.as_ptr().cast_mut().cast(),
                 iov_len: part.len(),
             }));
-            let mut own = Beside::NONE;
-            own.put(0, level, kind, &libc::c_int::from(message.class).to_ne_bytes());
-            let mut len = beside_len();
-            if let Some(size) = message.size {
-                own.put(1, libc::IPPROTO_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
-                len += beside_len();
+            let (mut own, outer) = (Beside::NONE, message.outer);
+            let mut count = 0..;
+            let mut put = |level, kind, value: &[u8]| {
+                own.put(count.next().unwrap_or(0), level, kind, value);
+            };
+            put(level, class, &libc::c_int::from(outer.class).to_ne_bytes());
+            if let Some(number) = outer.hops {
+                put(level, hops, &libc::c_int::from(number).to_ne_bytes());
             }
+            if let Some(size) = message.size {
+                put(libc::IPPROTO_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
+            }
+            let len = count.next().unwrap_or(0) * beside_len();
             beside.push((parts.len() - before, len, own));
         }
         let mut to = SockaddrStorage::from(to);
@@ -283,8 +315,8 @@ impl Sendings {
 /// A datagram that came in.
 pub(super) struct Arrival<'a> {
     pub(super) bytes: &'a mut [u8],
-    /// Traffic class.
-    pub(super) class: u8,
+    /// What the header in front of it says; its hops where they are [asked for](as_transport).
+    pub(super) outer: Outer,
     /// So long is each piece, if it is several that the kernel has put together.
     pub(super) size: Option<usize>,
     pub(super) from: SocketAddr,
@@ -357,10 +389,10 @@ impl Arrivals {
     pub(super) fn get(&mut self, number: usize) -> Option<Arrival<'_>> {
         let message = self.messages.get(number)?;
         let from = address(self.from.get(number)?)?;
-        let (class, size) = beside_of(&message.msg_hdr);
+        let (outer, size) = beside_of(&message.msg_hdr);
         let at = number * Self::LONGEST;
         let place: Range<usize> = at..at + (message.msg_len as usize).min(Self::LONGEST);
-        Some(Arrival { bytes: self.room.get_mut(place)?, class, size, from })
+        Some(Arrival { bytes: self.room.get_mut(place)?, outer, size, from })
     }
 }
 
@@ -372,9 +404,9 @@ fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
     }
 }
 
-/// Traffic class, and length of the pieces if the datagram is several.
-fn beside_of(message: &libc::msghdr) -> (u8, Option<usize>) {
-    let (mut class, mut size) = (0, None);
+/// What the header says, and length of the pieces if the datagram is several.
+fn beside_of(message: &libc::msghdr) -> (Outer, Option<usize>) {
+    let (mut outer, mut size) = (Outer::default(), None);
     // SAFETY: the kernel has filled `message`; these walk its control memory within its length.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !next.is_null() {
@@ -386,16 +418,19 @@ fn beside_of(message: &libc::msghdr) -> (u8, Option<usize>) {
         match (header.cmsg_level, header.cmsg_type) {
             (libc::IPPROTO_IP, libc::IP_TOS) => {
                 // SAFETY: the kernel's data behind such a header is one byte.
-                class = unsafe { *libc::CMSG_DATA(next) };
+                outer.class = unsafe { *libc::CMSG_DATA(next) };
             }
-            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => class = number() as u8,
+            (libc::IPPROTO_IPV6, libc::IPV6_TCLASS) => outer.class = number() as u8,
+            (libc::IPPROTO_IP, libc::IP_TTL) | (libc::IPPROTO_IPV6, libc::IPV6_HOPLIMIT) => {
+                outer.hops = u8::try_from(number()).ok();
+            }
             (libc::IPPROTO_UDP, libc::UDP_GRO) => size = usize::try_from(number()).ok(),
             _ => {}
         }
         // SAFETY: both come from the kernel's answer.
         next = unsafe { libc::CMSG_NXTHDR(message, next) };
     }
-    (class, size.filter(|size| *size > 0))
+    (outer, size.filter(|size| *size > 0))
 }
 
 /// Frames on their way into a device. Allocated once.

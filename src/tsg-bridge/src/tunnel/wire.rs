@@ -4,7 +4,7 @@
 //! the kernel as one that it cuts; it hands over what came in as such, too. IP protocol 50 has no such thing.
 
 use super::path::{Carrier, PORT};
-use super::sys::{self, Arrival, Arrivals, Message, Sendings};
+use super::sys::{self, Arrival, Arrivals, Message, Outer, Sendings};
 use anyhow::{Context as _, Result};
 use core::net::{IpAddr, SocketAddr};
 use core::ops::Range;
@@ -27,7 +27,7 @@ const LONGEST_DATAGRAM: usize = 65_000;
 #[derive(Clone, Debug)]
 struct Waiting {
     place: Range<usize>,
-    class: u8,
+    outer: Outer,
 }
 
 /// What became of packets that were sent.
@@ -71,6 +71,11 @@ impl Wire {
         let socket = sys::wire(carrier, protocol::ESP, PORT, Some(interface), only)
             .with_context(|| format!("cannot send {} out of {interface}", carrier.name()))?;
         Ok(Self::over(socket, carrier, only))
+    }
+
+    /// For [transport mode](sys::as_transport).
+    pub(super) fn as_transport(&self) -> io::Result<()> {
+        sys::as_transport(&self.socket, self.carrier.v6)
     }
 
     fn over(socket: OwnedFd, carrier: Carrier, to: Option<SocketAddr>) -> Self {
@@ -129,16 +134,17 @@ impl Wire {
         Packet::new(room, HEAD_ROOM..HEAD_ROOM).ok().map(|packet| (packet, at))
     }
 
-    /// Takes the ESP that lies in `range` of the room at `at`, to be sent with that traffic class.
-    pub(super) fn take(&mut self, at: usize, range: Range<usize>, class: u8) {
+    /// Takes the ESP that lies in `range` of the room at `at`, to be sent behind a header that says so much.
+    pub(super) fn take(&mut self, at: usize, range: Range<usize>, outer: Outer) {
         let place = at + range.start..at + range.end;
         self.used = place.end;
-        self.waiting.push(Waiting { place, class });
+        self.waiting.push(Waiting { place, outer });
     }
 
     /// Sends `esp` at once, past what waits. What is lost is said again.
     pub(super) fn say(&mut self, esp: &[u8], to: SocketAddr, class: u8) {
-        let message = Message { class, size: None, parts: core::iter::once(esp) };
+        let outer = Outer { class, hops: None };
+        let message = Message { outer, size: None, parts: core::iter::once(esp) };
         self.sendings.send(&self.socket, to, core::iter::once(message), |_, _| {});
     }
 
@@ -150,7 +156,7 @@ impl Wire {
         let message = |group: &Range<usize>| {
             let group = &waiting[group.clone()];
             Message {
-                class: group[0].class,
+                outer: group[0].outer,
                 size: (group.len() > 1).then_some(group[0].place.len() as u16),
                 parts: group.iter().map(|one| &bytes[one.place.clone()]),
             }
@@ -185,13 +191,13 @@ impl Wire {
             return Some(arrival);
         }
         // A raw socket of IPv4 shows the header.
-        let Arrival { bytes, class, size, from } = arrival;
+        let Arrival { bytes, outer, size, from } = arrival;
         let len = v4::Header::new_checked(&mut *bytes).ok()?.header_len();
-        Some(Arrival { bytes: bytes.get_mut(len..)?, class, size, from })
+        Some(Arrival { bytes: bytes.get_mut(len..)?, outer, size, from })
     }
 }
 
-/// Packets that can go as one datagram, again and again: they are of one length and class, and only the last is shorter.
+/// Packets that can go as one datagram, again and again: they are of one length and header, and only the last is shorter.
 struct Groups<'w> {
     waiting: &'w [Waiting],
     at: usize,
@@ -208,7 +214,7 @@ impl Iterator for Groups<'_> {
         let mut count = 1;
         while let Some(next) = rest.get(count)
             && count < most
-            && next.class == first.class
+            && next.outer == first.outer
             && next.place.len() <= size
             && rest[count - 1].place.len() == size
             && (count + 1) * size <= LONGEST_DATAGRAM
@@ -232,7 +238,10 @@ mod tests {
     use super::*;
 
     fn groups(lens: &[(usize, u8)], several: bool) -> Vec<Range<usize>> {
-        let waiting = |&(len, class): &(usize, u8)| Waiting { place: 0..len, class };
+        let waiting = |&(len, class): &(usize, u8)| Waiting {
+            place: 0..len,
+            outer: Outer { class, hops: None },
+        };
         let waiting: Vec<_> = lens.iter().map(waiting).collect();
         Groups { waiting: &waiting, at: 0, several }.collect()
     }
@@ -260,7 +269,7 @@ mod tests {
             let (mut packet, at) = wire.room(len).unwrap();
             packet.push_back(len).unwrap();
             let range = packet.range();
-            wire.take(at, range, 0);
+            wire.take(at, range, Outer::default());
         }
         assert_eq!(wire.flush(), Sent::default());
         let mut buffer = [0; 2_000];

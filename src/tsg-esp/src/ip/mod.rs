@@ -104,3 +104,29 @@ pub fn set_traffic_class(bytes: &mut [u8], class: u8) -> Result<(), Malformed> {
     bytes[1] = class << 4 | bytes[1] & 0x0f;
     Ok(())
 }
+
+/// TTL or hop limit of the packet at the front of `bytes`.
+///
+/// # Errors
+///
+/// [`Malformed`] if it does not begin with a header of IPv4 or IPv6.
+pub fn hop_limit(bytes: &[u8]) -> Result<u8, Malformed> {
+    if bytes.first().is_some_and(|first| first >> 4 == 4) {
+        return Ok(v4::Header::new_checked(bytes)?.ttl());
+    }
+    Ok(v6::Header::new_checked(bytes)?.hop_limit())
+}
+
+/// Sets TTL or hop limit of the packet at the front of `bytes`.
+///
+/// # Errors
+///
+/// [`Malformed`] if it does not begin with a header of IPv4 or IPv6.
+pub fn set_hop_limit(bytes: &mut [u8], hops: u8) -> Result<(), Malformed> {
+    if bytes.first().is_some_and(|first| first >> 4 == 4) {
+        v4::Header::new_checked(bytes)?.set_ttl(hops);
+    } else {
+        v6::Header::new_checked(bytes)?.set_hop_limit(hops);
+    }
+    Ok(())
+}

@@ -16,7 +16,9 @@ mod field {
     pub(super) const TOTAL_LEN: Range<usize> = 2..4;
     pub(super) const ID: Range<usize> = 4..6;
     pub(super) const FLAGS: Range<usize> = 6..8;
+    pub(super) const TTL: usize = 8;
     pub(super) const PROTOCOL: usize = 9;
+    pub(super) const TTL_AND_PROTOCOL: Range<usize> = 8..10;
     pub(super) const CHECKSUM: Range<usize> = 10..12;
     pub(super) const SOURCE: Range<usize> = 12..16;
     pub(super) const DESTINATION: Range<usize> = 16..20;
@@ -95,6 +97,11 @@ impl<T: AsRef<[u8]>> Header<T> {
         (self.u16_at(field::FLAGS) & OFFSET) * 8
     }
 
+    /// Time to live.
+    pub fn ttl(&self) -> u8 {
+        self.bytes.as_ref()[field::TTL]
+    }
+
     /// The protocol of the payload.
     pub fn protocol(&self) -> u8 {
         self.bytes.as_ref()[field::PROTOCOL]
@@ -158,11 +165,14 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Header<T> {
         self.replace(field::FLAGS, kept | more | (offset / 8));
     }
 
+    /// Sets time to live.
+    pub fn set_ttl(&mut self, ttl: u8) {
+        self.replace(field::TTL_AND_PROTOCOL, u16::from_be_bytes([ttl, self.protocol()]));
+    }
+
     /// Sets the protocol.
     pub fn set_protocol(&mut self, protocol: u8) {
-        const WORD: core::ops::Range<usize> = 8..10;
-        let ttl = self.u16_at(WORD) & 0xff00;
-        self.replace(WORD, ttl | u16::from(protocol));
+        self.replace(field::TTL_AND_PROTOCOL, u16::from_be_bytes([self.ttl(), protocol]));
     }
 
     /// Overwrites the options that belong to the first fragment only with "no operation" (RFC 791:

@@ -12,6 +12,7 @@ mod field {
 
     pub(super) const PAYLOAD_LEN: Range<usize> = 4..6;
     pub(super) const NEXT_HEADER: usize = 6;
+    pub(super) const HOP_LIMIT: usize = 7;
     pub(super) const SOURCE: Range<usize> = 8..24;
     pub(super) const DESTINATION: Range<usize> = 24..40;
 }
@@ -50,6 +51,11 @@ impl<T: AsRef<[u8]>> Header<T> {
         self.bytes.as_ref()[field::NEXT_HEADER]
     }
 
+    /// Hop limit.
+    pub fn hop_limit(&self) -> u8 {
+        self.bytes.as_ref()[field::HOP_LIMIT]
+    }
+
     /// Source address.
     pub fn source(&self) -> Ipv6Addr {
         self.address_at(field::SOURCE)
@@ -71,6 +77,11 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Header<T> {
     /// Sets the payload length.
     pub fn set_payload_len(&mut self, len: u16) {
         self.bytes.as_mut()[field::PAYLOAD_LEN].copy_from_slice(&len.to_be_bytes());
+    }
+
+    /// Sets the hop limit.
+    pub fn set_hop_limit(&mut self, hops: u8) {
+        self.bytes.as_mut()[field::HOP_LIMIT] = hops;
     }
 
     /// Sets what follows the fixed header, or the hop-by-hop options if there are any.

@@ -35,6 +35,16 @@ fn mtu(text: &str) -> Result<u16, UsageError> {
     mtu.ok_or_else(|| UsageError(format!("--mtu is between 576 and 65535, not {text:?}")))
 }
 
+/// Transport mode is for two addresses that both hosts know, and a route to one of them.
+fn may_transport(peer: IpAddr) -> bool {
+    let is_special = peer.is_unspecified() || peer.is_loopback() || peer.is_multicast();
+    !is_special
+        && match peer {
+            IpAddr::V4(peer) => !peer.is_broadcast(),
+            IpAddr::V6(peer) => !peer.is_unicast_link_local(),
+        }
+}
+
 impl Found {
     fn tunnel(&mut self, words: &mut impl Iterator<Item = OsString>) -> Result<Tunnel, UsageError> {
         let needed = |what: Option<String>, name: &str| {
@@ -78,7 +88,25 @@ impl Found {
                 "--static needs the address of the other end: keys come out of it".to_owned(),
             ));
         }
-        Ok(Tunnel { interface, peer, device, key_file, socket, udp, mtu, group, standing, cache })
+        let transport = self.take("transport");
+        if transport && !may_transport(peer) {
+            return Err(UsageError(format!(
+                "--transport needs an address of the other end that is good on every interface, not {peer}"
+            )));
+        }
+        Ok(Tunnel {
+            interface,
+            peer,
+            device,
+            key_file,
+            socket,
+            transport,
+            udp,
+            mtu,
+            group,
+            standing,
+            cache,
+        })
     }
 
     /// The cipher of static keys, if those are wanted.

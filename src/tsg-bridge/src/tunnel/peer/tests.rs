@@ -2,6 +2,7 @@
 
 use super::*;
 use tsg_esp::buffer::{HEAD_ROOM, TAIL_ROOM};
+use tsg_esp::ip::protocol;
 
 const STEP: u64 = 250;
 
@@ -83,10 +84,9 @@ impl World {
         self.next += 1;
         let mut plain = vec![0x45, 0, 0, 24, 0, 0, 0, 0, 64, 200, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2];
         plain.extend_from_slice(&number.to_be_bytes());
-        let outline = Outline::parse(&plain).unwrap();
         let mut room = [vec![0; HEAD_ROOM], plain, vec![0; TAIL_ROOM]].concat();
         let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + 24).unwrap();
-        if self.ends[from].seal(&mut packet, &outline, self.now).is_err() {
+        if self.ends[from].seal(&mut packet, protocol::IPV4, self.now).is_err() {
             return false;
         }
         let esp = packet.bytes().to_vec();

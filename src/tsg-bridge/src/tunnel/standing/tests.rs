@@ -4,6 +4,7 @@ use super::*;
 use crate::tunnel::key::Key;
 use tempfile::TempDir;
 use tsg_esp::buffer::{HEAD_ROOM, TAIL_ROOM};
+use tsg_esp::ip::protocol;
 use tsg_esp::seal::SEQUENCE_END;
 
 const ADDRESSES: [[IpAddr; 2]; 2] = [
@@ -43,6 +44,7 @@ impl Host {
             udp: false,
             mtu: None,
             group: None,
+            transport: false,
             standing: Some(suite),
             cache: self.cache.path().join("cache"),
         };
@@ -57,14 +59,13 @@ impl Host {
 /// A packet of ESP.
 fn seal(end: &mut Standing, now: u64) -> Result<Vec<u8>, SealError> {
     let plain = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 200, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2];
-    let outline = Outline::parse(&plain).unwrap();
     let mut room = [&[0; HEAD_ROOM], plain.as_slice(), &[0; TAIL_ROOM]].concat();
     let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + plain.len()).unwrap();
-    end.seal(&mut packet, &outline, now)?;
+    end.seal(&mut packet, protocol::IPV4, now)?;
     Ok(packet.bytes().to_vec())
 }
 
-fn hear(end: &mut Standing, esp: &[u8], now: u64) -> Result<Option<Outline>, DropReason> {
+fn hear(end: &mut Standing, esp: &[u8], now: u64) -> Result<Option<u8>, DropReason> {
     let mut room = [&[0; HEAD_ROOM], esp, &[0; TAIL_ROOM]].concat();
     let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + esp.len()).unwrap();
     end.hear(&mut packet, now)
