@@ -293,8 +293,12 @@ pub(super) type Associations = (Box<Sender<AnyCipher>>, Box<Receiver<AnyCipher>>
 pub(super) fn associations(session: &Session, numbers: Range<u64>) -> Result<Associations, NoAes> {
     let blank = || AnyCipher::blank(session.suite);
     let Range { start, end } = numbers;
-    let mut sender = Box::new(Sender::new(session.out.0, blank()?, [0; 4], start, end));
-    let mut receiver = Box::new(Receiver::new(session.inward.0, blank()?, [0; 4]));
+    // A smaller cipher in the place of a larger one takes along what lay on the stack, which is secrets by now.
+    let both = || -> Result<Associations, NoAes> {
+        let sender = Box::new(Sender::new(session.out.0, blank()?, [0; 4], start, end));
+        Ok((sender, Box::new(Receiver::new(session.inward.0, blank()?, [0; 4]))))
+    };
+    let (mut sender, mut receiver) = tsg_sodium::on_a_clean_stack(both)?;
     give_key(sender.key_mut(), &session.out);
     give_key(receiver.key_mut(), &session.inward);
     Ok((sender, receiver))
