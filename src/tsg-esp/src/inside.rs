@@ -76,6 +76,8 @@ pub struct Visible {
     pub class: u8,
     /// TTL or hop limit.
     pub hops: u8,
+    /// Identification of IPv4, which is not the one that was sent.
+    pub id: u16,
 }
 
 impl Visible {
@@ -104,11 +106,15 @@ impl Visible {
         if u16::try_from(total_len).is_err() {
             return Err(DropReason::TooLong);
         }
-        let Self { src, dst, class, hops } = *self;
+        let Self { src, dst, class, hops, id } = *self;
         emit(header, total_len, next_header, src, dst)
             .and_then(|()| set_traffic_class(header, class))
             .and_then(|()| set_hop_limit(header, hops))
-            .map_err(|Malformed| DropReason::BadInner)
+            .map_err(|Malformed| DropReason::BadInner)?;
+        if let Ok(mut header) = v4::Header::new_checked(header) {
+            header.set_id(id);
+        }
+        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ fuzz_target!(|esp: &[u8]| {
 /// The same in transport mode: the payload gets a header.
 fn behind_a_header(payload: &[u8], next_header: u8) {
     for (src, dst) in [(v4(1), v4(2)), (v6(1), v6(2))] {
-        let visible = Visible { src, dst, class: 0xb8, hops: 3 };
+        let visible = Visible { src, dst, class: 0xb8, hops: 3, id: 9 };
         let mut packet = vec![0; visible.header_len()];
         packet.extend_from_slice(payload);
         if visible.emit(&mut packet, next_header).is_err() {

@@ -34,6 +34,9 @@ const LOOK: u64 = 1_000;
 /// The hops of what came in, if the kernel does not say.
 const HOPS: u8 = 64;
 
+/// Flows that are told apart, by their ports.
+const FLOWS: usize = 256;
+
 /// The least MTU of a device that IPv6 works with (RFC 8200 section 5).
 const V6_LEAST: u16 = 1_280;
 
@@ -46,6 +49,8 @@ pub(super) struct Transport {
     gather: Gather,
     /// A packet for the host.
     room: Vec<u8>,
+    /// By flow, those of IPv4 that came last: what counts up can be joined.
+    ids: [u16; FLOWS],
     looked: u64,
     /// The filter is not there, and that was said.
     open_to_clear: bool,
@@ -73,6 +78,7 @@ impl Transport {
             route: Route::new(device, own, *peer),
             gather: Gather::default(),
             room: Vec::new(),
+            ids: [0; FLOWS],
             looked: 0,
             open_to_clear: false,
         })
@@ -141,7 +147,12 @@ impl Transport {
         outer: Outer,
     ) -> Result<&[u8], Reason> {
         let Outer { class, hops } = outer;
-        let visible = Visible { src: self.peer, dst: self.own, class, hops: hops.unwrap_or(HOPS) };
+        let ports =
+            payload.iter().take(4).fold(next_header, |flow, byte| flow.rotate_left(3) ^ byte);
+        let id = &mut self.ids[usize::from(ports)];
+        *id = id.wrapping_add(1);
+        let (src, dst, hops) = (self.peer, self.own, hops.unwrap_or(HOPS));
+        let visible = Visible { src, dst, class, hops, id: *id };
         self.room.clear();
         self.room.resize(visible.header_len(), 0);
         self.room.extend_from_slice(payload);

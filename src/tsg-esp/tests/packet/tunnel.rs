@@ -115,6 +115,7 @@ proptest! {
             dst: outline.dst,
             class: traffic_class(&packet).unwrap(),
             hops: hop_limit(&packet).unwrap(),
+            id: 0x1234,
         };
         let mut restored = vec![0xee; visible.header_len()];
         restored.extend_from_slice(place.bytes());
@@ -124,7 +125,7 @@ proptest! {
         prop_assert!(by_form(&receiver, &whole, &outline, &form) == packet);
         let mut expected = packet.clone();
         if packet[0] >> 4 == 4 {
-            expected[4..8].fill(0);
+            expected[4..8].copy_from_slice(&[0x12, 0x34, 0, 0]);
             v4::Header::new_checked(&mut expected[..]).unwrap().fill_checksum();
         } else {
             expected[1] &= 0xf0;
@@ -164,7 +165,7 @@ fn by_form(
 #[test]
 fn no_packet_has_such_a_payload() {
     let [src, dst] = [[192, 0, 2, 1], [192, 0, 2, 2]].map(Into::into);
-    let visible = Visible { src, dst, class: 0, hops: 64 };
+    let visible = Visible { src, dst, class: 0, hops: 64, id: 0 };
     for next_header in [0, 43, 44, 59] {
         assert_eq!(visible.emit(&mut [0; 40], next_header), Err(DropReason::BadInner));
     }
