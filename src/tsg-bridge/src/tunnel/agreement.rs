@@ -6,7 +6,7 @@
 //! sockets, and nothing on a disk: after a crash or from a backup an end begins with a new half, so that no nonce
 //! comes twice under one key.
 //!
-//! Not here: when hellos are sent, and to where ([`super::run`]).
+//! Not here: when hellos are sent, and to where ([`super::peer`]).
 
 use super::hello::{Hello, Suites};
 use super::key::spi_of;

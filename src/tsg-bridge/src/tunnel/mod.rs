@@ -3,6 +3,7 @@
 
 mod agreement;
 mod device;
+mod ends;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
