@@ -12,6 +12,9 @@ use tsg_esp::ip::{protocol, v4, v6};
 /// The port of ESP in UDP (RFC 3948).
 pub(super) const PORT: u16 = 4_500;
 
+/// The least MTU that IPv6 works with (RFC 8200 section 5).
+pub(super) const V6_LEAST: u16 = 1_280;
+
 /// What carries ESP to the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Carrier {

@@ -13,7 +13,7 @@ mod gather;
 mod guard;
 mod route;
 
-use super::path::{self, Carrier};
+use super::path::{self, Carrier, V6_LEAST};
 use super::run::Tunnel;
 use super::sys::Outer;
 use super::wire::Wire;
@@ -36,9 +36,6 @@ const HOPS: u8 = 64;
 
 /// Flows that are told apart, by their ports.
 const FLOWS: usize = 256;
-
-/// The least MTU of a device that IPv6 works with (RFC 8200 section 5).
-const V6_LEAST: u16 = 1_280;
 
 /// This host's side of transport mode.
 pub(super) struct Transport {

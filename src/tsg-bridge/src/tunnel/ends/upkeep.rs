@@ -2,16 +2,13 @@
 
 use super::{CONTROL, Ends, Other, State};
 use crate::interface;
-use crate::tunnel::path::look;
+use crate::tunnel::path::{V6_LEAST, look};
 use crate::tunnel::run::Tunnel;
 use crate::tunnel::transport::Transport;
 use anyhow::{Context as _, Result, ensure};
 use core::net::IpAddr;
 use serde_json::{Value, json};
 use tsg_esp::udp;
-
-/// The least MTU that IPv6 works with (RFC 8200 section 5).
-const V6_LEAST: u16 = 1_280;
 
 /// A NAT on the way forgets who says nothing for some time: after so long something is said, in milliseconds (RFC 3948
 /// section 4).
