@@ -1,5 +1,6 @@
 """What may stand in the gateways. Each is a context that gives a layout ready to be measured."""
 
+import shutil
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from daemons import EVERYTHING, GROUP, Box, KeyServer, bring_up
 from layout import OUTSIDE, Layout
 from peers import PEERS, Unavailable, outside, route
 from topology import Lab
-from tunnels import DEVICE, connect, options
+from tunnels import DEVICE, connect, ends, options
 
 HERE = Path(__file__).parent
 
@@ -44,6 +45,27 @@ def tsg_tunnel(udp):
     with outside() as layout:
         ends = connect(layout.gateways, OUTSIDE, options(udp), interface="wan0")
         route(layout, [DEVICE, DEVICE], ends[0].mtu)
+        yield layout
+
+
+@contextmanager
+def kernel_xfrm(udp):
+    """The same without `tsg`: both ends are the kernel's, by the scripts that `tsg tunnel --static --xfrm` prints."""
+    with outside() as layout:
+        near = layout.gateways[0]
+        if near.run("ip", "link", "add", DEVICE, "type", "xfrm", "if_id", 1, check=False).returncode:
+            raise Unavailable("this kernel has no XFRM: tests/vm/bench has one")
+        near.ns.ip("link", "delete", DEVICE)
+        one, other = ends(layout.gateways, OUTSIDE, [*options(udp), "--static"], interface="wan0")
+        # It makes the key.
+        one.start().process.stop()
+        shutil.copy(one.key, other.key)
+        for end, there in ((one, other), (other, one)):
+            script = there.folder / "end"
+            script.write_text(end.host.run(*end.argv("--xfrm")).stdout)
+            there.host.run("sh", script)
+            there.give_addresses()
+        route(layout, [DEVICE, DEVICE], one.mtu)
         yield layout
 
 
@@ -85,4 +107,6 @@ def all_contestants():
                     attach, encap=encap, cipher=cipher)
     made["tsg tunnel"] = lambda: tsg_tunnel(udp=False)
     made["tsg tunnel udp"] = lambda: tsg_tunnel(udp=True)
+    made["kernel xfrm"] = lambda: kernel_xfrm(udp=False)
+    made["kernel xfrm udp"] = lambda: kernel_xfrm(udp=True)
     return made | PEERS | {"predecessor": predecessor}
