@@ -5,8 +5,9 @@ import shutil
 import sys
 from pathlib import Path
 
+from capture import Capture
 from netns import command
-from plant import PORTS, Poller, binary, serve
+from plant import PORTS, Poller, binary, serve, settle
 from topology import Lab
 
 FOLDER = Path(__file__).parent
@@ -176,3 +177,18 @@ def esp_of(path):
     shown = command("tshark", "-n", "-r", path, "-Y", esp, "-T", "fields", "-e", "frame.number").stdout
     numbers = set(map(int, shown.split()))
     return [bytes(frame) for number, frame in enumerate(rdpcap(str(path)), 1) if number in numbers]
+
+
+def assert_pings_do_not_come_out(tunnel, frames, seconds):
+    """Frames with pings, sent once more, before and after a restart of the right end, which is back in so many seconds."""
+    pollers = tunnel.pollers()
+    settle(pollers)
+    for again in range(2):
+        heard = Capture(tunnel.right.host, f"heard-{again}", DEVICE)
+        tunnel.replay(frames)
+        settle(pollers)
+        heard.stop()
+        assert heard.count("icmp || icmpv6.type == 128 || icmpv6.type == 129")[0] == 0
+        tunnel.right.process.stop()
+        tunnel.right.start()
+        settle(pollers, seconds=seconds)

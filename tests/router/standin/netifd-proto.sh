@@ -1,4 +1,3 @@
-#!/bin/sh
 # Stands in for netifd's own: functions that write down how they are called. Options of the interface come from the
 # environment, as OPTION_name. tests/lab/test_9_netifd.py runs the same script under the real one.
 # shellcheck shell=dash disable=SC2153,SC2154

@@ -78,7 +78,7 @@ impl Interfaces {
 
 /// The number of an interface, 0 if there is none of that name.
 pub(super) fn number(name: &str) -> u32 {
-    nix::net::if_::if_nametoindex(name).unwrap_or(0)
+    crate::interface::index(name).unwrap_or(0)
 }
 
 /// Sends frames out of ports. The gate sees them: they do not go past traffic control.

@@ -84,8 +84,8 @@ pub fn read_secret_file(path: &Path) -> Result<Zeroizing<String>> {
     check_owner(path, meta.uid())?;
     ensure!(
         meta.mode() & 0o077 == 0,
-        "others can read {0} (mode {1:04o}); if nobody did, run `chmod 600 {0}`, else make a new \
-         identity with `tsg keygen --force`",
+        "others can read {0} (mode {1:04o}); if nobody did, run `chmod 600 {0}`, else \
+         others have it, too: make a new one (of a gateway: `tsg keygen --force`)",
         path.display(),
         meta.mode() & 0o7777
     );

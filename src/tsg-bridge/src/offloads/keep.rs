@@ -1,10 +1,11 @@
 //! What is wanted is brought about, and what was there before is kept in the run folder and put back when nobody wants
 //! anything else any more. A port that has gone and come back is a new one: it has what its driver gave it.
 
-use super::{Feature, number, of_feature, read, sys};
+use super::{Feature, of_feature, read, sys};
 use crate::config::Config;
 use crate::folders::Folders;
 use crate::identity::{Replace, prepare_folder, write_secret_file};
+use crate::interface;
 use anyhow::{Context as _, Result, anyhow};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ impl Wanted {
 
     /// The ports that something is wanted of, and the numbers of those that are there.
     pub(crate) fn ports(&self) -> Vec<(&str, Option<u32>)> {
-        self.0.keys().map(|port| (port.as_str(), number(port))).collect()
+        self.0.keys().map(|port| (port.as_str(), interface::index(port))).collect()
     }
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn apply(folders: &Folders, wanted: &Wanted) -> Result<Vec<String>> {
     prepare_folder(&folders.run)?;
     let _one_at_a_time = lock(folders)?;
     let mut originals = Originals::load(folders)?;
-    originals.ports.retain(|port, original| number(port) == Some(original.number));
+    originals.ports.retain(|port, original| interface::index(port) == Some(original.number));
     let ports: BTreeSet<String> = originals.ports.keys().chain(wanted.0.keys()).cloned().collect();
     let nothing = BTreeMap::new();
     let mut troubles = Vec::new();
@@ -111,7 +112,7 @@ fn one(
     wanted: &BTreeMap<Feature, bool>,
     troubles: &mut Vec<String>,
 ) -> Result<()> {
-    let Some(number) = number(port) else { return Ok(()) };
+    let Some(number) = interface::index(port) else { return Ok(()) };
     let device = sys::Device::open(port)?;
     let bits = device.features().context("its features cannot be read")?;
     let mut targets: Vec<(String, bool)> = Vec::new();

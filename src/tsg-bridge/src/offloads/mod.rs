@@ -103,8 +103,3 @@ fn settings(bits: &[sys::Bit]) -> Settings {
 fn of_feature(bits: &[sys::Bit], feature: Feature) -> impl Iterator<Item = &sys::Bit> {
     bits.iter().filter(move |bit| feature.has(&bit.name))
 }
-
-/// The number by which the kernel knows a device as long as it is there.
-fn number(port: &str) -> Option<u32> {
-    nix::net::if_::if_nametoindex(port).ok()
-}

@@ -89,7 +89,7 @@ impl Ends {
         if let Some(folder) = tunnel.socket.parent() {
             prepare_folder(folder)?;
         }
-        let wire = Wire::open(tunnel.carrier(), interface, tunnel.fixed())?;
+        let wire = Wire::open(tunnel)?;
         let device = Device::open(name)?;
         let transport = tunnel.transport.then(|| Transport::open(tunnel, &wire)).transpose()?;
         let other_mode = file.as_ref().map(|file| OtherMode::of(tunnel, file));

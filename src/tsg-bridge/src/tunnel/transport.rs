@@ -28,9 +28,6 @@ use tsg_esp::buffer::Packet;
 use tsg_esp::inside::{self, Visible};
 use tsg_esp::ip::{Malformed, Outline, hop_limit, traffic_class};
 
-/// So often it is looked whether filter and route are still there, in milliseconds.
-const LOOK: u64 = 1_000;
-
 /// The hops of what came in, if the kernel does not say.
 const HOPS: u8 = 64;
 
@@ -48,7 +45,6 @@ pub(super) struct Transport {
     room: Vec<u8>,
     /// By flow, those of IPv4 that came last: what counts up can be joined.
     ids: [u16; FLOWS],
-    looked: u64,
     /// The filter is not there, and that was said.
     open_to_clear: bool,
 }
@@ -60,7 +56,6 @@ impl Transport {
     /// There is no way to the other end, or what it takes to keep it closed.
     pub(super) fn open(tunnel: &Tunnel, wire: &Wire) -> Result<Self> {
         let Tunnel { interface, peer, device, .. } = tunnel;
-        wire.as_transport().context("cannot set up the socket of ESP")?;
         let (own, _) = path::look(interface, *peer)
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
         ensure!(own != *peer, "--dst {peer} is this host itself");
@@ -76,7 +71,6 @@ impl Transport {
             gather: Gather::default(),
             room: Vec::new(),
             ids: [0; FLOWS],
-            looked: 0,
             open_to_clear: false,
         })
     }
@@ -89,19 +83,14 @@ impl Transport {
         self.route.renew()
     }
 
-    /// Puts back what somebody has taken away. Says whether it was time to look.
-    pub(super) fn keep(&mut self, now: u64) -> bool {
-        if now < self.looked + LOOK {
-            return false;
-        }
-        self.looked = now;
+    /// Puts back what somebody has taken away.
+    pub(super) fn keep(&mut self) {
         let kept = self.guard.keep();
         if let (Err(error), false) = (&kept, self.open_to_clear) {
             log::error!("what comes in clear from {} is not kept out: {error:#}", self.peer);
         }
         self.open_to_clear = kept.is_err();
         self.route.keep();
-        true
     }
 
     /// The longest packet that the device is to take, on a path of that MTU.

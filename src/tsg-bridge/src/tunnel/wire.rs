@@ -4,9 +4,10 @@
 //! the kernel as one that it cuts; it hands over what came in as such, too. IP protocol 50 has no such thing.
 
 use super::path::{Carrier, PORT};
+use super::run::Tunnel;
 use super::sys::{self, Arrival, Arrivals, Message, Outer, Sendings};
 use anyhow::{Context as _, Result};
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::ops::Range;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -65,17 +66,16 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Out of `interface`. With `only` nothing is heard from anywhere else.
-    pub(super) fn open(carrier: Carrier, interface: &str, only: Option<IpAddr>) -> Result<Self> {
-        let only = only.map(|host| carrier.at(host));
+    /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
+    pub(super) fn open(tunnel: &Tunnel) -> Result<Self> {
+        let (carrier, interface) = (tunnel.carrier(), &tunnel.interface);
+        let only = tunnel.fixed().map(|host| carrier.at(host));
         let socket = sys::wire(carrier, protocol::ESP, PORT, Some(interface), only)
             .with_context(|| format!("cannot send {} out of {interface}", carrier.name()))?;
+        if tunnel.transport {
+            sys::as_transport(&socket, carrier.v6).context("cannot set up the socket of ESP")?;
+        }
         Ok(Self::over(socket, carrier, only))
-    }
-
-    /// For [transport mode](sys::as_transport).
-    pub(super) fn as_transport(&self) -> io::Result<()> {
-        sys::as_transport(&self.socket, self.carrier.v6)
     }
 
     fn over(socket: OwnedFd, carrier: Carrier, to: Option<SocketAddr>) -> Self {
@@ -99,13 +99,13 @@ impl Wire {
     }
 
     /// The same wire, out of an interface that was made anew or has another address.
-    pub(super) fn leave_by(&mut self, interface: &str, only: Option<IpAddr>) -> Result<()> {
+    pub(super) fn leave_by(&mut self, tunnel: &Tunnel) -> Result<()> {
         // No second socket gets the port while this one has it.
+        let only = tunnel.fixed().filter(|_| self.carrier.udp);
         let again = only
-            .filter(|_| self.carrier.udp)
-            .map(|host| sys::connect_anew(&self.socket, interface, self.carrier.at(host)));
+            .map(|host| sys::connect_anew(&self.socket, &tunnel.interface, self.carrier.at(host)));
         if again.is_none_or(|done| done.is_err()) {
-            *self = Self { to: self.to, ..Self::open(self.carrier, interface, only)? };
+            *self = Self { to: self.to, ..Self::open(tunnel)? };
         }
         Ok(())
     }

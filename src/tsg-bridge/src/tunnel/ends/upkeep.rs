@@ -63,7 +63,7 @@ impl Ends {
         );
         if found.is_some() && found != before {
             let (name, interface) = (self.device.name(), &self.tunnel.interface);
-            match self.wire.leave_by(interface, self.tunnel.fixed()) {
+            match self.wire.leave_by(&self.tunnel) {
                 Ok(()) => {
                     log::info!("{name}: goes on by {interface}");
                     self.place = found;
@@ -71,6 +71,10 @@ impl Ends {
                 Err(error) => log::debug!("{name}: {error:#}"),
             }
         }
+        if let Some(transport) = &mut self.transport {
+            transport.keep();
+        }
+        // Not only when a packet was too long: a path may take more again, and in transport mode such packets are cut.
         self.refit();
         Ok(())
     }
@@ -98,10 +102,6 @@ impl Ends {
             }
         }
         self.say.clear();
-        if self.transport.as_mut().is_some_and(|transport| transport.keep(now)) {
-            // Packets that are too long are cut, and so do not tell.
-            self.refit();
-        }
         self.tell(now);
         self.answer(now);
     }

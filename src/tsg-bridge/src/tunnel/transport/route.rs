@@ -1,6 +1,7 @@
 //! The route that leads what goes to the other end into the device: to that host alone, from this host's address. The
 //! socket of ESP is bound to the interface, and so takes the route that was there before.
 
+use crate::interface;
 use crate::netlink::{Family, Request, Socket, flags};
 use anyhow::{Context as _, Result, bail};
 use core::net::IpAddr;
@@ -73,7 +74,7 @@ impl Route {
             IpAddr::V4(_) => (libc::AF_INET, 32_u8, FIRST_V4),
             IpAddr::V6(_) => (libc::AF_INET6, 128, FIRST_V6),
         };
-        let number = nix::net::if_::if_nametoindex(self.device.as_str())?;
+        let number = interface::index(&self.device).ok_or(io::ErrorKind::NotFound)?;
         let mut fixed = [0; 12];
         fixed[..2].copy_from_slice(&[family as u8, bits]);
         fixed[4..8].copy_from_slice(&[MAIN_TABLE, BY_AN_ADMINISTRATOR, SCOPE_LINK, UNICAST]);
