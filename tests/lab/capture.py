@@ -78,6 +78,10 @@ class Capture:
                         "-e", "frame.time_epoch")
         return [float(line) for line in shown.split()]
 
+    def values(self, field, kind):
+        """All that frames of a kind have in that field."""
+        return set(_tshark(self.path, "-Y", KINDS.get(kind, kind), "-T", "fields", "-e", field).split())
+
 
 def count(path, *filters):
     """One number for each filter, in one reading of the file."""

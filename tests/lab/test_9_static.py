@@ -133,7 +133,7 @@ def test_what_is_wrong_is_said(cases):
         leased = sequences.read_text()
         wrong = [
             ([*left.argv(), "--tun", "tsg9"], "another tsg runs"),
-            (left.argv(), "is it in use"),
+            (left.argv(), "is in use"),
             ([*plain, "--static", "--cipher", "des"], "--cipher is chacha20-poly1305 or aes-256-gcm"),
             ([*plain, "--cipher", CIPHERS[1]], "--cipher goes with --static"),
             ([*plain, "--xfrm"], "--xfrm goes with --static"),

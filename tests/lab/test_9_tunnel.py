@@ -1,7 +1,10 @@
 """The tunnel: whole packets in ESP between two hosts, and nothing else to be seen between them."""
 
+import json
+import os
 import random
 import signal
+import sys
 import time
 
 import pytest
@@ -11,7 +14,7 @@ from daemons import resident_kb
 from netns import wait_for
 from plant import assert_none_lost, binary, settle
 from second import Second
-from tunnels import CLEAR, DEVICE, ESP, Tunnel, assert_pings_do_not_come_out, esp_of
+from tunnels import CLEAR, DEVICE, ESP, FOLDER, Tunnel, assert_pings_do_not_come_out, esp_of, wait_agreed
 
 CARRIERS = [(4, False), (4, True), (6, False), (6, True)]
 HEADER = {4: 20, 6: 40}
@@ -43,6 +46,53 @@ def test_everything_goes_through_sealed(version, udp, cases):
         assert sealed > 1000
         assert (longest > 0, cut) == (True, 0)
         cases(len(pollers) + 2 * len(sizes))
+
+
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_every_worker_has_flows_of_its_own_and_keeps_their_order(version, udp, cases):
+    """There is one for each processor; an end that has fewer hears all of the other's."""
+    with Tunnel(version, udp) as tunnel:
+        left, right = tunnel.left, tunnel.right
+        pollers = tunnel.pollers()
+        settle(pollers)
+        for processors in (None, 1):
+            if processors:
+                right.process.stop()
+                right.processors = processors
+                right.start()
+                wait_agreed(right)
+                settle(pollers, seconds=5)
+            expected = {left: os.cpu_count(), right: processors or os.cpu_count()}
+            capture = Capture(tunnel.switch, f"workers-{processors}", snap=128)
+            for here, there in ((left, right), (right, left)):
+                assert_in_order(here, there)
+            settle(pollers)
+            capture.stop()
+            for end, workers in expected.items():
+                seen = capture.values("esp.spi", f"esp && {source(end.host, version)}")
+                # Each flow is one's, by its ports; hellos are the first one's.
+                numbers = {int(spi, 16) % 16 for spi in seen}
+                assert numbers == set(range(min(workers, 16))), (end.host, processors, seen)
+        cases(len(pollers) + 4 * FLOWS)
+
+
+FLOWS = 16
+
+
+def assert_in_order(here, there, each=1_500):
+    program = FOLDER / "rows.py"
+    hearing = there.host.start(sys.executable, program, "hear", 9, log="rows")
+    hearing.wait_line(lambda line: line == "listening")
+    here.host.run(sys.executable, program, "send", there.address(4), 9, FLOWS, each)
+    hearing.stop()
+    flows = [json.loads(line) for line in hearing.lines[1:]]
+    assert len(flows) == FLOWS
+    heard = sum(flow["heard"] for flow in flows)
+    assert heard > 0.9 * FLOWS * each and not any(flow["late"] for flow in flows), flows
+
+
+def source(host, version):
+    return f"{'ip' if version == 4 else 'ipv6'}.src == {host.address(version)}"
 
 
 @pytest.mark.parametrize("which", ("left", "right"))

@@ -29,6 +29,8 @@ class End:
         self.folder.mkdir(mode=0o700)
         self.key = self.folder / "key"
         self.process = None
+        # Has it run with so many processors, where it is not to have all.
+        self.processors = None
 
     def address(self, version):
         return INSIDE[version].format(self.number)
@@ -43,7 +45,8 @@ class End:
                 self.interface, "--dst", self.peer, "--tun", DEVICE, "--key-file", self.key, *self.options, *more]
 
     def start(self):
-        self.process = self.host.start(*self.argv(), log="tunnel")
+        some = ["taskset", "-c", f"0-{self.processors - 1}"] if self.processors else []
+        self.process = self.host.start(*some, *self.argv(), log="tunnel")
         self.process.wait_log(f"{DEVICE}: to ")
         self.give_addresses()
         return self

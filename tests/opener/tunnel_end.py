@@ -38,8 +38,21 @@ def read_key(path):
 
 
 def usable(spi):
-    value = int.from_bytes(spi, "big")
-    return spi if value >> 24 and value & 0xffffff else (value | 0x01000001).to_bytes(4, "big")
+    return may_be(int.from_bytes(spi, "big"), 0x01000001)
+
+
+def first_of(spi):
+    """The first of 16 SPIs."""
+    return may_be(int.from_bytes(spi, "big") & ~15, 0x01000010)
+
+
+def may_be(spi, least):
+    """What may be on the wire."""
+    return (spi if spi >> 24 and spi & 0xffffff else spi | least).to_bytes(4, "big")
+
+
+def nth(spi, number):
+    return (int.from_bytes(spi, "big") + number).to_bytes(4, "big")
 
 
 def seal(cipher, salt, head, payload, next_header):
@@ -66,17 +79,18 @@ class End:
         self.key, self.best = key, best
         self.hello_key = hkdf(key, b"", b"tsg tunnel 1 hello")
         self.hello_cipher = ChaCha20Poly1305(self.hello_key)
-        self.hello_spi = usable(hkdf(key, b"", b"tsg tunnel 1 spi")[:4])
+        self.hello_spi = first_of(hkdf(key, b"", b"tsg tunnel 1 spi")[:4])
         self.secret = X25519PrivateKey.generate()
         self.half = self.secret.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
-        self.spi = usable(os.urandom(4))
-        self.inward = self.outward = None
+        self.spi = first_of(os.urandom(4))
+        self.outward = None
+        self.inward = {}
         self.sent = 0
 
     def hello(self, heard=NO_HALF):
         random = b"\x01" + os.urandom(11)
         head = self.hello_spi + random
-        said = bytes([1, self.best == AES, 0, 0]) + self.spi + self.half + heard
+        said = bytes([1, self.best == AES, 1, 0]) + self.spi + self.half + heard
         return seal(self.hello_cipher, random[:4], head, said, NOTHING)
 
     def hear_hello(self, esp):
@@ -85,18 +99,22 @@ class End:
         assert next_header == NOTHING and said[0] == 1
         spi, other, heard = said[4:8], said[8:40], said[40:72]
         if heard == self.half and self.outward is None:
-            self.agree(said[1] & 1, spi, other)
+            self.agree(said[1] & 1, said[2], spi, other)
             return [self.hello(other), self.esp(b"", NOTHING)]
         return [self.hello(other)]
 
-    def agree(self, other_has_aes, spi, other):
+    def agree(self, other_has_aes, workers, spi, other):
+        assert 1 <= workers <= 16
         shared = self.secret.exchange(X25519PublicKey.from_public_bytes(other))
         both = b"".join(sorted([self.half, other]))
         to_other, to_me = (hkdf(self.key + shared, both, b"tsg tunnel 1 to" + half) for half in (other, self.half))
-        (out, out_salt), (inward, in_salt) = sender_key(to_other, spi), sender_key(to_me, self.spi)
+        out, out_salt = sender_key(to_other, spi)
         cipher = AES if self.best == AES and other_has_aes else CHACHA
         make = {AES: AESGCM, CHACHA: ChaCha20Poly1305}[cipher]
-        self.outward, self.inward = (spi, make(out), out_salt), (make(inward), in_salt)
+        self.outward = spi, make(out), out_salt
+        for sent_with in (nth(self.spi, worker) for worker in range(workers)):
+            inward, in_salt = sender_key(to_me, sent_with)
+            self.inward[sent_with] = make(inward), in_salt
         revealed = {"hello key": self.hello_key, "shared": shared, "TEK to other": to_other, "TEK to me": to_me,
                     "key to other": out, "key to me": inward, "other half": other}
         print("revealed", json.dumps({"cipher": cipher} | {name: value.hex() for name, value in revealed.items()}),
@@ -110,9 +128,9 @@ class End:
     def hear(self, esp):
         if esp[:4] == self.hello_spi:
             return self.hear_hello(esp)
-        if self.inward is None or esp[:4] != self.spi:
+        if esp[:4] not in self.inward:
             return []
-        next_header, packet = unseal(*self.inward, esp)
+        next_header, packet = unseal(*self.inward[esp[:4]], esp)
         print(next_header, packet.hex(), flush=True)
         answer = next_header == IPV4 and answer_ping(packet)
         return [self.esp(answer, IPV4)] if answer else []

@@ -18,7 +18,7 @@ const ETH_P_ALL: u16 = 3;
 const PACKET_IGNORE_OUTGOING: i32 = 23;
 
 /// One instruction of a classic BPF filter.
-pub(super) type FilterStep = (u16, u8, u8, u32);
+pub(crate) type FilterStep = (u16, u8, u8, u32);
 
 /// A socket that sends whole frames, marked as ours.
 pub(super) fn sender() -> io::Result<OwnedFd> {
@@ -125,14 +125,19 @@ impl Exit for Sendings {
     }
 }
 
-/// A socket that hears what comes in at a port, as far as `filter` lets it through.
-pub(super) fn listener(ifindex: u32, filter: &[FilterStep]) -> io::Result<OwnedFd> {
-    let fd = packet_socket()?;
+/// Gives a socket a program, for the purpose that is an option of it.
+pub(crate) fn attach_filter(fd: &OwnedFd, purpose: i32, filter: &[FilterStep]) -> io::Result<()> {
     let steps: Vec<libc::sock_filter> =
         filter.iter().map(|&(code, jt, jf, k)| libc::sock_filter { code, jt, jf, k }).collect();
     let len = u16::try_from(steps.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let program = libc::sock_fprog { len, filter: steps.as_ptr().cast_mut() };
-    option(&fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program)?;
+    option(fd, libc::SOL_SOCKET, purpose, program)
+}
+
+/// A socket that hears what comes in at a port, as far as `filter` lets it through.
+pub(super) fn listener(ifindex: u32, filter: &[FilterStep]) -> io::Result<OwnedFd> {
+    let fd = packet_socket()?;
+    attach_filter(&fd, libc::SO_ATTACH_FILTER, filter)?;
     option(&fd, libc::SOL_PACKET, libc::PACKET_AUXDATA, 1i32)?;
     // Since Linux 4.20; before, frames that leave are heard too, and the reader looks at their kind.
     let _ = option(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1i32);

@@ -103,7 +103,7 @@ impl Counters {
         }
     }
 
-    pub(super) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.sealed += other.sealed;
         self.opened += other.opened;
         self.bypassed += other.bypassed;

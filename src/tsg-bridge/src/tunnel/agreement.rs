@@ -8,8 +8,8 @@
 //!
 //! Not here: when hellos are sent, and to where ([`super::peer`]).
 
-use super::hello::{Hello, Suites};
-use super::key::spi_of;
+use super::hello::{Able, Hello};
+use super::key::first_spi;
 use super::{Key, Public};
 use crate::identity::SecretKey;
 use tsg_esp::crypto::{Spi, Suite, Tek};
@@ -18,10 +18,12 @@ use tsg_esp::crypto::{Spi, Suite, Tek};
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) suite: Suite,
-    /// What this end seals with.
+    /// What this end seals with: the first SPI, and the secret.
     pub(super) out: (Spi, Tek),
     /// What it opens with.
     pub(super) inward: (Spi, Tek),
+    /// So many of this end's workers seal, and so many of the other's.
+    pub(super) workers: [u8; 2],
 }
 
 /// What a hello leads to.
@@ -41,7 +43,7 @@ pub(super) enum Heard {
 #[derive(Debug)]
 pub(super) struct Agreement {
     key: Key,
-    suites: Suites,
+    able: Able,
     half: Half,
     /// The halves of the last agreement: this end's and the other's.
     last: Option<(Public, Public)>,
@@ -60,13 +62,13 @@ impl Half {
         let secret = SecretKey::generate();
         let mut random = [0; 32];
         tsg_sodium::random(&mut random);
-        Self { public: Public(secret.public().0), spi: spi_of(&random), secret }
+        Self { public: Public(secret.public().0), spi: first_spi(&random), secret }
     }
 }
 
 impl Agreement {
-    pub(super) fn new(key: Key, suites: Suites) -> Self {
-        Self { key, suites, half: Half::new(), last: None }
+    pub(super) fn new(key: Key, able: Able) -> Self {
+        Self { key, able, half: Half::new(), last: None }
     }
 
     pub(super) const fn key(&self) -> &Key {
@@ -79,7 +81,7 @@ impl Agreement {
     }
 
     const fn hello(&self, heard: Option<Public>) -> Hello {
-        Hello { suites: self.suites, spi: self.half.spi, own: self.half.public, heard }
+        Hello { able: self.able, spi: self.half.spi, own: self.half.public, heard }
     }
 
     /// Hears an authentic hello, which may be somebody's recording.
@@ -99,9 +101,10 @@ impl Agreement {
             return Heard::Own;
         };
         let session = Session {
-            suite: self.suites.with(hello.suites),
+            suite: self.able.suite_with(hello.able),
             out: (hello.spi, out),
             inward: (self.half.spi, inward),
+            workers: [self.able.workers, hello.able.workers],
         };
         self.last = Some((self.half.public, hello.own));
         self.half = Half::new();
@@ -117,7 +120,7 @@ mod tests {
         tsg_sodium::init().unwrap();
         let key = Key::generate();
         let text = key.text();
-        let end = |key, aes| Agreement::new(key, Suites { aes });
+        let end = |key, aes| Agreement::new(key, Able::alone(aes));
         (end(key, true), end(Key::parse(&text).unwrap(), false))
     }
 
@@ -177,7 +180,7 @@ mod tests {
     fn a_restarted_end_is_taken_back() {
         let (mut one, mut other) = two();
         agree(&mut one, &mut other);
-        let mut restarted = Agreement::new(Key::parse(&one.key.text()).unwrap(), one.suites);
+        let mut restarted = Agreement::new(Key::parse(&one.key.text()).unwrap(), one.able);
         let (here, there) = agree(&mut restarted, &mut other);
         fit(&here, &there);
     }

@@ -2,7 +2,7 @@
 
 use super::Key;
 use super::agreement::{Agreement, Heard};
-use super::hello::{Hello, Suites};
+use super::hello::{Able, Hello};
 use super::peer::Peer;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 
@@ -11,12 +11,12 @@ pub fn hear(bytes: &[u8]) {
     let mut room = [vec![0; HEAD_ROOM], bytes.to_vec(), vec![0; TAIL_ROOM]].concat();
     let mut say = Vec::new();
     if let Ok(mut packet) = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + bytes.len()) {
-        let heard =
-            Peer::new(Key::generate(), Suites { aes: false }).hear(&mut packet, 0, &mut say);
+        let peer = Peer::new(Key::generate(), Able::alone(false));
+        let heard = peer.turn(0, 0).hear(&mut packet, &mut say);
         assert!(heard.is_err() && say.is_empty(), "nobody has this key");
     }
     let Some(hello) = Hello::parse(bytes) else { return };
-    let mut agreement = Agreement::new(Key::generate(), Suites { aes: false });
+    let mut agreement = Agreement::new(Key::generate(), Able::alone(false));
     match agreement.hear(&hello) {
         Heard::Answer(answer) => assert_eq!(answer.heard, Some(hello.own)),
         Heard::Own | Heard::Again | Heard::Agreed(..) => panic!("nobody has heard this half"),

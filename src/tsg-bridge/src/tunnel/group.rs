@@ -24,7 +24,7 @@ impl Group {
     }
 
     /// Gives the other end the keys that there are now, if they are not those of before.
-    pub(super) fn look(&mut self, peer: &mut Peer, now: u64) {
+    pub(super) fn look(&mut self, peer: &Peer, now: u64) {
         let written = fs::metadata(&self.file).and_then(|file| file.modified()).ok();
         let ended = self.keys.iter().any(|key| !key.lives(now));
         if written == self.written && !ended {

@@ -3,7 +3,7 @@
 //! Whoever does not know it, the kernel for one, takes it for a dummy packet of RFC 4303 and drops it in silence.
 //! The layout is in docs/protocol.md.
 
-use super::{Key, Public};
+use super::{Key, MOST_WORKERS, Public};
 use tsg_esp::DropReason;
 use tsg_esp::crypto::{Spi, Suite};
 use tsg_esp::esp::{self, AadBytes, Header};
@@ -20,9 +20,8 @@ const NOTHING: u8 = protocol::NO_NEXT_HEADER;
 /// One message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
-    /// The ciphers that this end has.
-    pub(super) suites: Suites,
-    /// The SPI that this end wants to be sent with.
+    pub(super) able: Able,
+    /// The first of the SPIs that this end wants to be sent with.
     pub(super) spi: Spi,
     /// This end's half of the next keys.
     pub(super) own: Public,
@@ -30,15 +29,24 @@ pub(super) struct Hello {
     pub(super) heard: Option<Public>,
 }
 
-/// A set of ciphers.
+/// What an end is able to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Suites {
+pub(super) struct Able {
+    /// AES-256-GCM in hardware.
     pub(super) aes: bool,
+    /// So many workers seal, each with an SPI of its own: from 1 to [`MOST_WORKERS`].
+    pub(super) workers: u8,
 }
 
-impl Suites {
-    /// The cipher of two ends: AES-256-GCM if both have it in hardware.
-    pub(super) const fn with(self, other: Self) -> Suite {
+impl Able {
+    /// One worker's.
+    #[cfg(any(test, fuzzing))]
+    pub(super) const fn alone(aes: bool) -> Self {
+        Self { aes, workers: 1 }
+    }
+
+    /// The cipher of two ends: AES-256-GCM if both have it.
+    pub(super) const fn suite_with(self, other: Self) -> Suite {
         match self.aes && other.aes {
             true => Suite::Aes256Gcm,
             false => Suite::ChaCha20Poly1305,
@@ -84,7 +92,8 @@ impl Hello {
     fn emit(&self) -> [u8; LEN] {
         let mut bytes = [0; LEN];
         bytes[0] = VERSION;
-        bytes[1] = u8::from(self.suites.aes);
+        bytes[1] = u8::from(self.able.aes);
+        bytes[2] = self.able.workers;
         bytes[4..8].copy_from_slice(&self.spi.to_be_bytes());
         bytes[8..40].copy_from_slice(&self.own.0);
         bytes[40..].copy_from_slice(&self.heard.unwrap_or(Public::NONE).0);
@@ -94,7 +103,8 @@ impl Hello {
     /// Later versions may have more behind it.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; LEN] = bytes.first_chunk()?;
-        if bytes[0] != VERSION {
+        let workers = bytes[2];
+        if bytes[0] != VERSION || !(1..=MOST_WORKERS).contains(&u32::from(workers)) {
             return None;
         }
         let [own, heard] = [8, 40].map(|at| {
@@ -104,8 +114,8 @@ impl Hello {
         });
         let spi = u32::from_be_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
         Some(Self {
-            suites: Suites { aes: bytes[1] & 1 == 1 },
-            spi: Spi::from_wire(spi)?,
+            able: Able { aes: bytes[1] & 1 == 1, workers },
+            spi: Spi::from_wire(spi).filter(|spi| spi.value().is_multiple_of(MOST_WORKERS))?,
             own,
             heard: Some(heard).filter(|heard| *heard != Public::NONE),
         })
@@ -126,8 +136,8 @@ mod tests {
         tsg_sodium::init().unwrap();
         let (key, other) = (Key::generate(), Key::generate());
         for (aes, heard) in [(true, None), (false, Some(Public([7; 32])))] {
-            let spi = Spi::new(3, 9).unwrap();
-            let hello = Hello { suites: Suites { aes }, spi, own: Public([5; 32]), heard };
+            let (spi, able) = (Spi::new(3, 0x90).unwrap(), Able { aes, workers: 16 });
+            let hello = Hello { able, spi, own: Public([5; 32]), heard };
             let esp = hello.seal(&key, [9; 12]);
             assert_eq!(Hello::open(&mut esp.clone(), &key), Ok(hello));
             assert_eq!(Hello::open(&mut esp.clone(), &other), Err(DropReason::Unauthentic));

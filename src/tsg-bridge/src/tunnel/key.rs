@@ -3,7 +3,7 @@
 //! It seals nothing but [hellos](super::hello): the keys of packets come out of it together with something fresh of
 //! both ends, so that none is ever used twice; or, if they are to be static, with the ends' addresses.
 
-use super::Public;
+use super::{MOST_WORKERS, Public};
 use crate::identity::{Replace, SecretKey, prepare_folder, read_secret_file, write_secret_file};
 use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
@@ -43,7 +43,7 @@ impl Key {
         let mut hello: Box<Zeroizing<[u8; LEN]>> = Box::default();
         hello.copy_from_slice(&*hkdf_sha256(secret.as_slice(), &[], b"tsg tunnel 1 hello"));
         let spi = hkdf_sha256(secret.as_slice(), &[], b"tsg tunnel 1 spi");
-        Self { secret, hello, hello_spi: spi_of(&spi) }
+        Self { secret, hello, hello_spi: first_spi(&spi) }
     }
 
     /// The key of transport mode: ends in different modes have nothing in common, though they have one file.
@@ -150,9 +150,22 @@ impl fmt::Debug for Key {
 }
 
 /// The SPI in four random bytes: one that may be on the wire.
-pub(super) fn spi_of(random: &[u8; LEN]) -> Spi {
+fn spi_of(random: &[u8; LEN]) -> Spi {
     const LEAST: u32 = 0x0100_0001;
-    let value = u32::from_be_bytes([random[0], random[1], random[2], random[3]]);
-    let spi = Spi::from_wire(value).or_else(|| Spi::from_wire(value | LEAST));
-    spi.unwrap_or_else(|| unreachable!("{LEAST:#x} makes every number an SPI"))
+    spi(number_in(random), LEAST)
+}
+
+/// The first of as many SPIs as there are [workers](MOST_WORKERS) at most.
+pub(super) fn first_spi(random: &[u8; LEN]) -> Spi {
+    const LEAST: u32 = 0x0100_0000 | MOST_WORKERS;
+    spi(number_in(random) & !(MOST_WORKERS - 1), LEAST)
+}
+
+const fn number_in(random: &[u8; LEN]) -> u32 {
+    u32::from_be_bytes([random[0], random[1], random[2], random[3]])
+}
+
+fn spi(value: u32, least: u32) -> Spi {
+    let spi = Spi::from_wire(value).or_else(|| Spi::from_wire(value | least));
+    spi.unwrap_or_else(|| unreachable!("{least:#x} makes every number an SPI"))
 }

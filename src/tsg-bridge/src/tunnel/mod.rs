@@ -2,8 +2,10 @@
 //! the two have for each other.
 
 mod agreement;
+mod associations;
 mod device;
 mod ends;
+mod filter;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod group;
@@ -19,12 +21,18 @@ mod standing;
 mod status;
 mod sys;
 mod transport;
+mod upkeep;
+mod way;
 mod wire;
+mod worker;
 mod xfrm;
 
 pub use key::Key;
 pub use run::{Tunnel, run};
 pub use xfrm::print as print_xfrm;
+
+/// Threads that carry packets, each with an association of its own in each direction. A power of two.
+const MOST_WORKERS: u32 = 16;
 
 /// One half of keys to come: the public half of a pair that is used once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

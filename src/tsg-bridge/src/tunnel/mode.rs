@@ -3,6 +3,7 @@
 use super::run::Tunnel;
 use super::{Key, path};
 use core::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use tsg_esp::crypto::Spi;
 
 impl Tunnel {
@@ -26,6 +27,7 @@ pub(super) struct OtherMode {
     /// Where its packets, or its hellos, would be of this SPI.
     spi: Option<Spi>,
     transport: bool,
+    said: AtomicBool,
 }
 
 impl OtherMode {
@@ -43,14 +45,14 @@ impl OtherMode {
                 own.map(|(own, _): (IpAddr, _)| key.standing(suite, tunnel.peer, own).0)
             }
         };
-        Self { spi, transport: tunnel.transport }
+        Self { spi, transport: tunnel.transport, said: AtomicBool::new(false) }
     }
 
     /// Looks at ESP of an unknown SPI. Anybody may have sent it, so it is said once.
-    pub(super) fn look(&mut self, esp: &[u8], device: &str) {
+    pub(super) fn look(&self, esp: &[u8], device: &str) {
         let spi = esp.first_chunk().map(|spi| u32::from_be_bytes(*spi)).and_then(Spi::from_wire);
-        if spi.is_some() && spi == self.spi {
-            self.spi = None;
+        let is_it = spi.is_some() && spi == self.spi;
+        if is_it && !self.said.swap(true, Relaxed) {
             let [own, other] = [self.transport, !self.transport].map(Tunnel::name);
             log::warn!(
                 "{device}: the other end is in {other} mode and this one in {own} mode: give both --transport, or neither"

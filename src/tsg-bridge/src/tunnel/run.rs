@@ -1,11 +1,12 @@
 //! What a tunnel is told, and its process.
 
-use super::Key;
 use super::ends::Ends;
 use super::path::Carrier;
+use super::{Key, MOST_WORKERS};
 use crate::run::quitting;
 use anyhow::{Context as _, Result};
 use core::net::IpAddr;
+use core::num::NonZero;
 use std::path::{Path, PathBuf};
 use tsg_esp::crypto::Suite;
 
@@ -42,6 +43,15 @@ impl Tunnel {
         Some(self.peer).filter(|peer| !peer.is_unspecified())
     }
 
+    /// One for each processor. Static keys are one worker's: what they seal has one row of sequence numbers.
+    pub(super) fn workers(&self) -> u8 {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        match self.standing {
+            Some(_) => 1,
+            None => processors.min(MOST_WORKERS as usize) as u8,
+        }
+    }
+
     pub(super) const fn carrier(&self) -> Carrier {
         Carrier { udp: self.udp, v6: self.peer.is_ipv6() }
     }
@@ -56,7 +66,7 @@ pub fn run(tunnel: &Tunnel) -> Result<()> {
     tsg_sodium::init()?;
     tsg_sodium::self_test()
         .context("the cipher does not compute what it should, so nothing would be safe")?;
-    let mut ends = Ends::open(tunnel)?;
+    let ends = Ends::open(tunnel)?;
     let peer = tunnel.fixed().map_or_else(|| "whoever has the key".into(), |to| to.to_string());
     log::info!("{}: to {peer} over {}", tunnel.device, tunnel.carrier().name());
     ends.serve(&signals)

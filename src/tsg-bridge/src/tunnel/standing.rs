@@ -9,8 +9,8 @@ mod runs;
 
 use super::Key;
 use super::agreement::Session;
+use super::associations::{receiver, sender};
 use super::path;
-use super::peer::associations;
 use super::run::Tunnel;
 use anyhow::{Context as _, Result};
 use core::net::IpAddr;
@@ -54,7 +54,9 @@ impl Standing {
         AnyCipher::blank(suite).with_context(no_aes)?;
         let session = session(key, suite, own, peer);
         let (numbers, lease) = Numbers::open(tunnel, &session.out)?;
-        let (sender, receiver) = associations(&session, lease.first..lease.limit)?;
+        let ((out, tek_out), (inward, tek_inward)) = (&session.out, &session.inward);
+        let sender = sender(suite, *out, tek_out, lease.first..lease.limit)?;
+        let receiver = receiver(suite, *inward, tek_inward)?;
         let mut random = [0; 4];
         tsg_sodium::random(&mut random);
         let run = u32::from_ne_bytes(random);
@@ -111,7 +113,8 @@ impl Standing {
 
 /// Both directions, as they are seen from `own`.
 pub(super) fn session(key: &Key, suite: Suite, own: IpAddr, peer: IpAddr) -> Session {
-    Session { suite, out: key.standing(suite, own, peer), inward: key.standing(suite, peer, own) }
+    let [out, inward] = [(own, peer), (peer, own)].map(|(from, to)| key.standing(suite, from, to));
+    Session { suite, out, inward, workers: [1, 1] }
 }
 
 #[cfg(test)]

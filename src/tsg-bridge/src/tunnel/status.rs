@@ -51,6 +51,12 @@ impl Counts {
         }
     }
 
+    pub(super) fn add(&mut self, other: &Self) {
+        self.packets.add(&other.packets);
+        self.send_failed += other.send_failed;
+        self.not_taken += other.not_taken;
+    }
+
     /// All counts by name; drops as `drop_…`.
     pub(super) fn by_name(&self) -> BTreeMap<String, u64> {
         let mut counts = self.packets.by_name();

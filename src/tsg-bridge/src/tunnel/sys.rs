@@ -1,23 +1,28 @@
 //! The system calls of the tunnel: its device, the sockets that carry ESP, and many messages at once.
 #![allow(unsafe_code)]
 
+use super::filter::{self, Share};
 use super::path::Carrier;
-use crate::attach::{Exit, LARGEST};
+use crate::attach::{Exit, LARGEST, attach_filter};
 use crate::interface;
-use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::Range;
 use nix::sys::socket::{SockaddrLike as _, SockaddrStorage};
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::sync::Arc;
+use tsg_esp::ip::protocol;
 
 /// What the kernel cannot deliver at once waits here, in bytes; likewise what it cannot send.
 const ROOM: i32 = 4 << 20;
 
 /// A TUN device, which lasts as long as someone holds it if it does not [persist]: packets behind a header of virtio-net.
+/// Opened once more under the same name it gets a further queue.
 pub(super) fn tun(name: &str) -> io::Result<File> {
-    interface::tun(name, libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR)
+    let flags = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_MULTI_QUEUE | libc::IFF_VNET_HDR;
+    interface::tun(name, flags)
 }
 
 /// Lets a device stay when nobody holds it any more, or not.
@@ -29,18 +34,39 @@ pub(super) fn persist(device: &File, stays: bool) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A socket for UDP on `port`, or for the raw protocol `protocol`, out of the interface, and to and from `only` alone
-/// if that is given. What is longer than the path takes comes back as an error instead of being cut.
-pub(super) fn wire(
+/// Sockets that carry ESP, one for each worker, out of the interface, and from `only` alone if that is given. Each gets what was sealed for its
+/// worker. In UDP they share `port`, which nobody else has. What is longer than the path takes comes back as an error
+/// instead of being cut.
+pub(super) fn wires(
     carrier: Carrier,
-    protocol: u8,
     port: u16,
+    workers: u32,
     interface: Option<&str>,
-    only: Option<SocketAddr>,
-) -> io::Result<OwnedFd> {
+    only: Option<IpAddr>,
+) -> io::Result<Vec<OwnedFd>> {
+    let mut sockets: Vec<OwnedFd> = Vec::new();
+    for number in 0..workers {
+        let fd = wire(carrier, interface)?;
+        let share = Share { number, of: workers };
+        attach_filter(&fd, libc::SO_ATTACH_FILTER, &filter::heard(carrier, only, share))?;
+        if carrier.udp {
+            // The first one has to be alone: it takes the port from nobody. Then it lets the others join.
+            option(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, libc::c_int::from(number > 0))?;
+            bind(&fd, carrier.v6, port)?;
+            option(&fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, libc::c_int::from(workers > 1))?;
+        }
+        sockets.push(fd);
+    }
+    if carrier.udp && workers > 1 {
+        attach_filter(&sockets[0], libc::SO_ATTACH_REUSEPORT_CBPF, &filter::chosen(workers))?;
+    }
+    Ok(sockets)
+}
+
+fn wire(carrier: Carrier, interface: Option<&str>) -> io::Result<OwnedFd> {
     let fd = match carrier.udp {
         true => socket(carrier.v6, libc::SOCK_DGRAM, 0, interface)?,
-        false => socket(carrier.v6, libc::SOCK_RAW, libc::c_int::from(protocol), interface)?,
+        false => socket(carrier.v6, libc::SOCK_RAW, libc::c_int::from(protocol::ESP), interface)?,
     };
     // More is only a help.
     let _ = option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM);
@@ -59,20 +85,19 @@ pub(super) fn wire(
     if carrier.udp {
         // Since Linux 5.0; before, each datagram comes alone.
         let _ = option(&fd, libc::IPPROTO_UDP, libc::UDP_GRO, 1);
-        let any = match carrier.v6 {
-            false => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
-            true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
-        };
-        let any = SockaddrStorage::from(any);
-        // SAFETY: the kernel reads an address of that length, which lives during the call.
-        if unsafe { libc::bind(fd.as_raw_fd(), any.as_ptr(), any.len()) } < 0 {
-            return Err(io::Error::last_os_error());
-        }
-    }
-    if let Some(only) = only {
-        connect(&fd, only)?;
     }
     Ok(fd)
+}
+
+fn bind(fd: &OwnedFd, v6: bool, port: u16) -> io::Result<()> {
+    let any = match v6 {
+        false => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port),
+        true => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port),
+    };
+    let any = SockaddrStorage::from(any);
+    // SAFETY: the kernel reads an address of that length, which lives during the call.
+    let done = unsafe { libc::bind(fd.as_raw_fd(), any.as_ptr(), any.len()) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// For transport mode: what comes in tells its hops, and what is longer than the path takes is cut behind ESP (RFC 4303
@@ -117,35 +142,10 @@ fn socket(
     Ok(fd)
 }
 
-/// Connects a UDP socket once more: it forgets the address that it had, and keeps its port. With the address goes the
-/// interface, so that is told again.
-pub(super) fn connect_anew(fd: &OwnedFd, interface: &str, to: SocketAddr) -> io::Result<()> {
-    let mut nobody = sockaddr();
-    nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
-    let len = size_of_val(&nobody) as libc::socklen_t;
-    // SAFETY: the kernel reads an address of that length, which lives during the call.
-    if unsafe { libc::connect(fd.as_raw_fd(), &raw const nobody, len) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    bind_to(fd, interface)?;
-    connect(fd, to)
-}
-
-fn bind_to(fd: &OwnedFd, interface: &str) -> io::Result<()> {
+/// Lets a socket leave by the interface that has this name now.
+pub(super) fn bind_to(fd: &OwnedFd, interface: &str) -> io::Result<()> {
     let name = CString::new(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
     option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes_with_nul())
-}
-
-fn sockaddr() -> libc::sockaddr {
-    // SAFETY: an all-zero sockaddr is valid.
-    unsafe { std::mem::zeroed() }
-}
-
-fn connect(fd: &OwnedFd, to: SocketAddr) -> io::Result<()> {
-    let to = SockaddrStorage::from(to);
-    // SAFETY: the kernel reads an address of that length, which lives during the call.
-    let done = unsafe { libc::connect(fd.as_raw_fd(), to.as_ptr(), to.len()) };
-    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// The longest packet that goes to the other end of a connected socket, as far as the kernel knows.
@@ -435,12 +435,12 @@ fn beside_of(message: &libc::msghdr) -> (Outer, Option<usize>) {
 
 /// Frames on their way into a device. Allocated once.
 pub(super) struct Writings {
-    device: File,
+    device: Arc<File>,
     parts: Vec<libc::iovec>,
 }
 
 impl Writings {
-    pub(super) fn new(device: File) -> Self {
+    pub(super) fn new(device: Arc<File>) -> Self {
         Self { device, parts: Vec::with_capacity(LARGEST.1) }
     }
 }

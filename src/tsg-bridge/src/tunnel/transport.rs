@@ -11,28 +11,17 @@
 
 mod gather;
 mod guard;
+mod headers;
 mod route;
 
 use super::path::{self, Carrier, V6_LEAST};
 use super::run::Tunnel;
-use super::sys::Outer;
-use super::wire::Wire;
-use crate::pipeline::Reason;
 use anyhow::{Context as _, Result, ensure};
 use core::net::IpAddr;
-use gather::Gather;
 use guard::Guard;
+pub(super) use headers::Headers;
 use route::Route;
 use std::fs;
-use tsg_esp::buffer::Packet;
-use tsg_esp::inside::{self, Visible};
-use tsg_esp::ip::{Malformed, Outline, hop_limit, traffic_class};
-
-/// The hops of what came in, if the kernel does not say.
-const HOPS: u8 = 64;
-
-/// Flows that are told apart, by their ports.
-const FLOWS: usize = 256;
 
 /// This host's side of transport mode.
 pub(super) struct Transport {
@@ -40,11 +29,6 @@ pub(super) struct Transport {
     peer: IpAddr,
     guard: Guard,
     route: Route,
-    gather: Gather,
-    /// A packet for the host.
-    room: Vec<u8>,
-    /// By flow, those of IPv4 that came last: what counts up can be joined.
-    ids: [u16; FLOWS],
     /// The filter is not there, and that was said.
     open_to_clear: bool,
 }
@@ -54,13 +38,13 @@ impl Transport {
     ///
     /// # Errors
     /// There is no way to the other end, or what it takes to keep it closed.
-    pub(super) fn open(tunnel: &Tunnel, wire: &Wire) -> Result<Self> {
+    pub(super) fn open(tunnel: &Tunnel) -> Result<Self> {
         let Tunnel { interface, peer, device, .. } = tunnel;
         let (own, _) = path::look(interface, *peer)
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
         ensure!(own != *peer, "--dst {peer} is this host itself");
         ensure_heard(interface, *peer)?;
-        let guard = Guard::of(device, wire.carrier(), own, *peer);
+        let guard = Guard::of(device, tunnel.carrier(), own, *peer);
         guard.set()?;
         log::info!("{device}: transport mode between {own} and {peer}; {guard} keeps out the rest");
         Ok(Self {
@@ -68,11 +52,13 @@ impl Transport {
             peer: *peer,
             guard,
             route: Route::new(device, own, *peer),
-            gather: Gather::default(),
-            room: Vec::new(),
-            ids: [0; FLOWS],
             open_to_clear: false,
         })
+    }
+
+    /// What one worker does with packets.
+    pub(super) fn headers(&self) -> Headers {
+        Headers::between(self.own, self.peer)
     }
 
     /// Leads what goes to the other end into the device, which is set up now.
@@ -98,52 +84,6 @@ impl Transport {
         let longest = carrier.longest_with_header(path_mtu)?;
         // What does not fit any more is cut behind ESP.
         Some(if carrier.v6 { longest.max(V6_LEAST) } else { longest })
-    }
-
-    /// What the header in front of the sealed packet says.
-    pub(super) fn outer(packet: &[u8]) -> Outer {
-        Outer {
-            class: traffic_class(packet).unwrap_or(0),
-            hops: hop_limit(packet).ok().filter(|hops| *hops > 0),
-        }
-    }
-
-    /// Takes a fragment; gives the packet once it was the last of it.
-    pub(super) fn gather(
-        &mut self,
-        fragment: &[u8],
-        outline: &Outline,
-    ) -> Result<Option<Vec<u8>>, Reason> {
-        self.gather.take(fragment, outline)
-    }
-
-    /// Leaves of a packet what is to be sealed; gives its next header.
-    pub(super) fn enclose(&self, packet: &mut Packet<'_>, outline: &Outline) -> Result<u8, Reason> {
-        if (outline.src, outline.dst) != (self.own, self.peer) {
-            return Err(Reason::Policy);
-        }
-        inside::behind_header(packet, outline).map_err(|Malformed| Reason::Policy)
-    }
-
-    /// The packet with that payload, as it was sent.
-    pub(super) fn restore(
-        &mut self,
-        payload: &[u8],
-        next_header: u8,
-        outer: Outer,
-    ) -> Result<&[u8], Reason> {
-        let Outer { class, hops } = outer;
-        let ports =
-            payload.iter().take(4).fold(next_header, |flow, byte| flow.rotate_left(3) ^ byte);
-        let id = &mut self.ids[usize::from(ports)];
-        *id = id.wrapping_add(1);
-        let (src, dst, hops) = (self.peer, self.own, hops.unwrap_or(HOPS));
-        let visible = Visible { src, dst, class, hops, id: *id };
-        self.room.clear();
-        self.room.resize(visible.header_len(), 0);
-        self.room.extend_from_slice(payload);
-        visible.emit(&mut self.room, next_header)?;
-        Ok(&self.room)
     }
 
     /// What holds when the program is at its end.

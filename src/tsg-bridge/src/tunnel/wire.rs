@@ -3,16 +3,14 @@
 //! Packets wait for the length of a batch. In UDP those of one length, which a packet of 64 KiB from a host gives, go to
 //! the kernel as one that it cuts; it hands over what came in as such, too. IP protocol 50 has no such thing.
 
-use super::path::{Carrier, PORT};
-use super::run::Tunnel;
-use super::sys::{self, Arrival, Arrivals, Message, Outer, Sendings};
-use anyhow::{Context as _, Result};
+use super::path::Carrier;
+use super::sys::{Arrival, Arrivals, Message, Outer, Sendings};
 use core::net::SocketAddr;
 use core::ops::Range;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
-use tsg_esp::ip::{protocol, v4};
+use tsg_esp::ip::v4;
 
 /// Memory for packets that wait: a packet of 64 KiB in pieces, twice.
 const BYTES: usize = 192 * 1024;
@@ -23,6 +21,9 @@ const MOST: usize = 256;
 /// As many pieces the kernel makes of one datagram, and as many bytes it takes for them.
 const MOST_PIECES: usize = 64;
 const LONGEST_DATAGRAM: usize = 65_000;
+
+/// The traffic class of what the ends say to each other: internetwork control.
+const CONTROL: u8 = 0xc0;
 
 /// A packet that waits.
 #[derive(Clone, Debug)]
@@ -47,9 +48,9 @@ impl Sent {
     }
 }
 
-/// The socket.
-pub(super) struct Wire {
-    socket: OwnedFd,
+/// One worker's socket.
+pub(super) struct Wire<'w> {
+    socket: &'w OwnedFd,
     carrier: Carrier,
     bytes: Vec<u8>,
     used: usize,
@@ -61,24 +62,10 @@ pub(super) struct Wire {
     /// What goes together, and what has to go alone after all: kept for their memory.
     groups: Vec<Range<usize>>,
     refused: Vec<usize>,
-    /// Where what waits goes.
-    to: Option<SocketAddr>,
 }
 
-impl Wire {
-    /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
-    pub(super) fn open(tunnel: &Tunnel) -> Result<Self> {
-        let (carrier, interface) = (tunnel.carrier(), &tunnel.interface);
-        let only = tunnel.fixed().map(|host| carrier.at(host));
-        let socket = sys::wire(carrier, protocol::ESP, PORT, Some(interface), only)
-            .with_context(|| format!("cannot send {} out of {interface}", carrier.name()))?;
-        if tunnel.transport {
-            sys::as_transport(&socket, carrier.v6).context("cannot set up the socket of ESP")?;
-        }
-        Ok(Self::over(socket, carrier, only))
-    }
-
-    fn over(socket: OwnedFd, carrier: Carrier, to: Option<SocketAddr>) -> Self {
+impl<'w> Wire<'w> {
+    pub(super) fn over(socket: &'w OwnedFd, carrier: Carrier) -> Self {
         Self {
             socket,
             carrier,
@@ -90,34 +77,7 @@ impl Wire {
             cuts: carrier.udp,
             groups: Vec::with_capacity(MOST),
             refused: Vec::with_capacity(MOST),
-            to,
         }
-    }
-
-    pub(super) const fn carrier(&self) -> Carrier {
-        self.carrier
-    }
-
-    /// The same wire, out of an interface that was made anew or has another address.
-    pub(super) fn leave_by(&mut self, tunnel: &Tunnel) -> Result<()> {
-        // No second socket gets the port while this one has it.
-        let only = tunnel.fixed().filter(|_| self.carrier.udp);
-        let again = only
-            .map(|host| sys::connect_anew(&self.socket, &tunnel.interface, self.carrier.at(host)));
-        if again.is_none_or(|done| done.is_err()) {
-            *self = Self { to: self.to, ..Self::open(tunnel)? };
-        }
-        Ok(())
-    }
-
-    /// Where packets go from now on.
-    pub(super) const fn turn_to(&mut self, to: SocketAddr) {
-        self.to = Some(to);
-    }
-
-    /// Where they go, if that is known.
-    pub(super) const fn to(&self) -> Option<SocketAddr> {
-        self.to
     }
 
     /// Whether there is no room for a packet of that length before what waits is [sent](Self::flush).
@@ -141,18 +101,11 @@ impl Wire {
         self.waiting.push(Waiting { place, outer });
     }
 
-    /// Sends `esp` at once, past what waits. What is lost is said again.
-    pub(super) fn say(&mut self, esp: &[u8], to: SocketAddr, class: u8) {
-        let outer = Outer { class, hops: None };
-        let message = Message { outer, size: None, parts: core::iter::once(esp) };
-        self.sendings.send(&self.socket, to, core::iter::once(message), |_, _| {});
-    }
-
-    /// Sends all that waits.
-    pub(super) fn flush(&mut self) -> Sent {
+    /// Sends all that waits; without a place to go to it goes on waiting.
+    pub(super) fn flush(&mut self, to: Option<SocketAddr>) -> Sent {
         let Self { socket, bytes, waiting, groups, refused, sendings, cuts, .. } = self;
         let mut sent = Sent::default();
-        let Some(to) = self.to else { return sent };
+        let Some(to) = to else { return sent };
         let message = |group: &Range<usize>| {
             let group = &waiting[group.clone()];
             Message {
@@ -181,7 +134,7 @@ impl Wire {
 
     /// Takes what has come in, as much as there is room for; how many datagrams. `WouldBlock` if there is nothing.
     pub(super) fn receive(&mut self) -> io::Result<usize> {
-        self.arrivals.receive(&self.socket)
+        self.arrivals.receive(self.socket)
     }
 
     /// ESP that has come in, or several pieces of it. `None` if it cannot be read.
@@ -195,6 +148,13 @@ impl Wire {
         let len = v4::Header::new_checked(&mut *bytes).ok()?.header_len();
         Some(Arrival { bytes: bytes.get_mut(len..)?, outer, size, from })
     }
+}
+
+/// Says something to the other end at once, past what waits. What is lost is said again.
+pub(super) fn say(socket: &OwnedFd, esp: &[u8], to: SocketAddr) {
+    let outer = Outer { class: CONTROL, hops: None };
+    let message = Message { outer, size: None, parts: core::iter::once(esp) };
+    Sendings::with_capacity(1).send(socket, to, core::iter::once(message), |_, _| {});
 }
 
 /// Packets that can go as one datagram, again and again: they are of one length and header, and only the last is shorter.
@@ -227,7 +187,7 @@ impl Iterator for Groups<'_> {
     }
 }
 
-impl AsFd for Wire {
+impl AsFd for Wire<'_> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
@@ -236,6 +196,7 @@ impl AsFd for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tunnel::sys;
 
     fn groups(lens: &[(usize, u8)], several: bool) -> Vec<Range<usize>> {
         let waiting = |&(len, class): &(usize, u8)| Waiting {
@@ -260,18 +221,17 @@ mod tests {
     #[test]
     fn comes_out_as_it_went_in() {
         let carrier = Carrier { udp: true, v6: false };
-        let mut wire =
-            Wire::over(sys::wire(carrier, protocol::ESP, 0, None, None).unwrap(), carrier, None);
+        let sockets = sys::wires(carrier, 0, 1, None, None).unwrap();
+        let mut wire = Wire::over(&sockets[0], carrier);
         let heard = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         heard.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
-        wire.turn_to(heard.local_addr().unwrap());
         for len in [1_000, 1_000, 400] {
             let (mut packet, at) = wire.room(len).unwrap();
             packet.push_back(len).unwrap();
             let range = packet.range();
             wire.take(at, range, Outer::default());
         }
-        assert_eq!(wire.flush(), Sent::default());
+        assert_eq!(wire.flush(heard.local_addr().ok()), Sent::default());
         let mut buffer = [0; 2_000];
         for len in [1_000, 1_000, 400] {
             assert_eq!(heard.recv(&mut buffer).unwrap(), len);

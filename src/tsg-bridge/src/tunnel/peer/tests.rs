@@ -1,5 +1,6 @@
 //! Two ends with a wire between them that loses, keeps and repeats.
 
+use super::agreements::{AGAIN, ANSWERS, GRACE, LIFETIME, MOST_KEYS, PROVE_AGAIN};
 use super::*;
 use tsg_esp::buffer::{HEAD_ROOM, TAIL_ROOM};
 use tsg_esp::ip::protocol;
@@ -19,16 +20,6 @@ struct World {
     /// Of a hundred, so many are lost.
     loss: u32,
     random: u32,
-}
-
-impl Peer {
-    /// As it would say it by itself.
-    fn offer(&mut self) -> Vec<u8> {
-        let (under, mut say) = (self.offering.unwrap(), Vec::new());
-        let offer = self.agreement(under).unwrap().offer();
-        self.say_hello(&offer, under, &mut say);
-        say.remove(0)
-    }
 }
 
 impl World {
@@ -71,7 +62,8 @@ impl World {
         let mut room = [vec![0; HEAD_ROOM], esp.to_vec(), vec![0; TAIL_ROOM]].concat();
         let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + esp.len()).unwrap();
         let mut say = Vec::new();
-        if let Ok(Heard::Now(Some(_))) = self.ends[to].hear(&mut packet, self.now, &mut say) {
+        if let Ok(Heard::Now(Some(_))) = self.ends[to].turn(0, self.now).hear(&mut packet, &mut say)
+        {
             let number = packet.bytes()[20..24].try_into().unwrap();
             self.delivered[to].push(u32::from_be_bytes(number));
         }
@@ -80,13 +72,18 @@ impl World {
 
     /// A packet from one end; gives whether it came out at the other.
     fn packet(&mut self, from: usize) -> bool {
+        self.packet_of(from, 0)
+    }
+
+    /// A packet that is one worker's.
+    fn packet_of(&mut self, from: usize, worker: usize) -> bool {
         let number = self.next;
         self.next += 1;
         let mut plain = vec![0x45, 0, 0, 24, 0, 0, 0, 0, 64, 200, 0, 0, 10, 9, 0, 1, 10, 9, 0, 2];
         plain.extend_from_slice(&number.to_be_bytes());
         let mut room = [vec![0; HEAD_ROOM], plain, vec![0; TAIL_ROOM]].concat();
         let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM + 24).unwrap();
-        if self.ends[from].seal(&mut packet, protocol::IPV4, self.now).is_err() {
+        if self.ends[from].turn(worker, self.now).seal(&mut packet, protocol::IPV4).is_err() {
             return false;
         }
         let esp = packet.bytes().to_vec();
@@ -110,12 +107,12 @@ impl World {
     }
 
     fn agreements(&self) -> [u64; 2] {
-        [self.ends[0].agreed, self.ends[1].agreed]
+        [0, 1].map(|end| self.ends[end].agreements().agreed())
     }
 }
 
 fn end(text: &str) -> Peer {
-    Peer::new(Key::parse(text).unwrap(), Suites { aes: false })
+    Peer::new(Key::parse(text).unwrap(), Able::alone(false))
 }
 
 #[test]
@@ -168,7 +165,7 @@ fn new_keys_cost_no_packet() {
     let after = world.agreements();
     assert!(after.iter().zip(before).all(|(after, before)| *after >= before + LIFETIME));
     world.wait(GRACE);
-    assert!(world.ends.iter().all(|end| end.opening.len() == 1));
+    assert!(world.ends.iter().all(|end| end.agreements().opening() == 1));
 }
 
 #[test]
@@ -236,15 +233,48 @@ fn keys_in_use_outlast_any_number_that_nothing_came_with() {
     world.wait(STEP);
     for _ in 0..10 {
         world.now += 1_000;
-        let offer = world.ends[1].offer();
+        let offer = world.ends[1].agreements().offer();
         let answer = world.arrive(0, &offer).remove(0);
         // What would show that the keys are there is lost each time.
         let last = world.arrive(1, &answer).remove(0);
         world.arrive(0, &last);
         assert_eq!(world.agreements(), [world.now; 2]);
     }
-    assert!(world.ends.iter().all(|end| end.opening.len() <= MOST_KEYS));
+    assert!(world.ends.iter().all(|end| end.agreements().opening() <= MOST_KEYS));
     assert_eq!(world.both_ways(), [true, true]);
+}
+
+#[test]
+fn each_worker_has_associations_of_its_own() {
+    let mut world = World::new();
+    let workers = [3, 16];
+    for (end, workers) in world.ends.iter_mut().zip(workers) {
+        *end = Peer::new(Key::parse(&world.text).unwrap(), Able { aes: false, workers });
+    }
+    world.wait(STEP);
+    for again in [false, true] {
+        let before = world.recorded.len();
+        for (end, workers) in workers.into_iter().enumerate() {
+            for worker in 0..usize::from(workers) {
+                assert!(world.packet_of(end, worker), "worker {worker} of {workers}, {again}");
+            }
+            assert!(!world.packet_of(end, usize::from(workers)), "there is no such worker");
+        }
+        let spis = world.recorded[before..].iter().map(|(to, esp)| (*to, esp[..4].to_vec()));
+        let spis: std::collections::BTreeSet<_> = spis.collect();
+        assert_eq!(spis.len(), 3 + 16, "{again}");
+        // What the kernel tells them apart by.
+        let mut last: Vec<u8> = spis.iter().map(|(_, spi)| spi[3] % 16).collect();
+        last.sort_unstable();
+        assert!((0..16).all(|number| last.contains(&number)), "{last:?}");
+        world.wait(LIFETIME + AGAIN);
+    }
+    // None of it comes out once more.
+    let before = world.delivered.clone();
+    for (to, esp) in world.recorded.clone() {
+        world.arrive(to, &esp);
+    }
+    assert_eq!(world.delivered, before);
 }
 
 fn group(epochs: &[(u8, bool)]) -> Vec<(Key, bool)> {
@@ -260,7 +290,7 @@ fn group(epochs: &[(u8, bool)]) -> Vec<(Key, bool)> {
 fn members() -> World {
     let mut world = World::new();
     for end in &mut world.ends {
-        *end = Peer::without_keys(Suites { aes: false });
+        *end = Peer::without_keys(Able::alone(false));
         end.hold(group(&[(1, true)]));
     }
     world.wait(STEP);
@@ -271,7 +301,7 @@ fn members() -> World {
 #[test]
 fn without_a_group_nothing_is_said() {
     let mut world = World::new();
-    world.ends = [(); 2].map(|()| Peer::without_keys(Suites { aes: false }));
+    world.ends = [(); 2].map(|()| Peer::without_keys(Able::alone(false)));
     world.wait(10_000);
     assert!(world.recorded.is_empty());
     assert_eq!(world.both_ways(), [false, false]);
@@ -292,7 +322,8 @@ fn a_new_epoch_costs_no_packet_whoever_has_it_first() {
                 }
             }
         }
-        let [under, same] = [0, 1].map(|end| world.ends[end].sealing.as_ref().unwrap().1);
+        let [under, same] =
+            [0, 1].map(|end| world.ends[end].view().sealing.as_ref().unwrap().under());
         assert_eq!((under, same), (group(&[(2, true)])[0].0.hello_spi(), under));
     }
 }
