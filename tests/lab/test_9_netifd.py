@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from capture import Capture
 from netifd import NETIFD, PROGRAM, NetifdHost
 from netns import wait_for
 from plant import binary
@@ -185,6 +186,42 @@ def test_everything_through_the_tunnel_but_the_tunnel():
         box.wait("it is down", lambda status: not status["up"] and not status["pending"])
         wait_for("the way that was there before is there again",
                  lambda: "dev eth0" in plant.left.run("ip", "route", "get", "1.2.3.4").stdout)
+
+
+def test_an_other_end_that_calls_from_anywhere():
+    with Plant() as plant:
+        box = plant.box
+        box.wait("it comes up at boot", lambda status: status["up"])
+        box.uci("set network.vpn0.peer=0.0.0.0")
+        box.wait("it is not said by which interface", lambda status: codes(status) == ["TSG_TUNLINK"])
+        box.uci("set network.vpn0.tunlink=wan")
+        box.ifup()
+        box.wait("it is up", lambda status: status["up"])
+        plant.other_end()
+        plant.wait_ping()
+
+
+def test_transport_mode():
+    """Under the addresses that the two have, by the interface that is named, and never in clear again."""
+    with Plant() as plant:
+        box, here, there = plant.box, plant.left, plant.right.ip4
+        box.wait("it comes up at boot", lambda status: status["up"])
+        box.uci("set network.vpn0.transport=1", "set network.vpn0.tunlink=wan")
+        box.wait("there is nothing in such a tunnel", lambda status: codes(status) == ["TSG_TRANSPORT"])
+        box.uci("delete network.vpn0.addresses")
+        for _ in range(2):
+            box.ifup()
+            box.wait("it is up", lambda status: status["up"])
+            other = plant.other_end("--transport")
+            capture = Capture(here, device="eth0")
+            wait_for("packets go through", lambda: plant.pings(there), 20)
+            capture.stop()
+            clear, sealed = capture.count("icmp", f"esp && ip.dst == {there}")
+            assert clear == 0 and sealed > 0
+            other.stop()
+            box.ifdown()
+            box.wait("it is down", lambda status: not status["up"] and not status["pending"])
+            assert not plant.pings(there)
 
 
 def codes(status):

@@ -16,6 +16,10 @@ WRONG = [
     *(({"addresses": f"10.9.0.1/24 {address}"}, "INVALID_ADDRESS", f'option addresses has "{address}"') for address in (
         "10.9.0.1/33", "10.9.0/24", "10.9.0.256", "10.9.0.1.2", "10.9.0.1/", "/24", "10.9.0.1/255.255.255.0", "fd09::1/129",
         "fd09::1/64/64", "fd09::x/64", "vpn", "10.9.0.1-9")),
+    *(({"peer": peer}, "TSG_TUNLINK", "option tunlink is missing") for peer in ("0.0.0.0", "::")),
+    ({"transport": "1"}, "TSG_TUNLINK", "option tunlink is missing"),
+    *(({"transport": "1", "tunlink": "wan2", name: "10.9.0.1/24"}, "TSG_TRANSPORT", "option transport is for the two hosts alone")
+      for name in ("addresses", "routes")),
     ({"routes": "0.0.0.0/0 everything"}, "INVALID_ADDRESS", 'option routes has "everything"'),
 ]
 
@@ -47,7 +51,8 @@ def test_what_may_be_set(netifd):
     calls = netifd("dump", config="")
     assert calls.pop() == "available=1 no_device=1"
     assert sorted(calls) == sorted(f"config_add_{kind} {name}" for kind, name in (
-        ("string", "peer"), ("string", "tunlink"), ("string", "key_file"), ("boolean", "group"), ("boolean", "udp"), ("int", "mtu"),
+        ("string", "peer"), ("string", "tunlink"), ("string", "key_file"), ("boolean", "group"), ("boolean", "udp"),
+        ("boolean", "transport"), ("int", "mtu"),
         ("array", "addresses"), ("array", "routes"), ("boolean", "defaultroute")))
 
 
@@ -72,6 +77,16 @@ def test_everything(netifd):
 def test_keys_of_the_group(netifd):
     calls = netifd("setup", options={"peer": PEER, "group": "1"})
     assert COMMAND.partition(" --key-file")[0].format(PEER) + " --group" in calls
+
+
+@pytest.mark.parametrize("options", ({"peer": "0.0.0.0"}, {"peer": "::"}, {"peer": PEER, "transport": "1"}))
+def test_an_other_end_that_no_route_leads_past_the_tunnel_to(netifd, options):
+    """One that calls from anywhere, and the one that is reached through the tunnel alone."""
+    calls = netifd("setup", options={"tunlink": "wan2", **options}, route="nowhere")
+    assert calls == [
+        f"add_host_dependency {VPN}  wan2", "ubus call network.interface.wan2 status",
+        COMMAND.format(options["peer"], KEY) + (" --transport" if "transport" in options else ""),
+        f"init_update {VPN} 1", f"send_update {VPN}"]
 
 
 @pytest.mark.parametrize("network, halves", [

@@ -47,6 +47,18 @@ test('everything that can be set is staged', { skip: skip }, async t => {
 	await eventually(async () => /\/etc\/tsg\/own\.key/.test(await field(page, '_key').innerText()), 'where the key is now');
 });
 
+test('transport mode has nothing in the tunnel', { skip: skip }, async t => {
+	const { page, box } = await open(t, 'interface', 'tunnel');
+	assert.ok(await field(page, 'addresses').isVisible());
+	await field(page, 'transport').locator('input').check();
+	for (const name of [ 'addresses', 'routes' ])
+		assert.ok(!await field(page, name).isVisible(), name);
+	await field(page, 'tunlink').locator('select').selectOption('wan');
+	await save(page);
+	await eventually(() => box.uci.network.vpn0.transport === '1', 'it is staged');
+	assert.deepEqual([ box.uci.network.vpn0.tunlink, box.uci.network.vpn0.addresses, box.uci.network.vpn0.routes ], [ 'wan', undefined, undefined ]);
+});
+
 test('the keys may be those of a group', { skip: skip }, async t => {
 	const { page, box } = await open(t, 'interface', 'tunnel');
 	await field(page, 'group').locator('input').check();

@@ -40,6 +40,17 @@ const AbstractValue = baseclass.extend({
 		return true;
 	},
 
+	/* Shown and stored only while that option has that value. */
+	depends(option, value) {
+		this.needs = { option: option, value: value };
+	},
+
+	isActive(section) {
+		const needed = this.section.children.find(one => one.option == this.needs?.option);
+
+		return !needed || needed.formvalue(section) == this.needs.value;
+	},
+
 	cfgvalue(section) {
 		return uci.get(this.section.map.config, section, this.option);
 	},
@@ -73,12 +84,12 @@ const AbstractValue = baseclass.extend({
 		/* Just made, and not shown yet. */
 		if (!this.frame(section))
 			return;
-		const given = this.formvalue(section);
-		const wrong = this.check(section);
+		const given = this.isActive(section) ? this.formvalue(section) : null;
+		const wrong = given == null ? null : this.check(section);
 		if (wrong != null)
 			throw new TypeError(`Option "${this.title}" contains an invalid input value. ${wrong}`);
 		if (given == null || given.length == 0 || this.omits(given)) {
-			if (!this.rmempty && !this.omits(given))
+			if (!this.rmempty && !this.omits(given) && this.isActive(section))
 				throw new TypeError(`Option "${this.title}" must not be empty.`);
 			uci.unset(config, section, this.option);
 		}
@@ -305,8 +316,17 @@ const Map_ = baseclass.extend({
 		this.root ??= E('div', { 'class': 'cbi-map', 'id': `cbi-${this.config}` });
 		dom.bindClassInstance(this.root, this);
 		dom.content(this.root, this.children.map(section => section.render()));
+		this.root.addEventListener('change', () => this.hideInactive());
+		this.hideInactive();
 
 		return this.root;
+	},
+
+	hideInactive() {
+		for (const section of this.children)
+			for (const name of section.names())
+				for (const option of section.children)
+					option.frame(name)?.toggleAttribute('hidden', !option.isActive(name));
 	}
 });
 

@@ -12,6 +12,8 @@ const ERRORS = {
 	TSG_NAME: _('The name of this interface is not free for a device, or longer than 15 characters'),
 	TSG_KEY_FILE: _('The key file is no whole path'),
 	TSG_MTU: _('The MTU is not between 576 and 65535'),
+	TSG_TUNLINK: _('The interface that the other end is reached by has to be named'),
+	TSG_TRANSPORT: _('In transport mode there are no addresses and no networks in the tunnel'),
 	TSG_NO_ROUTE: _('No route leads to the other end'),
 	TSG_OPTION: _('The gateway program does not take these settings; the system log says which'),
 	TSG_FAILED: _('The tunnel ended with an error, which is in the system log; it is tried again')
@@ -59,7 +61,7 @@ return network.registerProtocol('tsg', {
 	renderFormOptions(section) {
 		let option;
 
-		option = section.taboption('general', form.Value, 'peer', _('Other end'), _('Address or name of the other host. A name is looked up whenever the interface starts.'));
+		option = section.taboption('general', form.Value, 'peer', _('Other end'), _('Address or name of the other host. A name is looked up whenever the interface starts. 0.0.0.0 or :: is a host that calls from anywhere, with the key.'));
 		option.datatype = 'host(0)';
 		option.rmempty = false;
 		option.placeholder = '192.0.2.2';
@@ -67,19 +69,23 @@ return network.registerProtocol('tsg', {
 		option = section.taboption('general', form.DynamicList, 'addresses', _('Own addresses in the tunnel'), _('Each with its prefix. The other end has others of the same network.'));
 		option.datatype = 'or(cidr,ipaddr("nomask"))';
 		option.placeholder = '10.9.0.1/24';
+		option.depends('transport', '0');
 
 		option = section.taboption('general', form.DynamicList, 'routes', _('Networks behind the other end'), _('What is for them goes through the tunnel. 0.0.0.0/0 and ::/0 are everything but the tunnel itself.'));
 		option.datatype = 'or(cidr,ipaddr("nomask"))';
 		option.placeholder = '198.51.100.0/24';
+		option.depends('transport', '0');
 
 		option = section.taboption('general', form.Flag, 'udp', _('Carry it in UDP'), _('Port 4500, on both ends, where something on the path takes no IP protocol 50 (ESP). The firewall has to let in the one or the other.'));
+
+		option = section.taboption('general', form.Flag, 'transport', _('Transport mode'), _('Only what the two hosts have for each other, under the addresses that they have. Nothing goes in clear between them from then on, also when the interface is down; how to end that is in the system log.'));
 
 		option = section.taboption('general', form.Flag, 'group', _('Keys of the group'), _('With the keys of the group that this router is a gateway of, instead of a key file. Both ends have to be gateways of the same group.'));
 
 		option = section.taboption('general', form.DummyValue, '_key', _('Key'));
 		option.cfgvalue = id => _('It is in the file %s of this router, made when the interface first starts, and never among the settings. Copy the file to the other end, readable by root alone, by a way that nobody reads, before the interface starts there.').format(uci.get('network', id, 'key_file') || keyFile(id));
 
-		option = section.taboption('advanced', widgets.NetworkSelect, 'tunlink', _('Only over this interface'), _('Otherwise the one that leads to the other end.'));
+		option = section.taboption('advanced', widgets.NetworkSelect, 'tunlink', _('Only over this interface'), _('Otherwise the one that leads to the other end. In transport mode, and for a host that calls from anywhere, it has to be named.'));
 		option.exclude = section.section;
 		option.nocreate = true;
 		option.optional = true;

@@ -20,6 +20,7 @@ proto_tsg_init_config() {
 	proto_config_add_string key_file
 	proto_config_add_boolean group
 	proto_config_add_boolean udp
+	proto_config_add_boolean transport
 	proto_config_add_int mtu
 	proto_config_add_array addresses
 	proto_config_add_array routes
@@ -29,8 +30,8 @@ proto_tsg_init_config() {
 
 proto_tsg_setup() {
 	local config="$1"
-	local peer tunlink key_file group udp mtu addresses routes defaultroute device
-	json_get_vars peer tunlink key_file group udp mtu defaultroute
+	local peer tunlink key_file group udp transport mtu addresses routes defaultroute device
+	json_get_vars peer tunlink key_file group udp transport mtu defaultroute
 	json_get_values addresses addresses
 	json_get_values routes routes
 	key_file=${key_file:-/etc/tsg/tunnel-$config.key}
@@ -43,6 +44,7 @@ proto_tsg_setup() {
 		set -- "$@" --key-file "$key_file"
 	fi
 	[ "$udp" != 1 ] || set -- "$@" --udp
+	[ "$transport" != 1 ] || set -- "$@" --transport
 	[ -z "$mtu" ] || set -- "$@" --mtu "$mtu"
 	proto_run_command "$config" "$PROG" "$@"
 	# It is up when the program has it, and its MTU. If that does not come, the program ends, and this script with it.
@@ -71,6 +73,10 @@ check_options() {
 		refuse TSG_NAME "the name of this interface is a device's: 15 characters at most" || return
 	[ -n "$peer" ] ||
 		refuse MISSING_PEER_ADDRESS "option peer is missing: the address or the name of the other end" || return
+	! has_no_route || [ -n "$tunlink" ] ||
+		refuse TSG_TUNLINK "option tunlink is missing: no route says by which interface the other end is reached" || return
+	[ "$transport" != 1 ] || [ -z "$addresses$routes" ] ||
+		refuse TSG_TRANSPORT "option transport is for the two hosts alone: no option addresses, no option routes" || return
 	[ -z "$mtu" ] || is_between "$mtu" 576 65535 ||
 		refuse TSG_MTU "option mtu is \"$mtu\"; it is to be between 576 and 65535" || return
 	[ "${key_file#/}" != "$key_file" ] ||
@@ -84,6 +90,12 @@ check_each() {
 	for one in $3; do
 		is_address "$one" || refuse INVALID_ADDRESS "option $1 has \"$one\"; it is to look like $2" || return
 	done
+}
+
+# None that is to go past the tunnel: an end that calls from anywhere, or the one that is to go through it alone.
+has_no_route() {
+	case $peer in 0.0.0.0 | ::) return 0 ;; esac
+	[ "$transport" = 1 ]
 }
 
 # The address of a name, as it is now.
@@ -102,9 +114,10 @@ look_up() {
 # The device that leads to the other end. netifd makes a route to it that goes past the tunnel; without a way there it
 # ends this script, which is to say so first, and calls it again when there is one.
 await_way() {
-	local problem=0
+	local problem=0 past="$peer"
+	! has_no_route || past=
 	trap '' TERM
-	proto_add_host_dependency "$config" "$peer" "$tunlink" || problem=$?
+	proto_add_host_dependency "$config" "$past" "$tunlink" || problem=$?
 	[ "$problem" != 4 ] || echo "no way to $peer${tunlink:+ by interface $tunlink} yet"
 	trap - TERM
 	case $problem in
@@ -112,7 +125,11 @@ await_way() {
 	4) return 1 ;;
 	*) refuse TSG_PEER "option peer is \"$peer\"; it is to be an address or a name" || return ;;
 	esac
-	device=$(ip route get "$peer" | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+	if [ -n "$past" ]; then
+		device=$(ip route get "$peer" | sed -n 's/.* dev \([^ ]*\).*/\1/p')
+	else
+		device=$(ubus call "network.interface.$tunlink" status | jsonfilter -e '@.l3_device')
+	fi
 	[ -n "$device" ] || fail TSG_NO_ROUTE "no route leads to $peer"
 }
 
