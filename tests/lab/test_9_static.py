@@ -9,23 +9,11 @@ import pytest
 
 from capture import Capture
 from netns import command
-from plant import REPOSITORY, assert_none_lost, settle
+from plant import assert_none_lost, settle
+from statics import CIPHERS, opened, tshark_agrees
 from tunnels import Tunnel
 
-CIPHERS = ("chacha20-poly1305", "aes-256-gcm")
 CARRIERS = [(4, False), (4, True), (6, False), (6, True)]
-OPENER = REPOSITORY / "tests" / "opener" / "static_keys.py"
-
-
-def opened(tunnel, capture, cipher):
-    """What the second implementation makes of a capture: nothing may be wrong."""
-    ends = [end.host.address(tunnel.version) for end in (tunnel.left, tunnel.right)]
-    report = json.loads(command(sys.executable, OPENER, tunnel.left.key, cipher, *ends, capture.path,
-                                timeout=300).stdout)
-    assert report["strangers"] == 0, report
-    for direction in report["directions"]:
-        assert direction["opened"] and (direction["refused"], direction["nonces_twice"]) == ([], 0), report
-    return report["directions"]
 
 
 @pytest.mark.parametrize("cipher", CIPHERS)
@@ -46,17 +34,6 @@ def test_two_ends_with_static_keys(version, udp, cipher, cases):
         if cipher == "aes-256-gcm":
             tshark_agrees(tunnel, capture, directions)
         cases(len(pollers) + 6 + sum(direction["opened"] for direction in directions))
-
-
-def tshark_agrees(tunnel, capture, directions):
-    """Debian 12's opens AES-GCM, and knows no ChaCha20 in ESP."""
-    kind = "IPv4" if tunnel.version == 4 else "IPv6"
-    states = [option for direction in directions for option in (
-        "-o", f'uat:esp_sa:"{kind}","*","*","{direction["spi"]}","AES-GCM with 16 octet ICV [RFC4106]",'
-              f'"{direction["key"]}","NULL",""')]
-    shown = command("tshark", "-n", "-r", capture.path, "-o", "esp.enable_encryption_decode:TRUE", *states,
-                    "-Y", "esp && (mbtcp || udp.port == 20000)", "-T", "fields", "-e", "frame.number", timeout=300)
-    assert len(shown.stdout.splitlines()) > 100
 
 
 @pytest.mark.parametrize("which", ("left", "right"))

@@ -8,6 +8,7 @@ import pytest
 from capture import Capture
 from netns import wait_for
 from plant import assert_none_lost, settle
+from statics import CIPHERS, opened, tshark_agrees
 from transports import TABLE, Transport, sealed_and_clear
 from tunnels import DEVICE, assert_pings_do_not_come_out, esp_of
 
@@ -50,6 +51,24 @@ def test_everything_between_two_hosts_is_sealed(version, udp, cases):
         for end in (left, right):
             assert end.status()["mode"] == "transport"
         cases(len(pollers) + 2 * len(sizes))
+
+
+@pytest.mark.parametrize("cipher", CIPHERS)
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_others_with_the_key_open_it(version, udp, cipher, cases):
+    """A second implementation, and tshark what it knows; with static keys, which can be computed."""
+    with Transport(version, udp, cipher) as both:
+        capture = Capture(both.switch)
+        pollers = both.pollers(seconds=3)
+        assert_none_lost({poller: poller.finish() for poller in pollers}, least=100)
+        both.left.ping(both.right, version)
+        capture.stop()
+        directions = opened(both, capture, cipher, "--transport")
+        for direction in directions:
+            assert {int(kind) for kind in direction["inside"]} == {6, 17, 1 if version == 4 else 58}
+        if cipher == "aes-256-gcm":
+            tshark_agrees(both, capture, directions)
+        cases(sum(direction["opened"] for direction in directions))
 
 
 @pytest.mark.parametrize("udp", (False, True))

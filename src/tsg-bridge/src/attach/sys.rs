@@ -108,20 +108,37 @@ impl Exit for Sendings {
             message.msg_hdr.msg_iovlen = own.len() as _;
             messages.push(message);
         }
-        let (mut done, mut failed) = (0, 0);
-        while let Some(left @ [_, ..]) = messages.get_mut(done..) {
-            let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
-            // SAFETY: addresses and parts live during the call; the kernel reads the parts and writes
-            // lengths into the messages.
-            let sent = unsafe {
-                libc::sendmmsg(wire.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
-            };
-            match usize::try_from(sent) {
-                Ok(sent @ 1..) => done += sent,
-                Ok(0) | Err(_) => (done, failed) = (done + 1, failed + 1),
+        let mut failed = 0;
+        // SAFETY: addresses and parts live during the call.
+        unsafe { send_all(wire, messages, |_, _| failed += 1) };
+        failed
+    }
+}
+
+/// Sends messages with one system call, or as few as there are errors, without waiting. `refused` is told which of them the
+/// kernel did not take, and why.
+///
+/// # Safety
+/// What the messages point at lives during the call, with the lengths given.
+pub(crate) unsafe fn send_all(
+    fd: &OwnedFd,
+    messages: &mut [libc::mmsghdr],
+    mut refused: impl FnMut(usize, &io::Error),
+) {
+    let mut done = 0;
+    while let Some(left @ [_, ..]) = messages.get_mut(done..) {
+        let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
+        // SAFETY: the caller says so of what is in the messages; the kernel reads it and writes lengths into them.
+        let sent = unsafe {
+            libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
+        };
+        match usize::try_from(sent) {
+            Ok(sent @ 1..) => done += sent,
+            Ok(0) | Err(_) => {
+                refused(done, &io::Error::last_os_error());
+                done += 1;
             }
         }
-        failed
     }
 }
 

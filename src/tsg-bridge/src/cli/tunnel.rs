@@ -5,19 +5,18 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use log::LevelFilter;
-use tsg_esp::crypto::Suite;
 use tsg_log::Target;
 
 use super::{Command, Options, UsageError, Verdict, help, start, status, version};
-use crate::tunnel::{self, Tunnel};
+use crate::tunnel::{self, Static, Tunnel};
 
 /// What `tsg tunnel` is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carry {
     /// Run it.
     Packets(Tunnel),
-    /// Print its other end, for the kernel there; it has this cipher.
-    Xfrm(Tunnel, Suite),
+    /// Print its other end, for the kernel there.
+    Xfrm(Tunnel, Static),
 }
 
 impl Carry {
@@ -27,7 +26,7 @@ impl Carry {
                 tsg_log::start(c"tsg", log, LevelFilter::Info)?;
                 tunnel::run(tunnel)
             }
-            Self::Xfrm(tunnel, suite) => tunnel::print_xfrm(tunnel, *suite, out),
+            Self::Xfrm(tunnel, how) => tunnel::print_xfrm(tunnel, how, out),
         }
     }
 }

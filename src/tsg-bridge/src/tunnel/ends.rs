@@ -6,7 +6,7 @@ use super::hello::Able;
 use super::mode::OtherMode;
 use super::other::Other;
 use super::peer::Peer;
-use super::run::{Tunnel, key};
+use super::run::{Keys, Tunnel, key};
 use super::standing::Standing;
 use super::status::Counts;
 use super::transport::Transport;
@@ -18,6 +18,7 @@ use crate::interface;
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::AsFd;
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -51,11 +52,11 @@ impl Shared {
         Ok(Self {
             tunnel: tunnel.clone(),
             peer,
+            counts: (0..way.workers()).map(|_| Mutex::default()).collect(),
             way,
             other_mode,
             mtu: AtomicU16::new(0),
             sent: AtomicU64::new(0),
-            counts: (0..tunnel.workers()).map(|_| Mutex::default()).collect(),
             may_have_changed: AtomicBool::new(false),
             bell: event()?,
             end: event()?,
@@ -102,6 +103,15 @@ impl Shared {
     }
 }
 
+/// Ends all threads when it goes.
+struct Finish<'s>(&'s Shared);
+
+impl Drop for Finish<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
+    }
+}
+
 /// Both ends of the process.
 pub(super) struct Ends {
     shared: Shared,
@@ -112,11 +122,9 @@ pub(super) struct Ends {
 impl Ends {
     pub(super) fn open(tunnel: &Tunnel) -> Result<Self> {
         let Tunnel { interface, peer, device: name, .. } = tunnel;
-        let able = Able { aes: tsg_sodium::aes_available(), workers: tunnel.workers() };
-        let file = match tunnel.group {
-            Some(_) => None,
-            None => Some(key(&tunnel.key_file)?),
-        };
+        let workers = tunnel.workers();
+        let able = Able { aes: tsg_sodium::aes_available(), workers };
+        let file = tunnel.keys.file().map(|file| key(file)).transpose()?;
         ensure!(
             interface::exists(interface),
             "there is no interface {interface}: name the one that {peer} is reached by"
@@ -124,18 +132,18 @@ impl Ends {
         if let Some(folder) = tunnel.socket.parent() {
             prepare_folder(folder)?;
         }
-        let way = Way::open(tunnel)?;
-        let (device, queues) = Device::open(name, tunnel.workers())?;
+        let way = Way::open(tunnel, workers)?;
+        let (device, queues) = Device::open(name, workers)?;
         let transport = tunnel.transport.then(|| Transport::open(tunnel)).transpose()?;
         let other_mode = file.as_ref().map(|file| OtherMode::of(tunnel, file));
         let key = file.map(|file| tunnel.key(file));
         // Last, as a start with static keys costs numbers.
-        let other = match (key, tunnel.standing) {
+        let other = match (key, &tunnel.keys) {
             (None, _) => Other::Agreeing(Peer::without_keys(able)),
-            (Some(key), None) => Other::Agreeing(Peer::new(key, able)),
-            (Some(key), Some(suite)) => {
-                Other::Standing(Mutex::new(Standing::open(tunnel, &key, suite)?))
+            (Some(key), Keys::Static(how)) => {
+                Other::Standing(Mutex::new(Standing::open(tunnel, how, &key)?))
             }
+            (Some(key), Keys::File(_) | Keys::Group(_)) => Other::Agreeing(Peer::new(key, able)),
         };
         let shared = Shared::new(tunnel, other, way, other_mode)?;
         let upkeep = Upkeep::begin(&shared, device, transport)?;
@@ -147,28 +155,28 @@ impl Ends {
         let Self { shared, queues, mut upkeep } = self;
         let shared = &shared;
         thread::scope(|scope| {
+            // Also those that were started before one could not be.
+            let _finish = Finish(shared);
             let start = |(number, queue): (usize, Queue)| {
                 let headers = upkeep.headers();
                 let work = move || {
-                    let done = Worker::new(number, shared, queue, headers).serve();
                     // Without one of them some flows would stand still.
-                    shared.finish();
-                    done
+                    let _finish = Finish(shared);
+                    Worker::new(number, shared, queue, headers).serve()
                 };
                 let name = format!("worker-{number}");
                 let started = thread::Builder::new().name(name).spawn_scoped(scope, work);
                 started.context("cannot start a thread")
             };
             let workers: Result<Vec<_>> = queues.into_iter().enumerate().map(start).collect();
-            let kept = workers.and_then(|workers| {
+            workers.and_then(|workers| {
                 let kept = upkeep.serve(shared, signals);
                 shared.finish();
-                let ended = workers.into_iter().map(thread::ScopedJoinHandle::join);
-                ended.flatten().collect::<Result<()>>().and(kept)
-            });
-            // Also those that were started before one could not be.
-            shared.finish();
-            kept
+                let join = |worker: thread::ScopedJoinHandle<'_, Result<()>>| {
+                    worker.join().unwrap_or_else(|panic| resume_unwind(panic))
+                };
+                workers.into_iter().try_for_each(join).and(kept)
+            })
         })
     }
 }

@@ -28,7 +28,7 @@ mod worker;
 mod xfrm;
 
 pub use key::Key;
-pub use run::{Tunnel, run};
+pub use run::{Keys, Static, Tunnel, run};
 pub use xfrm::print as print_xfrm;
 
 /// Threads that carry packets, each with an association of its own in each direction. A power of two.

@@ -1,6 +1,6 @@
 //! Tunnel mode or transport mode: keys of their own, and what is said when the ends differ.
 
-use super::run::Tunnel;
+use super::run::{Keys, Static, Tunnel};
 use super::{Key, path};
 use core::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -38,11 +38,11 @@ impl OtherMode {
             true => None,
         };
         let key = own.as_ref().unwrap_or(file);
-        let spi = match tunnel.standing {
-            None => Some(key.hello_spi()),
-            Some(suite) => {
+        let spi = match &tunnel.keys {
+            Keys::File(_) | Keys::Group(_) => Some(key.hello_spi()),
+            Keys::Static(Static { suite, .. }) => {
                 let own = path::look(&tunnel.interface, tunnel.peer).ok();
-                own.map(|(own, _): (IpAddr, _)| key.standing(suite, tunnel.peer, own).0)
+                own.map(|(own, _): (IpAddr, _)| key.standing(*suite, tunnel.peer, own).0)
             }
         };
         Self { spi, transport: tunnel.transport, said: AtomicBool::new(false) }

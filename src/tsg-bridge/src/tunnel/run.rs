@@ -19,8 +19,8 @@ pub struct Tunnel {
     pub peer: IpAddr,
     /// The name of the TUN device.
     pub device: String,
-    /// The file of the key; made if there is none.
-    pub key_file: PathBuf,
+    /// What the keys of packets come out of.
+    pub keys: Keys,
     /// Where it says how it is.
     pub socket: PathBuf,
     /// Transport mode: what the two hosts have for each other, under their own addresses.
@@ -29,12 +29,38 @@ pub struct Tunnel {
     pub udp: bool,
     /// The most that the device takes, in bytes, where the path's own MTU is more than gets through.
     pub mtu: Option<u16>,
-    /// Keys of the group of this host's gateway, which leaves them there, instead of those of a file.
-    pub group: Option<PathBuf>,
-    /// Static keys for this cipher, instead of those that the ends agree on.
-    pub standing: Option<Suite>,
-    /// Where sequence numbers of static keys are leased: no backup copies it.
+}
+
+/// Where keys come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// Agreed on under the key of a file, which is made if there is none.
+    File(PathBuf),
+    /// Agreed on under those of a group, which the gateway of this host leaves there.
+    Group(PathBuf),
+    /// Static: out of the key of a file alone.
+    Static(Static),
+}
+
+/// Static keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Static {
+    /// The file of the key; made if there is none.
+    pub file: PathBuf,
+    /// Their cipher.
+    pub suite: Suite,
+    /// Where sequence numbers are leased: no backup copies it.
     pub cache: PathBuf,
+}
+
+impl Keys {
+    /// The file of the key, if there is one.
+    pub(super) const fn file(&self) -> Option<&PathBuf> {
+        match self {
+            Self::File(file) | Self::Static(Static { file, .. }) => Some(file),
+            Self::Group(_) => None,
+        }
+    }
 }
 
 impl Tunnel {
@@ -46,9 +72,9 @@ impl Tunnel {
     /// One for each processor. Static keys are one worker's: what they seal has one row of sequence numbers.
     pub(super) fn workers(&self) -> u8 {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
-        match self.standing {
-            Some(_) => 1,
-            None => processors.min(MOST_WORKERS as usize) as u8,
+        match self.keys {
+            Keys::Static(_) => 1,
+            Keys::File(_) | Keys::Group(_) => processors.min(MOST_WORKERS as usize) as u8,
         }
     }
 

@@ -11,7 +11,7 @@ use super::Key;
 use super::agreement::Session;
 use super::associations::{receiver, sender};
 use super::path;
-use super::run::Tunnel;
+use super::run::{Static, Tunnel};
 use anyhow::{Context as _, Result};
 use core::net::IpAddr;
 use numbers::Numbers;
@@ -39,21 +39,22 @@ impl Standing {
     ///
     /// # Errors
     /// There is no way to the other end, no AES in hardware, or no number that is surely new.
-    pub(super) fn open(tunnel: &Tunnel, key: &Key, suite: Suite) -> Result<Self> {
+    pub(super) fn open(tunnel: &Tunnel, how: &Static, key: &Key) -> Result<Self> {
         let Tunnel { interface, peer, device, .. } = tunnel;
         let (own, _) = path::look(interface, *peer)
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
-        log::info!("{device}: static keys of {own} and {peer}, {}", suite.as_str());
-        Self::between(tunnel, key, suite, [own, *peer])
+        log::info!("{device}: static keys of {own} and {peer}, {}", how.suite.as_str());
+        Self::between(device, how, key, [own, *peer])
     }
 
-    fn between(tunnel: &Tunnel, key: &Key, suite: Suite, [own, peer]: [IpAddr; 2]) -> Result<Self> {
+    fn between(device: &str, how: &Static, key: &Key, [own, peer]: [IpAddr; 2]) -> Result<Self> {
+        let suite = how.suite;
         let no_aes =
             || format!("no {} in hardware here: leave out --cipher on both hosts", suite.as_str());
         // Before a lease, which costs numbers.
         AnyCipher::blank(suite).with_context(no_aes)?;
         let session = session(key, suite, own, peer);
-        let (numbers, lease) = Numbers::open(tunnel, &session.out)?;
+        let (numbers, lease) = Numbers::open(device, &how.cache, &session.out)?;
         let ((out, tek_out), (inward, tek_inward)) = (&session.out, &session.inward);
         let sender = sender(suite, *out, tek_out, lease.first..lease.limit)?;
         let receiver = receiver(suite, *inward, tek_inward)?;

@@ -3,7 +3,7 @@
 
 use super::filter::{self, Share};
 use super::path::Carrier;
-use crate::attach::{Exit, LARGEST, attach_filter};
+use crate::attach::{Exit, LARGEST, attach_filter, send_all};
 use crate::interface;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::ops::Range;
@@ -247,7 +247,7 @@ impl Sendings {
         fd: &OwnedFd,
         to: SocketAddr,
         outgoing: impl Iterator<Item = Message<Parts>>,
-        mut refused: impl FnMut(usize, &io::Error),
+        refused: impl FnMut(usize, &io::Error),
     ) {
         let Self { parts, beside, messages } = self;
         parts.clear();
@@ -293,22 +293,8 @@ impl Sendings {
             message.msg_hdr.msg_controllen = *len as _;
             messages.push(message);
         }
-        let mut done = 0;
-        while let Some(left @ [_, ..]) = messages.get_mut(done..) {
-            let count = u32::try_from(left.len()).unwrap_or(u32::MAX);
-            // SAFETY: address, parts and what is beside them live during the call; the kernel reads them and writes
-            // lengths into the messages.
-            let sent = unsafe {
-                libc::sendmmsg(fd.as_raw_fd(), left.as_mut_ptr(), count, libc::MSG_DONTWAIT as _)
-            };
-            match usize::try_from(sent) {
-                Ok(sent @ 1..) => done += sent,
-                Ok(0) | Err(_) => {
-                    refused(done, &io::Error::last_os_error());
-                    done += 1;
-                }
-            }
-        }
+        // SAFETY: address, parts and what is beside them live during the call.
+        unsafe { send_all(fd, messages, refused) };
     }
 }
 

@@ -5,7 +5,7 @@ use super::ends::Shared;
 use super::group::Group;
 use super::other::Other;
 use super::path::{V6_LEAST, look};
-use super::run::Tunnel;
+use super::run::{Keys, Tunnel};
 use super::status::State;
 use super::transport::{Headers, Transport};
 use super::wire::say;
@@ -69,7 +69,10 @@ impl Upkeep {
         let upkeep = Self {
             device,
             transport,
-            group: tunnel.group.clone().map(|file| Group::new(file, tunnel.transport)),
+            group: match &tunnel.keys {
+                Keys::Group(file) => Some(Group::new(file.clone(), tunnel.transport)),
+                Keys::File(_) | Keys::Static(_) => None,
+            },
             status: StatusSocket::open(&tunnel.socket)?,
             place: place(tunnel),
             looked: boottime::now(),
@@ -159,7 +162,7 @@ impl Upkeep {
         let Shared { tunnel, way, .. } = shared;
         let (found, before) = (place(tunnel), self.place);
         let own = |place: Option<Place>| place.and_then(|(_, own)| own);
-        let is_bound = tunnel.standing.is_some() || tunnel.transport;
+        let is_bound = matches!(tunnel.keys, Keys::Static(_)) || tunnel.transport;
         ensure!(
             !is_bound || found.is_none() || own(found) == own(before),
             "this host has another address for {} now: static keys are made of it, and transport mode is for it alone, so \

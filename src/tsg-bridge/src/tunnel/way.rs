@@ -18,10 +18,9 @@ pub(super) struct Way {
 
 impl Way {
     /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
-    pub(super) fn open(tunnel: &Tunnel) -> Result<Self> {
+    pub(super) fn open(tunnel: &Tunnel, workers: u8) -> Result<Self> {
         let (carrier, interface, only) = (tunnel.carrier(), &tunnel.interface, tunnel.fixed());
-        let workers = u32::from(tunnel.workers());
-        let sockets = sys::wires(carrier, PORT, workers, Some(interface), only)
+        let sockets = sys::wires(carrier, PORT, u32::from(workers), Some(interface), only)
             .with_context(|| format!("cannot send {} out of {interface}", carrier.name()))?;
         if tunnel.transport {
             for socket in &sockets {
@@ -33,6 +32,11 @@ impl Way {
 
     pub(super) const fn carrier(&self) -> Carrier {
         self.carrier
+    }
+
+    /// How many workers have a socket.
+    pub(super) const fn workers(&self) -> usize {
+        self.sockets.len()
     }
 
     /// That worker's socket. There is one for each.

@@ -1,6 +1,6 @@
 //! The other end of a tunnel with static keys, as a shell script for a host that has the kernel's XFRM and no `tsg`.
 
-use super::run::Tunnel;
+use super::run::{Static, Tunnel};
 use super::{Key, path, standing};
 use anyhow::{Context as _, Result, ensure};
 use core::fmt::Write as _;
@@ -14,22 +14,22 @@ use zeroize::Zeroizing;
 ///
 /// # Errors
 /// There is no key yet, no way to the other end, or the tunnel's name is none for a shell.
-pub fn print(tunnel: &Tunnel, suite: Suite, out: &mut dyn io::Write) -> Result<()> {
-    let Tunnel { interface, peer, key_file, .. } = tunnel;
+pub fn print(tunnel: &Tunnel, how: &Static, out: &mut dyn io::Write) -> Result<()> {
+    let (Tunnel { interface, peer, .. }, Static { file, suite, .. }) = (tunnel, how);
     ensure!(
-        key_file.exists(),
+        file.exists(),
         "there is no {}: start this end first, without --xfrm, which makes it",
-        key_file.display()
+        file.display()
     );
     tsg_sodium::init()?;
-    let key = tunnel.key(Key::load(key_file)?);
+    let key = tunnel.key(Key::load(file)?);
     let (own, mtu) = path::look(interface, *peer)
         .with_context(|| format!("cannot reach {peer} by {interface}"))?;
     let mtu = tunnel
         .carrier()
         .longest_inside(mtu)
         .with_context(|| format!("a path of {mtu} bytes takes no packet"))?;
-    let ends = Ends { key: &key, suite, here: own, there: *peer };
+    let ends = Ends { key: &key, suite: *suite, here: own, there: *peer };
     out.write_all(script(tunnel, &ends, mtu).as_bytes())?;
     Ok(())
 }

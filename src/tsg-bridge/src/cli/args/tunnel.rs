@@ -4,7 +4,7 @@ use super::{Command, Found, UsageError};
 use crate::cli::Carry;
 use crate::config::is_port_name;
 use crate::group_keys;
-use crate::tunnel::Tunnel;
+use crate::tunnel::{Keys, Static, Tunnel};
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -69,21 +69,10 @@ impl Found {
                 "--key is 256 as ever, and means nothing any more, not {size:?}; the key is in a file: --key-file"
             )));
         }
-        let given = self.value("key-file").map(PathBuf::from);
-        let has_file = given.is_some();
-        let key_file =
-            given.unwrap_or_else(|| self.folders.state.join(format!("tunnel-{device}.key")));
         let socket = self.folders.tunnel_socket(&device);
         let mtu = self.value("mtu").map(|text| mtu(&text)).transpose()?;
-        let (udp, standing, cache) = (self.take("udp"), self.standing()?, self.folders.cache());
-        let group = self.take("group").then(|| group_keys::path(&self.folders));
-        if group.is_some() && (standing.is_some() || has_file) {
-            return Err(UsageError(
-                "--group has its keys from this host's gateway: no --key-file, no --static"
-                    .to_owned(),
-            ));
-        }
-        if standing.is_some() && peer.is_unspecified() {
+        let (udp, keys) = (self.take("udp"), self.keys(&device)?);
+        if matches!(keys, Keys::Static(_)) && peer.is_unspecified() {
             return Err(UsageError(
                 "--static needs the address of the other end: keys come out of it".to_owned(),
             ));
@@ -94,23 +83,31 @@ impl Found {
                 "--transport needs an address of the other end that is good on every interface, not {peer}"
             )));
         }
-        Ok(Tunnel {
-            interface,
-            peer,
-            device,
-            key_file,
-            socket,
-            transport,
-            udp,
-            mtu,
-            group,
-            standing,
-            cache,
+        Ok(Tunnel { interface, peer, device, keys, socket, transport, udp, mtu })
+    }
+
+    /// What the keys come out of.
+    fn keys(&mut self, device: &str) -> Result<Keys, UsageError> {
+        let (given, suite) = (self.value("key-file").map(PathBuf::from), self.suite()?);
+        if self.take("group") {
+            if given.is_some() || suite.is_some() {
+                return Err(UsageError(
+                    "--group has its keys from this host's gateway: no --key-file, no --static"
+                        .to_owned(),
+                ));
+            }
+            return Ok(Keys::Group(group_keys::path(&self.folders)));
+        }
+        let own = || self.folders.state.join(format!("tunnel-{device}.key"));
+        let file = given.unwrap_or_else(own);
+        Ok(match suite {
+            None => Keys::File(file),
+            Some(suite) => Keys::Static(Static { file, suite, cache: self.folders.cache() }),
         })
     }
 
     /// The cipher of static keys, if those are wanted.
-    fn standing(&mut self) -> Result<Option<Suite>, UsageError> {
+    fn suite(&mut self) -> Result<Option<Suite>, UsageError> {
         let cipher = self.value("cipher");
         if !self.take("static") {
             return match cipher {
@@ -132,10 +129,10 @@ impl Found {
         words: &mut impl Iterator<Item = OsString>,
     ) -> Result<Command, UsageError> {
         let tunnel = self.tunnel(words)?;
-        match (self.take("xfrm"), tunnel.standing) {
+        match (self.take("xfrm"), tunnel.keys.clone()) {
             (false, _) => Ok(Command::Tunnel(Carry::Packets(tunnel))),
-            (true, Some(suite)) => Ok(Command::Tunnel(Carry::Xfrm(tunnel, suite))),
-            (true, None) => Err(UsageError(
+            (true, Keys::Static(how)) => Ok(Command::Tunnel(Carry::Xfrm(tunnel, how))),
+            (true, Keys::File(_) | Keys::Group(_)) => Err(UsageError(
                 "--xfrm goes with --static: the kernel does not agree on keys".to_owned(),
             )),
         }

@@ -2,9 +2,8 @@
 
 use crate::identity::prepare_folder;
 use crate::pipeline::{EpochTag, Lease, Leases};
-use crate::tunnel::run::Tunnel;
 use anyhow::{Context as _, Result};
-use std::path::PathBuf;
+use std::path::Path;
 use tsg_control::keys::tek_check;
 use tsg_esp::crypto::{Spi, Tek};
 
@@ -40,9 +39,13 @@ impl Numbers {
     ///
     /// # Errors
     /// Another process has this key, all numbers are used, or the record cannot be read or written.
-    pub(super) fn open(tunnel: &Tunnel, (spi, tek): &(Spi, Tek)) -> Result<(Self, Lease)> {
-        let folder = folder(tunnel, *spi);
-        prepare_folder(&tunnel.cache)?;
+    pub(super) fn open(
+        device: &str,
+        cache: &Path,
+        (spi, tek): &(Spi, Tek),
+    ) -> Result<(Self, Lease)> {
+        let folder = cache.join(format!("tunnel-{:08x}", spi.value()));
+        prepare_folder(cache)?;
         prepare_folder(&folder)?;
         let mut leases = Leases::lasting(&folder)?;
         let (tag, sender) = (EpochTag { id: 0, check: tek_check(tek) }, spi.value());
@@ -53,7 +56,7 @@ impl Numbers {
         })?;
         let lease =
             lease.with_context(|| format!("the sequence numbers are used up: {NEW_KEY}"))?;
-        let device = tunnel.device.clone();
+        let device = device.to_owned();
         if lease.first == 1 {
             log::warn!(
                 "{device}: this host has not used this key yet, as far as it knows; if it was restored from a backup or \
@@ -111,9 +114,4 @@ impl Numbers {
             None => State::Good,
         }
     }
-}
-
-/// Where the record of a direction's numbers is.
-fn folder(tunnel: &Tunnel, spi: Spi) -> PathBuf {
-    tunnel.cache.join(format!("tunnel-{:08x}", spi.value()))
 }

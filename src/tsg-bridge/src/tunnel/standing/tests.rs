@@ -35,20 +35,9 @@ impl Host {
     }
 
     fn try_start(&self, suite: Suite) -> Result<Standing> {
-        let tunnel = Tunnel {
-            interface: "eth0".to_owned(),
-            peer: self.addresses[1],
-            device: "tsg0".to_owned(),
-            key_file: "key".into(),
-            socket: "tunnel-tsg0.sock".into(),
-            udp: false,
-            mtu: None,
-            group: None,
-            transport: false,
-            standing: Some(suite),
-            cache: self.cache.path().join("cache"),
-        };
-        Standing::between(&tunnel, &self.key, suite, self.addresses)
+        let cache = self.cache.path().join("cache");
+        let how = Static { file: "key".into(), suite, cache };
+        Standing::between("tsg0", &how, &self.key, self.addresses)
     }
 
     fn start(&self) -> Standing {

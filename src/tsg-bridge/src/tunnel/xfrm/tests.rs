@@ -1,6 +1,7 @@
 //! What the script says, which tests/lab/test_9_xfrm.py runs.
 
 use super::*;
+use crate::tunnel::run::Keys;
 
 const HERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 2));
@@ -10,14 +11,11 @@ fn tunnel(transport: bool, udp: bool) -> Tunnel {
         interface: "eth0".to_owned(),
         peer: THERE,
         device: "tsg0".to_owned(),
-        key_file: "key".into(),
+        keys: Keys::File("key".into()),
         socket: "tunnel-tsg0.sock".into(),
         transport,
         udp,
         mtu: None,
-        group: None,
-        standing: Some(Suite::Aes256Gcm),
-        cache: "cache".into(),
     }
 }
 
