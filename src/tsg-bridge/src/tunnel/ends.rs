@@ -4,6 +4,7 @@
 use super::device::{Device, Queue};
 use super::hello::Able;
 use super::mode::OtherMode;
+use super::moment::Moment;
 use super::other::Other;
 use super::peer::Peer;
 use super::run::{Keys, Tunnel, key};
@@ -19,7 +20,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::AsFd;
 use std::panic::resume_unwind;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
@@ -33,7 +34,7 @@ pub(super) struct Shared {
     /// The device's, in bytes; 0 while none is known.
     pub(super) mtu: AtomicU16,
     /// When something was sent last.
-    pub(super) sent: AtomicU64,
+    pub(super) sent: Moment,
     counts: Vec<Mutex<Counts>>,
     /// The path may take other lengths than before.
     may_have_changed: AtomicBool,
@@ -56,7 +57,7 @@ impl Shared {
             way,
             other_mode,
             mtu: AtomicU16::new(0),
-            sent: AtomicU64::new(0),
+            sent: Moment::default(),
             may_have_changed: AtomicBool::new(false),
             bell: event()?,
             end: event()?,

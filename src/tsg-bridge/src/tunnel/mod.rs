@@ -12,6 +12,7 @@ mod group;
 mod hello;
 mod key;
 mod mode;
+mod moment;
 mod opening;
 mod other;
 mod path;

@@ -9,9 +9,9 @@ mod agreements;
 use super::Key;
 use super::associations::Associations;
 use super::hello::{Able, Hello};
+use super::moment::Moment;
 use crate::pipeline::Reason;
 use agreements::Agreements;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use tsg_esp::DropReason;
 use tsg_esp::buffer::Packet;
@@ -106,12 +106,12 @@ impl Peer {
 
     /// Whether the other end has said nothing for long, though it was sent something.
     pub(super) fn is_silent(&self, now: u64) -> bool {
-        self.signs.waiting.since().is_some_and(|since| now >= since + SILENCE)
+        self.signs.waiting.get().is_some_and(|since| now >= since + SILENCE)
     }
 
     /// What is to be said without having been asked.
     pub(super) fn tick(&self, now: u64, say: &mut Vec<Vec<u8>>) {
-        let owes = self.signs.owing.since().is_some_and(|since| now >= since + SHOW);
+        let owes = self.signs.owing.get().is_some_and(|since| now >= since + SHOW);
         if owes {
             self.signs.owing.end();
         }
@@ -230,35 +230,10 @@ impl Drop for Turn<'_> {
 /// What workers leave of their batches for who looks after the tunnel.
 #[derive(Default)]
 struct Signs {
-    /// Something is sent without an answer.
-    waiting: Since,
-    /// Something was heard, and nothing was sent.
-    owing: Since,
-}
-
-/// Since when something is so, if it is.
-#[derive(Default)]
-struct Since(AtomicU64);
-
-impl Since {
-    const NOT: u64 = 0;
-
-    fn since(&self) -> Option<u64> {
-        Some(self.0.load(Relaxed)).filter(|since| *since != Self::NOT)
-    }
-
-    /// It is so at the latest now. A write costs the other workers more than a look.
-    fn begin(&self, now: u64) {
-        if self.since().is_none() {
-            self.0.store(now.max(1), Relaxed);
-        }
-    }
-
-    fn end(&self) {
-        if self.since().is_some() {
-            self.0.store(Self::NOT, Relaxed);
-        }
-    }
+    /// Since when something is sent without an answer.
+    waiting: Moment,
+    /// Since when something was heard, and nothing was sent.
+    owing: Moment,
 }
 
 #[cfg(test)]

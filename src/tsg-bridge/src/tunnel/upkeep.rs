@@ -201,13 +201,13 @@ impl Upkeep {
         }
         peer.tick(now, &mut self.say);
         if let Some(to) = way.to() {
-            let is_due = now >= sent.load(Relaxed) + KEEP_ALIVE;
+            let is_due = sent.get().is_none_or(|sent| now >= sent + KEEP_ALIVE);
             if is_due && tunnel.fixed().is_some() && way.carrier().udp {
                 self.say.push(udp::KEEP_ALIVE.to_vec());
             }
             for words in &self.say {
                 say(way.socket(SPEAKER), words, to);
-                sent.store(now, Relaxed);
+                sent.set(now);
             }
         }
         self.say.clear();

@@ -118,7 +118,7 @@ impl<'s> Worker<'s> {
         };
         self.buffer = buffer;
         self.send();
-        shared.sent.store(now, Relaxed);
+        shared.sent.set(now);
         end.with_context(|| format!("{} is gone", shared.tunnel.device))?;
         Ok(done)
     }
@@ -244,7 +244,7 @@ impl<'s> Worker<'s> {
             }
             for esp in opening.say.drain(..) {
                 say(shared.way.socket(self.number), &esp, from);
-                shared.sent.store(now, Relaxed);
+                shared.sent.set(now);
             }
             if is_there && shared.tunnel.fixed().is_none() && shared.way.to() != Some(from) {
                 log::info!("{}: the other end is at {}", shared.tunnel.device, from.ip());
