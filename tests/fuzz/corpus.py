@@ -113,7 +113,7 @@ for name, datagram in DATAGRAMS.items():
 for name, packet in PLAIN.items():
     write("tunnel", name, esp(packet, 4 if name.startswith("v4") else 41))
 write("tunnel", "dummy", esp(b"", 59))
-write("tunnel", "hello", bytes([1, 1, 0, 0]) + struct.pack("!I", 0x01000001) + bytes(range(1, 33)) + bytes(32))
+write("tunnel", "hello", bytes([1, 1, 4, 0]) + struct.pack("!I", 0x01000010) + bytes(range(1, 33)) + bytes(32))
 
 
 def attribute(kind, value):
