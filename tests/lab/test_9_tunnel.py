@@ -328,6 +328,18 @@ def test_a_second_implementation_is_the_other_end(cipher, cases):
         cases(3)
 
 
+def test_the_port_and_the_device_are_one_tunnel_s():
+    """Though its workers share them."""
+    with Tunnel(udp=True) as tunnel:
+        left, peer = tunnel.left, tunnel.right.host.ip4
+        wanted = ["tunnel", "eth0", "--dst", peer, "--key-file", left.key]
+        for more, said in ((["--udp", "--tun", "other"], "another program has it"),
+                           (["--tun", DEVICE], f"{DEVICE} is in use by another process")):
+            done = left.host.run(binary("tsg"), "--run", tunnel.lab.run.folder, *wanted, *more, check=False, timeout=10)
+            assert done.returncode == 1 and said in done.stderr, done.stderr
+            tunnel.left.ping(tunnel.right, 4)
+
+
 def test_what_is_wrong_is_said(cases):
     with Tunnel() as tunnel:
         host, folder = tunnel.left.host, tunnel.lab.run.folder

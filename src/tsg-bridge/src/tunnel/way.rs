@@ -3,7 +3,7 @@
 use super::path::{Carrier, PORT};
 use super::run::Tunnel;
 use super::sys;
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use core::net::SocketAddr;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -20,8 +20,16 @@ impl Way {
     /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
     pub(super) fn open(tunnel: &Tunnel, workers: u8) -> Result<Self> {
         let (carrier, interface, only) = (tunnel.carrier(), &tunnel.interface, tunnel.fixed());
-        let sockets = sys::wires(carrier, PORT, u32::from(workers), Some(interface), only)
-            .with_context(|| format!("cannot send {} out of {interface}", carrier.name()))?;
+        let sockets = sys::wires(carrier, PORT, u32::from(workers), Some(interface), only);
+        let sockets = sockets.map_err(|error| {
+            let is_taken = error.kind() == io::ErrorKind::AddrInUse;
+            let what = match is_taken {
+                true => "another program has it, a tunnel or an IKE daemon",
+                false => "the kernel refuses",
+            };
+            anyhow!(error)
+                .context(format!("cannot send {} out of {interface}: {what}", carrier.name()))
+        })?;
         if tunnel.transport {
             for socket in &sockets {
                 sys::as_transport(socket, carrier.v6).context("cannot set up the socket of ESP")?;
