@@ -57,6 +57,17 @@ impl Key {
         Self::from_secret(secret)
     }
 
+    /// The key of the file, or a new one where there is none.
+    pub(super) fn load_or_make(file: &Path) -> Result<Self> {
+        if file.exists() {
+            return Self::load(file);
+        }
+        let key = Self::generate();
+        key.save(file)?;
+        log::warn!("made {}: copy it to the other end, by a way that nobody reads", file.display());
+        Ok(key)
+    }
+
     /// Reads a key file.
     ///
     /// # Errors

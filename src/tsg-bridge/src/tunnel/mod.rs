@@ -18,6 +18,8 @@ mod other;
 mod path;
 mod peer;
 mod run;
+mod settings;
+mod shared;
 mod standing;
 mod status;
 mod sys;
@@ -29,7 +31,8 @@ mod worker;
 mod xfrm;
 
 pub use key::Key;
-pub use run::{Keys, Static, Tunnel, run};
+pub use run::run;
+pub use settings::{Keys, Static, Tunnel};
 pub use xfrm::print as print_xfrm;
 
 /// Threads that carry packets, each with an association of its own in each direction. A power of two.

@@ -1,6 +1,6 @@
 //! Tunnel mode or transport mode: keys of their own, and what is said when the ends differ.
 
-use super::run::{Keys, Static, Tunnel};
+use super::settings::{Keys, Static, Tunnel};
 use super::{Key, path};
 use core::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};

@@ -11,7 +11,7 @@ use super::Key;
 use super::agreement::Session;
 use super::associations::{receiver, sender};
 use super::path;
-use super::run::{Static, Tunnel};
+use super::settings::{Static, Tunnel};
 use anyhow::{Context as _, Result};
 use core::net::IpAddr;
 use numbers::Numbers;

@@ -15,7 +15,7 @@ mod headers;
 mod route;
 
 use super::path::{self, Carrier, V6_LEAST};
-use super::run::Tunnel;
+use super::settings::Tunnel;
 use anyhow::{Context as _, Result, ensure};
 use core::net::IpAddr;
 use guard::Guard;

@@ -1,11 +1,11 @@
 //! What is done now and then: the way to the other end looked after, keys, and how it is.
 
 use super::device::Device;
-use super::ends::Shared;
 use super::group::Group;
 use super::other::Other;
 use super::path::{V6_LEAST, look};
-use super::run::{Keys, Tunnel};
+use super::settings::{Keys, Tunnel};
+use super::shared::Shared;
 use super::status::State;
 use super::transport::{Headers, Transport};
 use super::wire::say;

@@ -1,7 +1,7 @@
 //! The way to the other end: a socket for each worker, and the address that they send to.
 
 use super::path::{Carrier, PORT};
-use super::run::Tunnel;
+use super::settings::Tunnel;
 use super::sys;
 use anyhow::{Context as _, Result, anyhow};
 use core::net::SocketAddr;

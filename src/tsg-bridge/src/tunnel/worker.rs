@@ -1,9 +1,9 @@
 //! A worker: packets from its queue of the device go out sealed, what comes in sealed by its socket goes to its queue.
 
 use super::device::{Entry, LONGEST, Queue};
-use super::ends::Shared;
 use super::opening::{Opened, Opening};
 use super::other::Turn;
+use super::shared::Shared;
 use super::sys::{Arrival, Outer};
 use super::transport::Headers;
 use super::wire::{Sent, Wire, say};

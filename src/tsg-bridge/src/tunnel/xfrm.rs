@@ -1,6 +1,6 @@
 //! The other end of a tunnel with static keys, as a shell script for a host that has the kernel's XFRM and no `tsg`.
 
-use super::run::{Static, Tunnel};
+use super::settings::{Static, Tunnel};
 use super::{Key, path, standing};
 use anyhow::{Context as _, Result, ensure};
 use core::fmt::Write as _;

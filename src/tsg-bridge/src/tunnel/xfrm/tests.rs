@@ -1,7 +1,7 @@
 //! What the script says, which tests/lab/test_9_xfrm.py runs.
 
 use super::*;
-use crate::tunnel::run::Keys;
+use crate::tunnel::settings::Keys;
 
 const HERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 1));
 const THERE: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(192, 0, 2, 2));
