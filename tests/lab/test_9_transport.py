@@ -102,9 +102,16 @@ def test_it_ends_when_it_is_told_to():
             end.process.stop()
             assert end.is_guarded() and DEVICE not in end.host.run("ip", "route").stdout
         assert left.ping(right, 4, check=False).returncode
+        # Who goes on in tunnel mode is told of it.
+        left.options.remove("--transport")
+        left.start()
+        left.process.wait_log(f"`nft delete table inet {TABLE}` ends that")
+        left.process.stop()
         for end in (left, right):
             end.host.run("nft", "delete", "table", "inet", TABLE)
         left.ping(right, 4)
+        left.start()
+        assert TABLE not in left.process.said()
 
 
 @pytest.mark.parametrize("version", (4, 6))

@@ -340,6 +340,14 @@ def test_the_port_and_the_device_are_one_tunnel_s():
             tunnel.left.ping(tunnel.right, 4)
 
 
+def test_a_member_of_no_group_is_told_so():
+    with Tunnel() as tunnel:
+        left = tunnel.left
+        argv = [binary("tsg"), "--log", "stderr", "--run", tunnel.lab.run.folder, "tunnel", "eth0", "--dst",
+                tunnel.right.host.ip4, "--tun", "other", "--group"]
+        left.host.start(*argv, log="member").wait_log("no gateway of this host is a member of a group")
+
+
 def test_what_is_wrong_is_said(cases):
     with Tunnel() as tunnel:
         host, folder = tunnel.left.host, tunnel.lab.run.folder

@@ -113,7 +113,7 @@ def test_an_other_end_with_an_ipv6_address(netifd):
 def test_what_is_wrong_is_named_and_stays_down(netifd, options, code, said):
     calls = netifd("setup", check=False, options={"peer": PEER, **options})
     assert calls[-2].startswith(f"notify_error {VPN} {code} {said}")
-    assert calls[-1] == f"block_restart {VPN}"
+    assert calls[-1] == "await_other_options"
     assert said in netifd.said and len(calls) == 2
 
 
@@ -122,7 +122,7 @@ def test_what_is_wrong_is_named_and_stays_down(netifd, options, code, said):
 def test_a_name_that_is_no_device_s(netifd, name, said):
     calls = netifd("setup", config=name, check=False, options={"peer": PEER})
     assert calls[0].startswith(f"notify_error {name} TSG_NAME") and said in calls[0]
-    assert calls[1:] == [f"block_restart {name}"]
+    assert calls[1:] == ["await_other_options"]
 
 
 def test_the_device_of_a_program_that_was_killed_is_taken_over(netifd):
@@ -133,7 +133,7 @@ def test_the_device_of_a_program_that_was_killed_is_taken_over(netifd):
 def test_what_is_no_address_says_netifd(netifd):
     calls = netifd("setup", check=False, options={"peer": "1.2.3.400"}, DEPENDENCY="2")
     assert calls[1].startswith(f'notify_error {VPN} TSG_PEER option peer is "1.2.3.400"')
-    assert calls[2:] == [f"block_restart {VPN}"]
+    assert calls[2:] == ["await_other_options"]
 
 
 def test_a_way_that_is_not_there_yet_is_waited_for(netifd):

@@ -7,6 +7,11 @@ import { eventually, open, REAL, text } from '../harness.js';
 
 const skip = REAL && 'a real LuCI shows interfaces on a page of its own';
 const field = (page, name) => page.locator(`.cbi-value[data-name=${name}]`);
+const refused = async page => {
+	await save(page);
+	await page.getByText(/Save error/).waitFor();
+	await page.locator('#modal_overlay button').click();
+};
 const save = page => page.locator('.cbi-page-actions .cbi-button-save').click();
 const ROOT = new URL('../../../', import.meta.url);
 const SCRIPT = new URL('openwrt-feed/tsg-proto/files/lib/netifd/proto/tsg.sh', ROOT);
@@ -43,30 +48,66 @@ test('everything that can be set is staged', { skip: skip }, async t => {
 	const { peer, addresses, routes, udp, tunlink, key_file, mtu, ...rest } = box.uci.network.vpn0;
 	assert.deepEqual([ peer, addresses, routes, udp, tunlink, key_file, mtu ],
 		[ 'vpn.example.org', [ '10.9.0.1/24', 'fd09::1/64' ], [ '198.51.100.0/24' ], '1', 'wan', '/etc/tsg/own.key', '1300' ]);
-	assert.deepEqual(Object.keys(rest).filter(name => !name.startsWith('.')), [ 'proto' ], 'nothing else, and no key');
+	const others = Object.keys(rest).filter(name => !name.startsWith('.')).sort();
+	assert.deepEqual(others, [ 'group', 'proto', 'transport' ], 'nothing else, and no key');
+	assert.deepEqual([ rest.group, rest.transport ], [ '0', '0' ]);
 	await eventually(async () => /\/etc\/tsg\/own\.key/.test(await field(page, '_key').innerText()), 'where the key is now');
 });
 
 test('transport mode has nothing in the tunnel', { skip: skip }, async t => {
-	const { page, box } = await open(t, 'interface', 'tunnel');
+	const { page, box } = await open(t, 'interface', 'tunnel', { error: /has to be named/ });
+	const tunlink = field(page, 'tunlink').locator('select');
 	assert.ok(await field(page, 'addresses').isVisible());
 	await field(page, 'transport').locator('input').check();
 	for (const name of [ 'addresses', 'routes' ])
 		assert.ok(!await field(page, name).isVisible(), name);
-	await field(page, 'tunlink').locator('select').selectOption('wan');
+	assert.match(await field(page, 'transport').innerText(), /nft delete table inet tsg-transport-vpn0/);
+	assert.match(await tunlink.getAttribute('class'), /cbi-input-invalid/, 'at once');
+	await refused(page);
+	await tunlink.selectOption('wan');
+	assert.doesNotMatch(await tunlink.getAttribute('class'), /cbi-input-invalid/);
 	await save(page);
 	await eventually(() => box.uci.network.vpn0.transport === '1', 'it is staged');
 	assert.deepEqual([ box.uci.network.vpn0.tunlink, box.uci.network.vpn0.addresses, box.uci.network.vpn0.routes ], [ 'wan', undefined, undefined ]);
 });
 
+for (const peer of [ '0.0.0.0', '::' ])
+	test(`a host that calls from anywhere, ${peer}, comes by an interface that is named`, { skip: skip }, async t => {
+		const { page, box } = await open(t, 'interface', 'tunnel');
+		const tunlink = field(page, 'tunlink').locator('select');
+		await field(page, 'peer').locator('input').fill(peer);
+		await field(page, 'peer').locator('input').blur();
+		assert.match(await tunlink.getAttribute('class'), /cbi-input-invalid/);
+		await tunlink.selectOption('wan');
+		await field(page, 'transport').locator('input').check();
+		assert.match(await field(page, 'peer').locator('input').getAttribute('class'), /cbi-input-invalid/);
+		await field(page, 'transport').locator('input').uncheck();
+		await save(page);
+		await eventually(() => box.uci.network.vpn0.tunlink === 'wan', 'it is staged');
+		assert.equal(box.uci.network.vpn0.peer, peer);
+	});
+
+test('a save that was refused costs no addresses', { skip: skip }, async t => {
+	const { page, box } = await open(t, 'interface', 'tunnel', { error: /has to be named/ });
+	const { addresses } = box.uci.network.vpn0;
+	await field(page, 'transport').locator('input').check();
+	await refused(page);
+	await field(page, 'transport').locator('input').uncheck();
+	await save(page);
+	await eventually(() => box.uci.network.vpn0.transport === '0', 'it is staged');
+	assert.deepEqual(box.uci.network.vpn0.addresses, addresses);
+});
+
 test('the keys may be those of a group', { skip: skip }, async t => {
 	const { page, box } = await open(t, 'interface', 'tunnel');
 	await field(page, 'group').locator('input').check();
+	for (const name of [ '_key', 'key_file' ])
+		assert.ok(!await field(page, name).isVisible(), name);
 	await save(page);
 	await eventually(() => box.uci.network.vpn0.group === '1', 'it is staged');
 });
 
-for (const [ name, value ] of [ [ 'peer', '' ], [ 'peer', 'two words' ], [ 'key_file', 'own.key' ], [ 'mtu', '500' ] ])
+for (const [ name, value ] of [ [ 'peer', '' ], [ 'peer', 'two words' ], [ 'key_file', 'own.key' ], [ 'mtu', '500' ], [ 'mtu', '1400.5' ] ])
 	test(`${name} "${value}" is refused`, { skip: skip }, async t => {
 		const { page, box } = await open(t, 'interface', 'tunnel', { error: /invalid input|must not be empty/ });
 		await field(page, name).locator('input').fill(value);
@@ -99,5 +140,5 @@ test('options and errors are those of the script', async () => {
 	/* LuCI has that one for every interface. */
 	assert.deepEqual(all(protocol, /form\.\w+, '([a-z]\w+)'/g), options.filter(name => ![ 'defaultroute', 'tunlink' ].includes(name)));
 	assert.deepEqual(all(protocol, /widgets\.\w+, '(\w+)'/g), [ 'tunlink' ]);
-	assert.deepEqual(all(protocol, /\t(TSG_\w+):/g), all(script, /(?:refuse|fail) (TSG_\w+)/g));
+	assert.deepEqual(all(protocol, /\t(TSG_\w+):/g), all(script, /(?:refuse|fail|tell) (TSG_\w+)/g));
 });

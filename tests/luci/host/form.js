@@ -18,7 +18,7 @@ function wrongType(datatype, value) {
 	const [ fits, expected ] = TYPES[datatype] ?? [];
 	if (fits)
 		return fits.test(value) ? null : expected;
-	const found = /^(maxlength|range)\((\d+)(?:,(\d+))?\)$/.exec(datatype ?? '');
+	const found = /^(?:and\(uinteger,)?(maxlength|range)\((\d+)(?:,(\d+))?\)/.exec(datatype ?? '');
 	if (!found)
 		return null;
 	if (found[1] == 'maxlength')
@@ -38,6 +38,10 @@ const AbstractValue = baseclass.extend({
 
 	validate() {
 		return true;
+	},
+
+	triggerValidation(section) {
+		this.check(section);
 	},
 
 	/* Shown and stored only while that option has that value. */
@@ -69,12 +73,12 @@ const AbstractValue = baseclass.extend({
 
 	check(section) {
 		const given = [ this.formvalue(section) ].flat();
-		const wrong = given.filter(value => value != null && value !== '').map(value => {
+		const wrong = given.filter(value => value != null).map(value => {
 			const said = this.validate(section, value);
 
-			return wrongType(this.datatype, value) ?? (said === true ? null : said);
+			return (value === '' ? null : wrongType(this.datatype, value)) ?? (said === true ? null : said);
 		}).find(one => one != null);
-		this.frame(section).querySelectorAll('input').forEach(input => input.classList.toggle('cbi-input-invalid', wrong != null));
+		this.frame(section).querySelectorAll('input, select').forEach(input => input.classList.toggle('cbi-input-invalid', wrong != null));
 
 		return wrong ?? null;
 	},
@@ -206,6 +210,14 @@ const AbstractSection = baseclass.extend({
 		(this.tabs ??= []).push([ name, title ]);
 	},
 
+	getOption(name) {
+		return this.children.find(option => option.option == name);
+	},
+
+	formvalue(name, option) {
+		return this.getOption(option).formvalue(name);
+	},
+
 	taboption(tab, ...given) {
 		const made = this.option(...given);
 		made.tab = tab;
@@ -316,10 +328,21 @@ const Map_ = baseclass.extend({
 		this.root ??= E('div', { 'class': 'cbi-map', 'id': `cbi-${this.config}` });
 		dom.bindClassInstance(this.root, this);
 		dom.content(this.root, this.children.map(section => section.render()));
-		this.root.addEventListener('change', () => this.hideInactive());
+		this.root.addEventListener('change', event => this.changed(event));
 		this.hideInactive();
 
 		return this.root;
+	},
+
+	changed(event) {
+		for (const section of this.children)
+			for (const name of section.names())
+				for (const option of section.children)
+					if (option.frame(name)?.contains(event.target)) {
+						option.check(name);
+						option.onchange?.(event, name);
+					}
+		this.hideInactive();
 	},
 
 	hideInactive() {

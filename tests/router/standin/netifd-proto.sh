@@ -1,6 +1,6 @@
 # Stands in for netifd's own: functions that write down how they are called. Options of the interface come from the
 # environment, as OPTION_name. tests/lab/test_9_netifd.py runs the same script under the real one.
-# shellcheck shell=dash disable=SC2153,SC2154
+# shellcheck shell=dash disable=SC2153,SC2154,SC2317
 
 note() {
     echo "$*" >>/router/calls
@@ -53,7 +53,12 @@ init_proto() {
     proto=$1 action=$2 interface=${3:-}
 }
 
+# The script has defined its own by now, which waits.
 add_protocol() {
+    await_other_options() {
+        note await_other_options
+        exit 1
+    }
     [ "$proto" = "$1" ] || return 0
     case $action in
     dump) "proto_$1_init_config" && note "available=$available no_device=$no_device" ;;

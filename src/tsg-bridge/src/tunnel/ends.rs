@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::settings::{Keys, Tunnel};
 use super::shared::{Finish, Shared};
 use super::standing::Standing;
-use super::transport::Transport;
+use super::transport::{Transport, warn_of_former};
 use super::upkeep::Upkeep;
 use super::way::Way;
 use super::worker::Worker;
@@ -45,6 +45,9 @@ impl Ends {
         let way = Way::open(tunnel, workers)?;
         let (device, queues) = Device::open(name, workers)?;
         let transport = tunnel.transport.then(|| Transport::open(tunnel)).transpose()?;
+        if transport.is_none() {
+            warn_of_former(name);
+        }
         let other_mode = file.as_ref().map(|file| OtherMode::of(tunnel, file));
         let key = file.map(|file| tunnel.key(file));
         // Last, as a start with static keys costs numbers.

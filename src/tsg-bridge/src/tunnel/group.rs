@@ -13,8 +13,8 @@ pub(super) struct Group {
     file: PathBuf,
     /// The tunnel is in transport mode, which has keys of its own.
     transport: bool,
-    /// When the file was written that was read last; `None`: there was none.
-    written: Option<SystemTime>,
+    /// When the file was written that was read last, or that there was none; `None`: nobody has looked yet.
+    written: Option<Option<SystemTime>>,
     keys: Vec<GroupKey>,
 }
 
@@ -27,12 +27,13 @@ impl Group {
     pub(super) fn look(&mut self, peer: &Peer, now: u64) {
         let written = fs::metadata(&self.file).and_then(|file| file.modified()).ok();
         let ended = self.keys.iter().any(|key| !key.lives(now));
-        if written == self.written && !ended {
+        let is_same = self.written == Some(written);
+        if is_same && !ended {
             return;
         }
-        if written != self.written {
+        if !is_same {
             self.keys = self.read();
-            self.written = written;
+            self.written = Some(written);
         }
         self.keys.retain(|key| key.lives(now));
         let key = |key: &GroupKey| {

@@ -19,6 +19,7 @@ use super::settings::Tunnel;
 use anyhow::{Context as _, Result, ensure};
 use core::net::IpAddr;
 use guard::Guard;
+pub(super) use guard::warn_of_former;
 pub(super) use headers::Headers;
 use route::Route;
 use std::fs;

@@ -8,6 +8,7 @@ use crate::tunnel::path::{Carrier, PORT};
 use anyhow::{Context as _, Result};
 use core::fmt;
 use core::net::IpAddr;
+use std::io;
 
 /// `NFNL_SUBSYS_NFTABLES` and `NFT_MSG_GETTABLE` (linux/netfilter/nf_tables.h).
 const GET_TABLE: u16 = 10 << 8 | 1;
@@ -29,9 +30,7 @@ impl Guard {
     }
 
     fn table(&self) -> String {
-        // The names of interfaces have more than those of tables.
-        let name = self.device.replace(|byte: char| !byte.is_ascii_alphanumeric(), "_");
-        format!("tsg-transport-{name}")
+        table_of(&self.device)
     }
 
     /// The command that takes it away.
@@ -51,22 +50,12 @@ impl Guard {
 
     /// Sets it again if it is gone.
     pub(super) fn keep(&self) -> Result<()> {
-        if self.is_there().with_context(|| format!("cannot look for {self}"))? {
+        if is_there(&self.table()).with_context(|| format!("cannot look for {self}"))? {
             return Ok(());
         }
         self.set()?;
         log::warn!("{self} was gone, and is back: `nft flush ruleset` takes it away, too");
         Ok(())
-    }
-
-    fn is_there(&self) -> std::io::Result<bool> {
-        let mut request = Request::new(GET_TABLE, flags::REQUEST | flags::ACK, &[INET, 0, 0, 0]);
-        request.put_str(TABLE_NAME, &self.table());
-        match Socket::open(Family::Netfilter)?.request(&mut request) {
-            Ok(()) => Ok(true),
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
-            Err(error) => Err(error),
-        }
     }
 
     /// The input of `nft -f`.
@@ -94,6 +83,33 @@ impl Guard {
              \x20   oifname != \"{device}\" {ip} daddr {peer} goto pair\n  }}\n\
              \x20 chain pair {{\n{sealed}{neighbours}    drop\n  }}\n}}\n"
         )
+    }
+}
+
+fn table_of(device: &str) -> String {
+    // The names of interfaces have more than those of tables.
+    let name = device.replace(|byte: char| !byte.is_ascii_alphanumeric(), "_");
+    format!("tsg-transport-{name}")
+}
+
+fn is_there(table: &str) -> io::Result<bool> {
+    let mut request = Request::new(GET_TABLE, flags::REQUEST | flags::ACK, &[INET, 0, 0, 0]);
+    request.put_str(TABLE_NAME, table);
+    match Socket::open(Family::Netfilter)?.request(&mut request) {
+        Ok(()) => Ok(true),
+        Err(error) if error.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// In tunnel mode: says it if there is the filter of a former transport mode, which may keep out what carries ESP now.
+pub(in crate::tunnel) fn warn_of_former(device: &str) {
+    let table = table_of(device);
+    if is_there(&table).unwrap_or(false) {
+        log::warn!(
+            "{device}: table inet {table} is left from transport mode, and keeps out what it does not know: \
+             `nft delete table inet {table}` ends that"
+        );
     }
 }
 

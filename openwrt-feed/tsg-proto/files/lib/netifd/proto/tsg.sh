@@ -57,7 +57,10 @@ proto_tsg_teardown() {
 	case ${ERROR:-0} in
 	0) ;;
 	# Its words are in the log, and it takes no other arguments next time.
-	2) refuse TSG_OPTION "the program does not take the options of this interface" ;;
+	2)
+		tell TSG_OPTION "the program does not take the options of this interface"
+		proto_block_restart "$config"
+		;;
 	*) fail TSG_FAILED "the program ended with an error: the lines before this one say which" ;;
 	esac
 	proto_kill_command "$config"
@@ -68,19 +71,19 @@ proto_tsg_teardown() {
 check_options() {
 	# A program that was killed leaves its own, which the next one takes over.
 	[ ! -e "/sys/class/net/$config" ] || [ -e "/sys/class/net/$config/tun_flags" ] ||
-		refuse TSG_NAME "there is a device $config already: call the interface something else" || return
+		refuse TSG_NAME "there is a device $config already: call the interface something else"
 	[ ${#config} -le 15 ] ||
-		refuse TSG_NAME "the name of this interface is a device's: 15 characters at most" || return
+		refuse TSG_NAME "the name of this interface is a device's: 15 characters at most"
 	[ -n "$peer" ] ||
-		refuse MISSING_PEER_ADDRESS "option peer is missing: the address or the name of the other end" || return
+		refuse MISSING_PEER_ADDRESS "option peer is missing: the address or the name of the other end"
 	! has_no_route || [ -n "$tunlink" ] ||
-		refuse TSG_TUNLINK "option tunlink is missing: no route says by which interface the other end is reached" || return
+		refuse TSG_TUNLINK "option tunlink is missing: no route says by which interface the other end is reached"
 	[ "$transport" != 1 ] || [ -z "$addresses$routes" ] ||
-		refuse TSG_TRANSPORT "option transport is for the two hosts alone: no option addresses, no option routes" || return
+		refuse TSG_TRANSPORT "option transport is for the two hosts alone: no option addresses, no option routes"
 	[ -z "$mtu" ] || is_between "$mtu" 576 65535 ||
-		refuse TSG_MTU "option mtu is \"$mtu\"; it is to be between 576 and 65535" || return
+		refuse TSG_MTU "option mtu is \"$mtu\"; it is to be between 576 and 65535"
 	[ "${key_file#/}" != "$key_file" ] ||
-		refuse TSG_KEY_FILE "option key_file is \"$key_file\"; it is to be a whole path, as /etc/tsg/$config.key" || return
+		refuse TSG_KEY_FILE "option key_file is \"$key_file\"; it is to be a whole path, as /etc/tsg/$config.key"
 	check_each addresses "10.9.0.1/24 or fd09::1/64" "$addresses" &&
 		check_each routes "198.51.100.0/24 or fd51::/64" "$routes"
 }
@@ -88,7 +91,7 @@ check_options() {
 check_each() {
 	local one
 	for one in $3; do
-		is_address "$one" || refuse INVALID_ADDRESS "option $1 has \"$one\"; it is to look like $2" || return
+		is_address "$one" || refuse INVALID_ADDRESS "option $1 has \"$one\"; it is to look like $2"
 	done
 }
 
@@ -123,12 +126,12 @@ await_way() {
 	case $problem in
 	0) ;;
 	4) return 1 ;;
-	*) refuse TSG_PEER "option peer is \"$peer\"; it is to be an address or a name" || return ;;
+	*) refuse TSG_PEER "option peer is \"$peer\"; it is to be an address or a name" ;;
 	esac
 	if [ -n "$past" ]; then
 		device=$(ip route get "$peer" | sed -n 's/.* dev \([^ ]*\).*/\1/p')
 	else
-		device=$(ubus call "network.interface.$tunlink" status | jsonfilter -e '@.l3_device')
+		device=$(jsonfilter -s "$(ubus call "network.interface.$tunlink" status)" -e '@.l3_device')
 	fi
 	[ -n "$device" ] || fail TSG_NO_ROUTE "no route leads to $peer"
 }
@@ -200,20 +203,27 @@ prefix_of() {
 
 # --- what went wrong: in the log, in `ifstatus`, and in LuCI, which has words for each code ------------------------------
 
-# An option that nothing comes of until it is another one. Returns 1.
+# An option that nothing comes of until it is another one.
 refuse() {
-	echo "$2"
-	proto_notify_error "$config" "$1" "$2"
-	proto_block_restart "$config"
-	return 1
+	tell "$1" "$2"
+	await_other_options
+}
+
+# netifd ends this script when there are other options, and calls it anew. A block would outlast the correction.
+await_other_options() {
+	exec sleep 2147483647
 }
 
 # What may be better the next time. Returns 1.
 fail() {
-	echo "$2"
-	proto_notify_error "$config" "$1" "$2"
+	tell "$1" "$2"
 	sleep "$PAUSE"
 	return 1
+}
+
+tell() {
+	echo "$2"
+	proto_notify_error "$config" "$1" "$2"
 }
 
 add_protocol tsg
