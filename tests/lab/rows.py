@@ -14,7 +14,7 @@ import time
 
 RECEIVE_BUFFER_FORCE = 33  # SO_RCVBUFFORCE, which the module lacks
 SIZE = 1_200
-BURST = 8
+BURST = 4
 
 
 def hear(port):
@@ -45,7 +45,7 @@ def send(address, port, flows, count):
         for row in rows:
             for number in range(first, min(first + BURST, count)):
                 row.send(number.to_bytes(4, "big") + bytes(SIZE - 4))
-        time.sleep(0.004)
+        time.sleep(0.005)
 
 
 if __name__ == "__main__":

@@ -3,9 +3,11 @@
 import json
 import os
 import random
+import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +20,9 @@ from tunnels import CLEAR, DEVICE, ESP, FOLDER, Tunnel, assert_pings_do_not_come
 
 CARRIERS = [(4, False), (4, True), (6, False), (6, True)]
 HEADER = {4: 20, 6: 40}
+# Of workers; and so many flows that each of them gets some.
+MOST = 16
+FLOWS = 16 * min(os.cpu_count(), MOST)
 
 
 @pytest.mark.parametrize(("version", "udp"), CARRIERS)
@@ -63,23 +68,42 @@ def test_every_worker_has_flows_of_its_own_and_keeps_their_order(version, udp, c
                 wait_agreed(right)
                 settle(pollers, seconds=5)
             expected = {left: os.cpu_count(), right: processors or os.cpu_count()}
+            expected = {end: min(workers, MOST) for end, workers in expected.items()}
             capture = Capture(tunnel.switch, f"workers-{processors}", snap=128)
             for here, there in ((left, right), (right, left)):
-                assert_in_order(here, there)
+                assert_in_order_by(here, there, {number % expected[there] for number in range(expected[here])})
             settle(pollers)
             capture.stop()
             for end, workers in expected.items():
                 seen = capture.values("esp.spi", f"esp && {source(end.host, version)}")
                 # Each flow is one's, by its ports; hellos are the first one's.
                 numbers = {int(spi, 16) % 16 for spi in seen}
-                assert numbers == set(range(min(workers, 16))), (end.host, processors, seen)
+                assert numbers == set(range(workers)), (end.host, processors, seen)
         cases(len(pollers) + 4 * FLOWS)
 
 
-FLOWS = 16
+def assert_in_order_by(here, there, workers):
+    """Flows stay in order, and these workers there hear them."""
+    before = woken(there)
+    assert_in_order(here, there)
+    # One that hears nothing wakes up once a second.
+    busy = {worker for worker, count in woken(there).items() if count > before[worker] + 50}
+    assert busy == workers, (busy, workers)
 
 
-def assert_in_order(here, there, each=1_500):
+def woken(end):
+    """How often each worker of an end has woken up."""
+    counts = {}
+    for task in Path(f"/proc/{end.process.popen.pid}/task").iterdir():
+        kind, _, number = (task / "comm").read_text().strip().partition("-")
+        if kind == "worker":
+            # By itself, or to make room for others.
+            found = re.findall(r"^(?:non)?voluntary_ctxt_switches:\s+(\d+)", (task / "status").read_text(), re.M)
+            counts[int(number)] = sum(map(int, found))
+    return counts
+
+
+def assert_in_order(here, there, each=500):
     program = FOLDER / "rows.py"
     hearing = there.host.start(sys.executable, program, "hear", 9, log="rows")
     hearing.wait_line(lambda line: line == "listening")
@@ -88,7 +112,8 @@ def assert_in_order(here, there, each=1_500):
     flows = [json.loads(line) for line in hearing.lines[1:]]
     assert len(flows) == FLOWS
     heard = sum(flow["heard"] for flow in flows)
-    assert heard > 0.9 * FLOWS * each and not any(flow["late"] for flow in flows), flows
+    # Under load some are lost.
+    assert heard > 0.5 * FLOWS * each and not any(flow["late"] for flow in flows), flows
 
 
 def source(host, version):
@@ -169,12 +194,39 @@ def test_an_interface_that_is_made_anew_and_one_with_another_address(udp, cases)
             end.host.ns.ip("link", "set", "eth0", "up")
             end.host._configure("eth0")
             settle(pollers, seconds=8)
+        all_workers = set(range(min(os.cpu_count(), MOST)))
+        assert_in_order_by(tunnel.left, tunnel.right, all_workers)
         left = tunnel.left.host.ns
         left.ip("addr", "del", f"{tunnel.left.host.ip4}/24", "dev", "eth0")
         left.ip("addr", "add", "10.77.0.99/24", "dev", "eth0")
         settle(pollers, seconds=8)
         assert tunnel.right.status()["peer"] == "10.77.0.99"
+        assert_in_order_by(tunnel.right, tunnel.left, all_workers)
         cases(len(pollers))
+
+
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_a_router_on_the_way_that_takes_less(version, udp, cases):
+    """In one direction; it says so as routers do."""
+    with Tunnel(version, udp) as tunnel:
+        left, right, router = tunnel.left, tunnel.right, tunnel.lab.host("router", tunnel.switch)
+        tunnel.lab.cable(router.ns, "eth1", tunnel.switch)
+        router.ns.ip("link", "set", "eth1", "up", "mtu", 1400)
+        tunnel.lab.ready()
+        # It answers for its address there alone where it has it.
+        router.ns.sysctl({"net/ipv4/ip_forward": 1, "net/ipv6/conf/all/forwarding": 1,
+                          "net/ipv4/conf/eth0/send_redirects": 0, "net/ipv4/conf/all/arp_ignore": 1})
+        there, route = right.host.address(version), (f"-{version}", "route", "add")
+        router.ns.ip(*route, there, "dev", "eth1")
+        left.host.ns.ip(*route, there, "via", router.address(version))
+        before = left.mtu
+        assert before > 1400
+        for inner in (4, 6):
+            left.ping(right, inner, "-s", 1380, "-c", 6)
+        wait_for("a smaller MTU", lambda: 1300 < left.mtu < 1400)
+        left.ping(right, 4, "-M", "do", "-s", left.mtu - 28)
+        assert right.mtu == before
+        cases(3)
 
 
 def test_a_path_that_swallows_what_is_long():

@@ -42,7 +42,7 @@ impl Ends {
         if let Some(folder) = tunnel.socket.parent() {
             prepare_folder(folder)?;
         }
-        let way = Way::open(tunnel, workers)?;
+        let way = Way::open(tunnel, workers.into())?;
         let (device, queues) = Device::open(name, workers)?;
         let transport = tunnel.transport.then(|| Transport::open(tunnel)).transpose()?;
         if transport.is_none() {

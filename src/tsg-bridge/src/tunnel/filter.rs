@@ -29,6 +29,9 @@ const NETWORK: u32 = 0xfff0_0000;
 const SOURCE_V4: u32 = 12;
 const SOURCE_V6: u32 = 8;
 
+/// Takes nothing.
+pub(super) const NOTHING: [FilterStep; 1] = [(RETURN, 0, 0, 0)];
+
 /// A worker, and how many there are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Share {
@@ -98,5 +101,55 @@ impl Program {
     fn end(mut self) -> Vec<FilterStep> {
         self.0.push((RETURN, 0, 0, u32::MAX));
         self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::sys;
+    use super::*;
+    use nix::sys::socket::{MsgFlags, recv};
+    use std::net::UdpSocket;
+    use std::os::fd::{AsRawFd as _, OwnedFd};
+
+    /// How many datagrams wait in each.
+    fn heard(sockets: &[OwnedFd]) -> Vec<usize> {
+        let all = |socket: &OwnedFd| {
+            let next = || recv(socket.as_raw_fd(), &mut [0; 16], MsgFlags::MSG_DONTWAIT);
+            std::iter::repeat_with(next).take_while(Result::is_ok).count()
+        };
+        sockets.iter().map(all).collect()
+    }
+
+    #[test]
+    fn what_shares_a_port_is_told_apart_by_its_spi() {
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let carrier = Carrier { udp: true, v6: false };
+        for (workers, expected) in [(1, vec![16]), (4, vec![4; 4]), (3, vec![6, 5, 5])] {
+            let sockets = sys::wires(carrier, free.port(), workers, None, None).unwrap();
+            let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+            for spi in 0x1234_5670_u32..0x1234_5680 {
+                sender.send_to(&spi.to_be_bytes(), free).unwrap();
+            }
+            assert_eq!(heard(&sockets), expected);
+            // What has no SPI.
+            sender.send_to(&[0xff], free).unwrap();
+            let mut first = vec![0; expected.len()];
+            first[0] = 1;
+            assert_eq!(heard(&sockets), first);
+            assert!(sys::wires(carrier, free.port(), workers, None, None).is_err(), "it is taken");
+        }
+    }
+
+    #[test]
+    fn only_the_other_end_is_heard() {
+        let carrier = Carrier { udp: true, v6: false };
+        let free = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let only = "127.0.0.2".parse().unwrap();
+        let sockets = sys::wires(carrier, free.port(), 1, None, Some(only)).unwrap();
+        for (from, count) in [("127.0.0.2:4500", 1), ("127.0.0.2:0", 0), ("127.0.0.1:4500", 0)] {
+            UdpSocket::bind(from).unwrap().send_to(&[0; 8], free).unwrap();
+            assert_eq!(heard(&sockets), [count], "{from}");
+        }
     }
 }

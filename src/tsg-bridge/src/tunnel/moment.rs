@@ -20,7 +20,7 @@ impl Moment {
     }
 
     pub(super) fn set(&self, now: u64) {
-        // 17 years after the boot it would begin anew.
+        // Kept to 17 years after the boot.
         let eighths = u32::try_from(now / EIGHTH).unwrap_or(u32::MAX).max(1);
         // A write costs the other threads more than a look.
         if self.0.load(Relaxed) != eighths {

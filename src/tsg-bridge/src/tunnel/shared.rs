@@ -8,7 +8,7 @@ use super::status::Counts;
 use super::way::Way;
 use anyhow::{Context as _, Result};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering::Relaxed};
+use std::sync::atomic::AtomicU16;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the threads have in common.
@@ -24,8 +24,6 @@ pub(super) struct Shared {
     pub(super) sent: Moment,
     counts: Vec<Mutex<Counts>>,
     /// The path may take other lengths than before.
-    may_have_changed: AtomicBool,
-    /// There is something to do for the upkeep.
     bell: EventFd,
     /// The end for all.
     end: EventFd,
@@ -50,7 +48,6 @@ impl Shared {
             other_mode,
             mtu: AtomicU16::new(0),
             sent: Moment::default(),
-            may_have_changed: AtomicBool::new(false),
             bell: event()?,
             end: event()?,
         })
@@ -70,15 +67,13 @@ impl Shared {
 
     /// Has the way to the other end looked at soon.
     pub(super) fn look_at_path(&self) {
-        self.may_have_changed.store(true, Relaxed);
         // Full means that it rings already.
         let _ = self.bell.write(1);
     }
 
     /// Whether somebody wanted that. The bell is still then.
     pub(super) fn is_path_to_be_looked_at(&self) -> bool {
-        let _ = self.bell.read();
-        self.may_have_changed.swap(false, Relaxed)
+        self.bell.read().is_ok()
     }
 
     pub(super) const fn bell(&self) -> &EventFd {

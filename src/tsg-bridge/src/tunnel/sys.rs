@@ -15,8 +15,11 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::sync::Arc;
 use tsg_esp::ip::protocol;
 
-/// What the kernel cannot deliver at once waits here, in bytes; likewise what it cannot send.
+/// What the kernel cannot deliver at once waits here, in bytes of all workers; likewise what it cannot send.
 const ROOM: i32 = 4 << 20;
+
+/// Of one worker at least.
+const LEAST_ROOM: i32 = 1 << 20;
 
 /// A TUN device, which lasts as long as someone holds it if it does not [persist]: packets behind a header of virtio-net.
 /// Opened once more under the same name it gets a further queue.
@@ -34,6 +37,23 @@ pub(super) fn persist(device: &File, stays: bool) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// A socket that only has the kernel heed what the path says to ESP over IPv6: of a raw socket it does so only where that
+/// is connected or asks for errors. Nobody reads it, and it holds next to nothing.
+pub(super) fn ear(interface: &str) -> io::Result<OwnedFd> {
+    let fd = socket(true, libc::SOCK_RAW, libc::c_int::from(protocol::ESP), Some(interface))?;
+    attach_filter(&fd, libc::SO_ATTACH_FILTER, &filter::NOTHING)?;
+    option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, 0)?;
+    option(&fd, libc::IPPROTO_IPV6, libc::IPV6_RECVERR, 1)?;
+    Ok(fd)
+}
+
+/// Puts a socket in the place of another one, under that one's number.
+pub(super) fn put_in_place_of(old: &OwnedFd, new: &OwnedFd) -> io::Result<()> {
+    // SAFETY: no pointers are passed; both are open, and `old` goes on being so.
+    let done = unsafe { libc::dup3(new.as_raw_fd(), old.as_raw_fd(), libc::O_CLOEXEC) };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Sockets that carry ESP, one for each worker, out of the interface, and from `only` alone if that is given. Each gets what was sealed for its
 /// worker. In UDP they share `port`, which nobody else has. What is longer than the path takes comes back as an error
 /// instead of being cut.
@@ -46,7 +66,7 @@ pub(super) fn wires(
 ) -> io::Result<Vec<OwnedFd>> {
     let mut sockets: Vec<OwnedFd> = Vec::new();
     for number in 0..workers {
-        let fd = wire(carrier, interface)?;
+        let fd = wire(carrier, workers, interface)?;
         let share = Share { number, of: workers };
         attach_filter(&fd, libc::SO_ATTACH_FILTER, &filter::heard(carrier, only, share))?;
         if carrier.udp {
@@ -63,14 +83,15 @@ pub(super) fn wires(
     Ok(sockets)
 }
 
-fn wire(carrier: Carrier, interface: Option<&str>) -> io::Result<OwnedFd> {
+fn wire(carrier: Carrier, workers: u32, interface: Option<&str>) -> io::Result<OwnedFd> {
     let fd = match carrier.udp {
         true => socket(carrier.v6, libc::SOCK_DGRAM, 0, interface)?,
         false => socket(carrier.v6, libc::SOCK_RAW, libc::c_int::from(protocol::ESP), interface)?,
     };
     // More is only a help.
-    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM);
-    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, ROOM);
+    let room = (ROOM / workers as i32).max(LEAST_ROOM);
+    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, room);
+    let _ = option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, room);
     let (level, class, discover, always) = match carrier.v6 {
         false => (libc::IPPROTO_IP, libc::IP_RECVTOS, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
         true => (
@@ -142,8 +163,7 @@ fn socket(
     Ok(fd)
 }
 
-/// Lets a socket leave by the interface that has this name now.
-pub(super) fn bind_to(fd: &OwnedFd, interface: &str) -> io::Result<()> {
+fn bind_to(fd: &OwnedFd, interface: &str) -> io::Result<()> {
     let name = CString::new(interface).map_err(|_| io::ErrorKind::InvalidInput)?;
     option_bytes(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name.as_bytes_with_nul())
 }

@@ -171,12 +171,18 @@ impl Upkeep {
         );
         if found.is_some() && found != before {
             let (name, interface) = (self.device.name(), &tunnel.interface);
-            match way.leave_by(interface) {
+            let number = |place: Option<Place>| place.map(|(number, _)| number);
+            // Which address packets leave with is looked up for each of them.
+            let done = match number(found) == number(before) {
+                true => Ok(()),
+                false => way.leave_by_again(tunnel),
+            };
+            match done {
                 Ok(()) => {
                     log::info!("{name}: goes on by {interface}");
                     self.place = found;
                 }
-                Err(error) => log::debug!("{name}: {interface}: {error}"),
+                Err(error) => log::debug!("{name}: {error:#}"),
             }
         }
         if let Some(transport) = &mut self.transport {

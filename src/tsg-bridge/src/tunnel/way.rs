@@ -12,30 +12,49 @@ use std::sync::{PoisonError, RwLock};
 /// The way.
 pub(super) struct Way {
     carrier: Carrier,
-    sockets: Vec<OwnedFd>,
+    sockets: Sockets,
     to: RwLock<Option<SocketAddr>>,
 }
 
-impl Way {
-    /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
-    pub(super) fn open(tunnel: &Tunnel, workers: u8) -> Result<Self> {
+struct Sockets {
+    /// Of each worker.
+    wires: Vec<OwnedFd>,
+    /// What it takes for path MTU discovery, where [that is needed](sys::ear).
+    ear: Option<OwnedFd>,
+}
+
+impl Sockets {
+    fn open(tunnel: &Tunnel, workers: usize) -> Result<Self> {
         let (carrier, interface, only) = (tunnel.carrier(), &tunnel.interface, tunnel.fixed());
-        let sockets = sys::wires(carrier, PORT, u32::from(workers), Some(interface), only);
-        let sockets = sockets.map_err(|error| {
-            let is_taken = error.kind() == io::ErrorKind::AddrInUse;
-            let what = match is_taken {
+        let open = || -> io::Result<Self> {
+            let wires = sys::wires(carrier, PORT, workers as u32, Some(interface), only)?;
+            if tunnel.transport {
+                wires.iter().try_for_each(|wire| sys::as_transport(wire, carrier.v6))?;
+            }
+            let is_deaf = carrier.v6 && !carrier.udp;
+            Ok(Self { wires, ear: is_deaf.then(|| sys::ear(interface)).transpose()? })
+        };
+        open().map_err(|error| {
+            let what = match error.kind() == io::ErrorKind::AddrInUse {
                 true => "another program has it, a tunnel or an IKE daemon",
                 false => "the kernel refuses",
             };
             anyhow!(error)
                 .context(format!("cannot send {} out of {interface}: {what}", carrier.name()))
-        })?;
-        if tunnel.transport {
-            for socket in &sockets {
-                sys::as_transport(socket, carrier.v6).context("cannot set up the socket of ESP")?;
-            }
-        }
-        Ok(Self { carrier, sockets, to: RwLock::new(only.map(|host| carrier.at(host))) })
+        })
+    }
+
+    fn all(&self) -> impl Iterator<Item = &OwnedFd> {
+        self.wires.iter().chain(&self.ear)
+    }
+}
+
+impl Way {
+    /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
+    pub(super) fn open(tunnel: &Tunnel, workers: usize) -> Result<Self> {
+        let (carrier, to) = (tunnel.carrier(), tunnel.fixed());
+        let to = RwLock::new(to.map(|host| carrier.at(host)));
+        Ok(Self { carrier, sockets: Sockets::open(tunnel, workers)?, to })
     }
 
     pub(super) const fn carrier(&self) -> Carrier {
@@ -44,12 +63,12 @@ impl Way {
 
     /// How many workers have a socket.
     pub(super) const fn workers(&self) -> usize {
-        self.sockets.len()
+        self.sockets.wires.len()
     }
 
     /// That worker's socket. There is one for each.
     pub(super) fn socket(&self, worker: usize) -> &OwnedFd {
-        &self.sockets[worker]
+        &self.sockets.wires[worker]
     }
 
     /// Where packets go, if that is known.
@@ -62,8 +81,15 @@ impl Way {
         *self.to.write().unwrap_or_else(PoisonError::into_inner) = Some(to);
     }
 
-    /// The same way, out of an interface that was made anew.
-    pub(super) fn leave_by(&self, interface: &str) -> io::Result<()> {
-        self.sockets.iter().try_for_each(|socket| sys::bind_to(socket, interface))
+    /// The same way, out of an interface that was made anew. So are the sockets: one that is bound to another interface
+    /// leaves those that it shares the port with.
+    pub(super) fn leave_by_again(&self, tunnel: &Tunnel) -> Result<()> {
+        let anew = Sockets::open(tunnel, self.workers())?;
+        let done = self
+            .sockets
+            .all()
+            .zip(anew.all())
+            .try_for_each(|(old, new)| sys::put_in_place_of(old, new));
+        done.context("cannot change sockets")
     }
 }

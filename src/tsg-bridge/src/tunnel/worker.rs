@@ -28,6 +28,9 @@ const BATCH: usize = 64;
 /// Who finds so many packets at once is busy, and lets others gather for a moment: what comes together goes on together.
 const BUSY: usize = 8;
 
+/// So often it looks for [another socket](super::way) in the place of its own, in milliseconds.
+const AGAIN: u16 = 1_000;
+
 /// So long it lets them gather.
 const GATHER: Duration = Duration::from_micros(20);
 
@@ -88,7 +91,7 @@ impl<'s> Worker<'s> {
         let waiting = |fd| PollFd::new(fd, PollFlags::POLLIN);
         let all = [self.shared.end().as_fd(), self.wire.as_fd(), self.queue.as_fd()];
         let mut all = all.map(waiting);
-        match poll(&mut all, PollTimeout::NONE) {
+        match poll(&mut all, PollTimeout::from(AGAIN)) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(error).context("poll"),
         }

@@ -56,11 +56,8 @@ proto_tsg_teardown() {
 	local config="$1"
 	case ${ERROR:-0} in
 	0) ;;
-	# Its words are in the log, and it takes no other arguments next time.
-	2)
-		tell TSG_OPTION "the program does not take the options of this interface"
-		proto_block_restart "$config"
-		;;
+	# Its words are in the log.
+	2) fail TSG_OPTION "the program does not take the options of this interface" ;;
 	*) fail TSG_FAILED "the program ended with an error: the lines before this one say which" ;;
 	esac
 	proto_kill_command "$config"
