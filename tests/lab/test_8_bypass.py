@@ -103,7 +103,8 @@ def test_flows_before_enforce(attach, cases):
                           and int(row[5]) > 10)
         # hmi is in clear only until the map knows it; a change of the policy begins anew.
         for other in plant.boxes.values():
-            other.wait_status("has the map", lambda status: status["machines_of_others"] > 0)
+            other.wait_status("has the map, and goes by it",
+                              lambda status: status["machines_of_others"] > 0 and status["counters"]["sealed"] > 0)
         plant.server.set(non_ip="drop")
         try:
             wait_for("what would be dropped is told", lambda: told() == sorted(wanted), 20)
