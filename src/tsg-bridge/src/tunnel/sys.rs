@@ -78,7 +78,9 @@ pub(super) fn wires(
         sockets.push(fd);
     }
     if carrier.udp && workers > 1 {
-        attach_filter(&sockets[0], libc::SO_ATTACH_REUSEPORT_CBPF, &filter::chosen(workers))?;
+        // Where the kernel does not take it all goes to one of them, which opens it.
+        let _ =
+            attach_filter(&sockets[0], libc::SO_ATTACH_REUSEPORT_CBPF, &filter::chosen(workers));
     }
     Ok(sockets)
 }
