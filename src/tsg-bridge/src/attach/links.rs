@@ -3,6 +3,8 @@
 use crate::netlink::{Attributes, Family, Request, Socket, flags};
 
 const GET_LINK: u16 = 18;
+/// The length of `struct ifinfomsg`.
+const FIXED: usize = 16;
 const ADDRESS: u16 = 1;
 const PEER: u16 = 5;
 const MASTER: u16 = 10;
@@ -21,23 +23,32 @@ pub(super) struct Link {
 
 /// Asks for interface `ifindex`; `None` if there is none.
 pub(super) fn link(ifindex: u32) -> Option<Link> {
+    let mut link = Link::default();
+    ask(ifindex, |body| link = Link::parse(body))?;
+    Some(link)
+}
+
+/// Asks for interface `ifindex`, and reads the body of the kernel's answer; `None` if there is none.
+pub(crate) fn ask(ifindex: u32, mut read: impl FnMut(&[u8])) -> Option<()> {
     if ifindex == 0 {
         return None;
     }
     // `struct ifinfomsg`.
-    let mut fixed = [0; 16];
+    let mut fixed = [0; FIXED];
     fixed[4..8].copy_from_slice(&ifindex.to_ne_bytes());
     let mut request = Request::new(GET_LINK, flags::REQUEST | flags::ACK, &fixed);
-    let mut link = Link::default();
-    let read = |_: u16, body: &[u8]| link = Link::parse(body);
-    Socket::open(Family::Route).ok()?.query(&mut request, read).ok()?;
-    Some(link)
+    Socket::open(Family::Route).ok()?.query(&mut request, |_, body| read(body)).ok()
+}
+
+/// What is in such an answer.
+pub(crate) fn attributes(body: &[u8]) -> Attributes<'_> {
+    Attributes(body.get(FIXED..).unwrap_or_default())
 }
 
 impl Link {
     /// Reads it from the body of the kernel's answer.
     pub(super) fn parse(body: &[u8]) -> Self {
-        let attributes = Attributes(body.get(16..).unwrap_or_default());
+        let attributes = attributes(body);
         let number = |kind| {
             let bytes = attributes.find(kind).and_then(|number| number.first_chunk::<4>());
             bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))

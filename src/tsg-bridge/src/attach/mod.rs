@@ -16,7 +16,7 @@ mod frame;
 pub mod fuzzing;
 mod ingress;
 mod keeper;
-mod links;
+pub(crate) mod links;
 mod listener;
 mod neighbours;
 mod nfqueue;

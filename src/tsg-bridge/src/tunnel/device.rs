@@ -5,9 +5,9 @@
 
 use super::sys::{self, Writings};
 use crate::attach::virtio::Header;
-use crate::attach::{Batch, To};
+use crate::attach::{Batch, To, links};
 use crate::interface;
-use crate::netlink::{Attributes, Family, Request, Socket, flags};
+use crate::netlink::Attributes;
 use anyhow::{Context as _, Result, ensure};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -93,22 +93,16 @@ impl Device {
 
 /// The queues of a device, of all processes. `None` if there is none, or the kernel does not say, before Linux 4.18.
 fn number_of_queues(name: &str) -> Option<usize> {
-    const GET_LINK: u16 = 18;
     const LINK_INFO: u16 = 18;
     const INFO_DATA: u16 = 2;
     const QUEUES: u16 = 8;
-    // `struct ifinfomsg`.
-    let mut fixed = [0; 16];
-    fixed[4..8].copy_from_slice(&interface::index(name)?.to_ne_bytes());
-    let mut request = Request::new(GET_LINK, flags::REQUEST | flags::ACK, &fixed);
     let mut queues = None;
-    let read = |_: u16, body: &[u8]| {
-        let link = Attributes(body.get(fixed.len()..).unwrap_or_default());
-        let about = link.find(LINK_INFO).and_then(|info| Attributes(info).find(INFO_DATA));
+    links::ask(interface::index(name)?, |body| {
+        let about = links::attributes(body).find(LINK_INFO);
+        let about = about.and_then(|info| Attributes(info).find(INFO_DATA));
         let number = about.and_then(|about| Attributes(about).find(QUEUES)?.first_chunk::<4>());
         queues = number.map(|number| u32::from_ne_bytes(*number) as usize);
-    };
-    Socket::open(Family::Route).ok()?.query(&mut request, read).ok()?;
+    })?;
     queues
 }
 

@@ -22,7 +22,7 @@ pub(super) struct Shared {
     pub(super) mtu: AtomicU16,
     /// When something was sent last.
     pub(super) sent: Moment,
-    counts: Vec<Mutex<Counts>>,
+    counts: Mutex<Counts>,
     /// The path may take other lengths than before.
     bell: EventFd,
     /// The end for all.
@@ -43,8 +43,8 @@ impl Shared {
         Ok(Self {
             tunnel: tunnel.clone(),
             peer,
-            counts: (0..way.workers()).map(|_| Mutex::default()).collect(),
             way,
+            counts: Mutex::default(),
             other_mode,
             mtu: AtomicU16::new(0),
             sent: Moment::default(),
@@ -53,16 +53,14 @@ impl Shared {
         })
     }
 
-    /// What became of that worker's packets. Nobody else holds it for long.
-    pub(super) fn counts_of(&self, worker: usize) -> MutexGuard<'_, Counts> {
-        self.counts[worker].lock().unwrap_or_else(PoisonError::into_inner)
+    /// Counts what became of a batch.
+    pub(super) fn count(&self, batch: &Counts) {
+        self.counts().add(batch);
     }
 
     /// What became of all packets.
-    pub(super) fn counts(&self) -> Counts {
-        let mut all = Counts::default();
-        (0..self.counts.len()).for_each(|worker| all.add(&self.counts_of(worker)));
-        all
+    pub(super) fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Has the way to the other end looked at soon.

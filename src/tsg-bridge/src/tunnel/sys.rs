@@ -54,9 +54,9 @@ pub(super) fn put_in_place_of(old: &OwnedFd, new: &OwnedFd) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Sockets that carry ESP, one for each worker, out of the interface, and from `only` alone if that is given. Each gets what was sealed for its
-/// worker. In UDP they share `port`, which nobody else has. What is longer than the path takes comes back as an error
-/// instead of being cut.
+/// Sockets that carry ESP, one for each worker, out of the interface, and from `only` alone if that is given. Each gets
+/// what was sealed for its worker. In UDP they share `port`, which nobody else has. What is longer than the path takes
+/// comes back as an error instead of being cut.
 pub(super) fn wires(
     carrier: Carrier,
     port: u16,

@@ -4,6 +4,7 @@ use super::device::{Entry, LONGEST, Queue};
 use super::opening::{Opened, Opening};
 use super::other::Turn;
 use super::shared::Shared;
+use super::status::Counts;
 use super::sys::{Arrival, Outer};
 use super::transport::Headers;
 use super::wire::{Sent, Wire, say};
@@ -28,11 +29,11 @@ const BATCH: usize = 64;
 /// Who finds so many packets at once is busy, and lets others gather for a moment: what comes together goes on together.
 const BUSY: usize = 8;
 
-/// So often it looks for [another socket](super::way) in the place of its own, in milliseconds.
-const AGAIN: u16 = 1_000;
-
 /// So long it lets them gather.
 const GATHER: Duration = Duration::from_micros(20);
+
+/// So often it looks for [another socket](super::way) in the place of its own, in milliseconds.
+const AGAIN: u16 = 1_000;
 
 /// One worker.
 pub(super) struct Worker<'s> {
@@ -44,6 +45,8 @@ pub(super) struct Worker<'s> {
     /// In transport mode.
     headers: Option<Headers>,
     buffer: Vec<u8>,
+    /// Of this batch.
+    counts: Counts,
 }
 
 impl<'s> Worker<'s> {
@@ -61,6 +64,7 @@ impl<'s> Worker<'s> {
             wire: Wire::over(shared.way.socket(number), shared.way.carrier()),
             headers,
             buffer: vec![0; virtio::LEN + LONGEST],
+            counts: Counts::default(),
         }
     }
 
@@ -80,6 +84,7 @@ impl<'s> Worker<'s> {
             if outward {
                 done += self.outward(now)?;
             }
+            self.shared.count(&core::mem::take(&mut self.counts));
             if may_gather && (BUSY..BATCH).contains(&done) {
                 std::thread::sleep(GATHER);
             }
@@ -112,7 +117,7 @@ impl<'s> Worker<'s> {
             match self.queue.read(&mut buffer) {
                 Ok((header, packet)) => {
                     let sealed = self.seal(header, packet, &mut turn);
-                    shared.counts_of(self.number).refuse(sealed);
+                    self.counts.refuse(sealed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(()),
                 Err(error) => break Err(error),
@@ -188,16 +193,14 @@ impl<'s> Worker<'s> {
         turn.seal(&mut packet, next_header)?;
         let range = packet.range();
         self.wire.take(at, range, outer);
-        self.shared.counts_of(self.number).packets.sealed += 1;
+        self.counts.packets.sealed += 1;
         Ok(())
     }
 
     /// Sends what was sealed.
     fn send(&mut self) {
         let Sent { failed, too_long } = self.wire.flush(self.shared.way.to());
-        if failed > 0 {
-            self.shared.counts_of(self.number).send_failed += failed;
-        }
+        self.counts.send_failed += failed;
         if too_long {
             self.shared.look_at_path();
         }
@@ -215,9 +218,8 @@ impl<'s> Worker<'s> {
                 0
             }
         };
-        let mut counts = shared.counts_of(self.number);
         let turn = shared.peer.turn(self.number, now);
-        let Self { wire, entry, headers, .. } = self;
+        let Self { wire, entry, headers, counts, .. } = self;
         let mut opening = Opening { turn, entry, headers: headers.as_mut(), say: Vec::new() };
         let mut done = 0;
         for number in 0..received {
@@ -256,7 +258,7 @@ impl<'s> Worker<'s> {
             }
         }
         drop(opening);
-        counts.not_taken += self.entry.flush();
+        self.counts.not_taken += self.entry.flush();
         done
     }
 }
