@@ -42,12 +42,13 @@ fn nothing_acknowledged_is_lost() {
     for round in 0..rounds {
         world.round(round);
     }
-    let World { orders, uses, enrolled, .. } = world;
+    let World { orders, uses, enrolled, settlements, .. } = world;
     println!(
         "{rounds} crashes, {orders} orders acknowledged, {} epochs, {enrolled} let in by token",
         uses.len()
     );
-    assert!(orders >= rounds && uses.len() as u64 > rounds / 4);
+    // How many more epochs there were is a matter of the machine's pace.
+    assert!(orders >= rounds && settlements > 0 && uses.len() > settlements);
 }
 
 /// Whose numbers are whose.
@@ -68,6 +69,8 @@ struct World {
     revoked: Arc<AtomicBool>,
     orders: u64,
     enrolled: u64,
+    /// How often all came together again, each time in a new epoch.
+    settlements: usize,
 }
 
 /// A gateway that comes with a token.
@@ -96,6 +99,7 @@ impl World {
             newest: 0,
             orders: 0,
             enrolled: 0,
+            settlements: 0,
         }
     }
 
@@ -254,6 +258,7 @@ impl World {
             let holds = gateway.machine.keys(gateway.now());
             assert!(holds.iter().all(|key| key.id < common), "round {round}: one that is out");
         }
+        self.settlements += 1;
         self.settled = members;
         self.revoked.store(false, Ordering::Relaxed);
     }
