@@ -10,7 +10,7 @@ demo:
 demo-tunnel:
 	@STAY=$(STAY) tests/lab/demo_tunnel
 
-# All tests that run in minutes; ATTACKS=1: the lab's attacks and faults as well.
+# All tests that run in minutes; ATTACKS=1: the lab's attacks and faults, and what is built for mips, as well.
 test:
 	@ATTACKS=$(ATTACKS) tests/run
 
