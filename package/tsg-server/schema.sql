@@ -1,6 +1,7 @@
 -- The key server's database as it is now. Older files are brought here by migrations/, one after
 -- the other; a test compares the two. No key of any kind is in here but public ones,
--- and no secret but by its hash.
+-- and no secret but by its hash, with one exception: users.totp, which the server has to know as
+-- it is, and which the seal does not cover.
 --
 -- Times: `approved`, `expires`, `since` in seconds since 1970, `at` in milliseconds.
 
@@ -42,7 +43,7 @@ CREATE TABLE users (
     password   TEXT NOT NULL,             -- argon2id, in its text form
     since      INTEGER NOT NULL,
     version    INTEGER NOT NULL,          -- counts the changes: each ends the user's sessions
-    totp       TEXT                       -- secret of the second factor, in base32
+    totp       TEXT                       -- secret of the second factor, in base32 and in clear
 ) STRICT;
 
 CREATE TABLE api_tokens (

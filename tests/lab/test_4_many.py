@@ -51,6 +51,27 @@ def test_multicast(attach, version, cases):
         cases(sum(report["sent"] for report in reports.values()))
 
 
+@pytest.mark.parametrize("version", GROUPS)
+def test_multicast_to_several_ports_of_a_gateway(attach, version, cases):
+    """A sealed frame that comes once leaves opened by each LAN port; what one of these sends goes to the others in
+    clear and sealed to the WAN."""
+    with sealed_plant({"gwa": ["plc", "drive", "relay"], "gwb": ["hmi", "panel"]}, attach=attach) as plant:
+        capture = plant.capture()
+        for host in plant.hosts.values():
+            serve(host, "udp", "--join", GROUPS[version])
+        endpoint = f"{GROUPS[4]}:20000" if version == 4 else f"[{GROUPS[6]}]:20000"
+        everybody = {host.address(version) for host in plant.hosts.values()}
+        pollers = {host: Poller(host, endpoint, "udp", version, "--answers", len(everybody) - 1, rate=20, seconds=3)
+                   for host in plant.hosts.values()}
+        reports = {poller: poller.finish() for poller in pollers.values()}
+        capture.stop()
+        assert_none_lost(reports, least=10)
+        for host, poller in pollers.items():
+            assert set(reports[poller]["sources"]) == everybody - {host.address(version)}
+        assert capture.count("udp") == [0]
+        cases(sum(report["sent"] for report in reports.values()))
+
+
 def test_a_machine_without_a_gateway(attach, cases):
     """Reached in clear in `migrate`; in `enforce` stopped and named in an alarm."""
     with sealed_plant({**FOUR, "": ["laptop"]}, attach=attach, mode="migrate") as plant:

@@ -130,6 +130,13 @@ def test_what_comes_in_clear_is_not_heard(version, cases):
         wait_for("the filter again", lambda: left.is_guarded() and right.is_guarded(), 5)
         left.process.wait_log("was gone, and is back")
         spoil(both, version)
+        whole = left.filter()
+        for what in (("flush", "table", "inet", TABLE), ("flush", "chain", "inet", TABLE, "in")):
+            # It is there, and lets through what it should not.
+            left.host.run("nft", *what)
+            wait_for("the filter as it was", lambda: left.filter() == whole, 5)
+        left.process.wait_log("was changed, and is as it was")
+        spoil(both, version)
         left.process.stop(signal.SIGKILL)
         spoil(both, version)
         left.start()
@@ -146,7 +153,7 @@ def test_what_comes_in_clear_is_not_heard(version, cases):
         left.host.run("nft", "delete", "table", "inet", TABLE)
         spoil(both, version)
         ear.wait_line(lambda line: line == SPOILS.decode())
-        cases(4 * 3)
+        cases(5 * 3)
 
 
 EAR = """

@@ -231,17 +231,35 @@ def test_a_router_on_the_way_that_takes_less(version, udp, cases):
 def test_a_path_that_swallows_what_is_long():
     """It says nothing of it, so the operator does; and what its devices say is still heeded."""
     tunnel = Tunnel()
-    tunnel.options += ["--mtu", "1300"]
+    tunnel.options += ["--mtu", "1400"]
     with tunnel:
         both = (tunnel.left, tunnel.right), (tunnel.right, tunnel.left)
         for end, other in both:
-            assert end.mtu == 1300
-            end.ping(other, 4, "-M", "do", "-s", 1300 - 28)
+            assert end.mtu == 1400
+            end.ping(other, 4, "-M", "do", "-s", 1400 - 28)
         for end, _ in both:
-            end.host.ns.ip("link", "set", "eth0", "mtu", 1200)
+            end.host.ns.ip("link", "set", "eth0", "mtu", 1380)
         for end, other in both:
-            end.ping(other, 4, "-s", 1260, "-c", 6)
-            wait_for("a smaller MTU", lambda end=end: end.mtu < 1200)
+            end.ping(other, 4, "-s", 1370, "-c", 6)
+            wait_for("a smaller MTU", lambda end=end: end.mtu < 1380)
+
+
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_a_path_that_is_too_narrow_for_ipv6_inside(version, udp, cases):
+    """The device keeps its addresses, and what is too long is cut behind ESP."""
+    with Tunnel(version, udp) as tunnel:
+        both = (tunnel.left, tunnel.right), (tunnel.right, tunnel.left)
+        before, pollers = tunnel.left.mtu, tunnel.pollers()
+        settle(pollers)
+        for path, inside in ((1280, 1280), (1500, before), (1280, 1280)):
+            for end, _ in both:
+                end.host.ns.ip("link", "set", "eth0", "mtu", path)
+            for end, other in both:
+                wait_for("that MTU", lambda end=end, inside=inside: end.mtu == inside)
+                for inner, header in ((4, 28), (6, 48)):
+                    end.ping(other, inner, "-M", "do", "-s", inside - header)
+        settle(pollers)
+        cases(3 * 2 * 2 + len(pollers))
 
 
 def test_replays_and_changed_packets_do_not_come_out(cases):
@@ -308,6 +326,21 @@ def test_an_end_that_is_called_from_anywhere(version, udp, cases):
         cases(len(pollers))
 
 
+@pytest.mark.parametrize(("version", "udp"), CARRIERS)
+def test_an_end_that_is_called_at_another_of_its_addresses(version, udp, cases):
+    """It answers from there: nothing else is heard."""
+    with Tunnel(version, udp, called=True) as tunnel:
+        left, right = tunnel.left, tunnel.right
+        left.peer, prefix = {4: ("10.77.0.77", 24), 6: ("fd77::77", 64)}[version]
+        right.host.ns.ip("addr", "add", f"{left.peer}/{prefix}", "dev", "eth0", *(["nodad"] if version == 6 else []))
+        left.process.stop()
+        left.start()
+        left.process.wait_log("agreed on keys", 5)
+        pollers = tunnel.pollers()
+        settle(pollers)
+        cases(len(pollers))
+
+
 def test_an_end_behind_nat(cases):
     """Whose port changes, in the middle of it, too."""
     with Tunnel(udp=True, called=True) as tunnel:
@@ -333,6 +366,39 @@ def test_an_end_behind_nat(cases):
             assert min(there, back) > 50, (port, there, back)
         assert right.status()["state"] == "up"
         cases(len(pollers))
+
+
+@pytest.mark.parametrize("udp", (False, True))
+def test_an_end_that_cannot_call_starts_again_while_nobody_speaks(udp, cases):
+    """It does not know where the other one is, and its host is the first that has something to say."""
+    with Tunnel(udp=udp, called=True) as tunnel:
+        left, right = tunnel.left, tunnel.right
+        left.ping(right, 4)
+        right.process.stop()
+        right.start()
+        # Nothing but the other end's question tells it where that one is.
+        right.process.wait_log("agreed on keys", 10 + 15 + 10)
+        right.ping(left, 4)
+        cases(1)
+
+
+def test_a_nat_that_forgets_an_end_while_nobody_speaks(cases):
+    """And remembers it by another port."""
+    with Tunnel(udp=True, called=True) as tunnel:
+        left, right = tunnel.left, tunnel.right
+        names = ["net/netfilter/nf_conntrack_udp_timeout", "net/netfilter/nf_conntrack_udp_timeout_stream"]
+        left.host.ns.sysctl(dict.fromkeys(names, 1))
+        left.ping(right, 4)
+        time.sleep(3)
+        left.host.ns.sysctl(dict.fromkeys(names, 30))
+        left.host.run("iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "--dport", "4500", "-j", "DROP")
+        left.host.run("iptables", "-t", "nat", "-A", "POSTROUTING", "-p", "udp", "--dport", "4500", "-j",
+                      "MASQUERADE", "--to-ports", 40001)
+        capture = Capture(tunnel.switch)
+        wait_for("the way back", lambda: not right.ping(left, 4, "-c", 1, check=False).returncode, 10 + 10)
+        [there] = capture.stop().count("udp.srcport == 40001 && udp.dstport == 4500")
+        assert there
+        cases(1)
 
 
 def test_status_says_how_it_is(cases):

@@ -18,7 +18,11 @@ class TransportEnd(End):
 
     def is_guarded(self):
         """Whether the filter is there that keeps out what is in clear."""
-        return not self.host.run("nft", "list", "table", "inet", TABLE, check=False).returncode
+        return bool(self.filter())
+
+    def filter(self):
+        """As nft lists it; nothing if there is none."""
+        return self.host.run("nft", "list", "table", "inet", TABLE, check=False).stdout
 
 
 class Transport(Tunnel):

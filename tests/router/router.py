@@ -130,11 +130,13 @@ class Router:
         assert len(found) == 1, self.calls()
         return json.loads(found[0].split(" ", 4)[4])
 
-    def procd_runs(self, layout=None):
+    def procd_runs(self, layout=None, led=None):
         """procd says that the daemon runs, with this layout."""
         service = {} if layout is None else {
             "tsg": {"instances": {"tsg": {"running": True, "pid": 2 ** 22 - 1,
                                           "env": {"TSG_LAYOUT": layout}}}}}
+        if led:
+            service["tsg"]["instances"]["led"] = {"command": ["/usr/libexec/tsg/led", led]}
         self.path("/router/services").write_text(json.dumps(service, indent=1))
 
     def layout(self):

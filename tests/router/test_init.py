@@ -33,7 +33,7 @@ def test_the_instance(router):
     assert instance["stderr"] is True
     # ujail hands on no other environment, and the daemon runs nft.
     assert "/usr/sbin" in instance["env"]["PATH"].split(":")
-    assert "file" not in instance, "procd would start it anew for every change"
+    assert "file" not in instance, "of a wrong configuration, too, procd would start the program of an upgrade"
     assert "reload_signal" not in instance, "procd would never start it anew"
     assert KEY not in json.dumps(message), "who may ask procd would know"
     # The gate stands before procd starts anything.
@@ -136,6 +136,85 @@ def test_what_else_changes_is_a_new_start(router, line):
     assert not any(is_call(call, "signal") for call in calls), "it would meet a daemon that does not listen yet"
 
 
+@pytest.mark.parametrize("file", ["/usr/sbin/tsg", "/etc/capabilities/tsg.json"])
+def test_an_upgrade_is_a_new_start(router, file):
+    """apk calls `start` after it, and nothing before it."""
+    router.uci(*SERVER)
+    layout = router.settled()
+    router.init("start")
+    assert router.layout() == layout
+    with router.path(file).open("a") as program:
+        program.write("\n")
+    calls = router.init("start")
+    assert router.layout() != layout, "procd leaves the old program running"
+    assert not any(is_call(call, "signal") for call in calls), "it would meet a daemon that does not listen yet"
+    assert "tsg gate" not in calls, "the ports are the same"
+
+
+def test_a_new_led_script_is_started(router):
+    router.uci(*SERVER, "set tsg.main.led=green:status")
+    router.init("start")
+    assert router.message()["instances"]["led"]["file"] == ["/usr/libexec/tsg/led"]
+
+
+def test_start_is_all_that_a_first_set_up_takes(router):
+    """The package has started it, idle."""
+    layout = router.settled()
+    router.uci(*SERVER)
+    calls = router.init("start")
+    assert router.layout() == layout
+    assert router.message("signal") == {"name": "tsg", "instance": "tsg", "signal": 1}
+    set_at = next(at for at, call in enumerate(calls) if is_call(call, "set"))
+    assert next(at for at, call in enumerate(calls) if is_call(call, "signal")) > set_at
+
+
+def test_a_restart_asks_nothing_of_a_daemon_that_ends(router):
+    router.uci(*SERVER)
+    router.settled()
+    calls = router.init("restart")
+    assert not any(is_call(call, "signal") for call in calls)
+    assert router.message()["instances"]
+    router.uci("set tsg.main.fail=shut")
+    router.init("restart")
+    assert router.message()["instances"] == {}, "it would not start"
+
+
+@pytest.mark.parametrize("led", [None, "green:status"])
+def test_start_with_a_mistake_leaves_what_runs(router, led):
+    router.uci(*SERVER, "add_list tsg.bridge.lan=lan2", *([f"set tsg.main.led={led}"] if led else []))
+    layout = router.settled()
+    instances = router.message()["instances"]
+    router.procd_runs(layout, led)
+    router.uci("set tsg.main.fail=shut", "set tsg.bridge.wan=eth1", "set tsg.main.led=red:status")
+    calls = router.init("start")
+    assert router.message()["instances"] == instances, "procd would end it"
+    assert not any(call.startswith("tsg ") or is_call(call, "signal") for call in calls)
+    router.uci("set tsg.main.enabled=0")
+    router.init("start")
+    assert router.message()["instances"] == instances, "nothing of a wrong file is taken over"
+    router.uci("set tsg.main.fail=open")
+    router.init("start")
+    assert router.message()["instances"] == {}, "switched off"
+
+
+def test_start_with_an_unreadable_file_leaves_what_runs(router):
+    router.uci(*SERVER, "set tsg.main.led=green:status")
+    layout = router.settled()
+    instances = router.message()["instances"]
+    router.procd_runs(layout, "green:status")
+    router.path("/etc/config/tsg").write_text("config tsg 'main\n")
+    router.init("start")
+    assert router.message()["instances"] == instances
+
+
+def test_new_ports_have_their_gate_before_the_daemon_starts_anew(router):
+    router.uci(*SERVER)
+    router.settled()
+    router.uci("add_list tsg.bridge.lan=lan2")
+    calls = router.init("reload")
+    assert calls.index("tsg gate") < next(at for at, call in enumerate(calls) if is_call(call, "set"))
+
+
 def test_a_daemon_that_ended_is_started(router):
     router.uci(*SERVER)
     router.init("start")
@@ -184,6 +263,8 @@ def test_clear_leaves_nothing(router):
     router.uci(*SERVER)
     router.settled()
     router.run("mkdir", "-p", "/var/run/tsg")
+    for name in ("lock", "tsg.sock", "state", "sequences", "group-keys", "offloads.json", "offloads.lock"):
+        router.run("touch", f"/var/run/tsg/{name}")
     calls = router.init("clear")
     stopped = next(at for at, call in enumerate(calls) if is_call(call, "delete"))
     assert calls.index("tsg gate --clear") > stopped
@@ -191,6 +272,14 @@ def test_clear_leaves_nothing(router):
     assert "tsg offloads restore" in calls
     left = router.run("sh", "-c", "ls -d /var/run/tsg /var/run/tsg.ports 2>/dev/null || true").stdout
     assert left == ""
+
+
+def test_clear_leaves_the_sockets_of_tunnels(router):
+    """Those that netifd runs go on."""
+    router.run("mkdir", "-p", "/var/run/tsg")
+    router.run("touch", "/var/run/tsg/tunnel-vpn0.sock", "/var/run/tsg/lock", "/var/run/tsg/.state.new")
+    router.init("clear")
+    assert router.run("ls", "-A", "/var/run/tsg").stdout.split() == ["tunnel-vpn0.sock"]
 
 
 def test_an_unreadable_file_is_said(router):

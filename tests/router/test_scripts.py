@@ -1,4 +1,9 @@
-"""Hotplug, uci-defaults, and what an upgrade keeps."""
+"""Hotplug, uci-defaults, what an upgrade keeps, and the LED."""
+
+import subprocess
+import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -61,29 +66,104 @@ def test_an_upgrade_keeps_the_keys_of_tunnels(router):
     assert kept.stdout.split() == ["/etc/tsg/tunnel-vpn0.key"]
 
 
-@pytest.mark.parametrize("status, shown", [
-    ('{"state":"sealing","alarms":[]}', {"trigger": "none", "brightness": "255"}),
-    ('{"state":"sealing","alarms":["br0: no"]}', {"trigger": "timer", "delay_on": "1000", "delay_off": "1000"}),
-    ('{"state":"pending","alarms":["an operator"]}', {"trigger": "timer", "delay_on": "100", "delay_off": "100"}),
-    ('{"state":"idle","alarms":[]}', {"trigger": "none", "brightness": "0"}),
-    ("", {"trigger": "none", "brightness": "0"})])
-def test_the_led_shows_how_the_gateway_is(router, status, shown):
-    leds = router.path("/router/leds/green:status")
-    leds.mkdir(parents=True)
-    (leds / "max_brightness").write_text("255")
-    # The bus: the answer, and a subscription that tells what the LED shows while it lasts.
-    router.path("/router/bus").write_text(f"""#!/bin/sh
+STEADY = {"trigger": "none", "brightness": "255"}
+SLOW = {"trigger": "timer", "delay_on": "1000", "delay_off": "1000"}
+FAST = {"trigger": "timer", "delay_on": "100", "delay_off": "100"}
+OFF = {"trigger": "none", "brightness": "0"}
+
+
+class Led:
+    """The script at work. The bus answers with what is in a file, and not at all without one."""
+
+    def __init__(self, router, pause="1"):
+        self.router, self.folder = router, router.path("/router/leds/green:status")
+        self.folder.mkdir(parents=True)
+        (self.folder / "max_brightness").write_text("255")
+        ubus = router.path("/usr/sbin/ubus")
+        ubus.write_text("""#!/bin/sh
 case $* in
-"call tsg status") echo '{status}' ;;
-"subscribe tsg") mkdir /router/seen; cp /router/leds/*/* /router/seen ;;
+*"call tsg status") cat /router/status 2>/dev/null ;;
+*subscribe*) exec sleep 60 ;;
 esac
 """)
-    router.run("cp", "/router/bus", "/usr/sbin/ubus")
-    router.run("chmod", "755", "/usr/sbin/ubus")
-    router.run("/usr/libexec/tsg/led", "green:status", LEDS="/router/leds")
-    seen = {path.name: path.read_text().strip() for path in router.path("/router/seen").iterdir()}
-    assert {name: seen.get(name) for name in shown} == shown
-    assert (leds / "brightness").read_text() == "0\n", "off without a daemon"
+        self.pause = pause
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.router.argv("/usr/libexec/tsg/led", "green:status"), env={
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LEDS": "/router/leds", "PAUSE": self.pause})
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+
+    def says(self, status):
+        """The next answer of the bus."""
+        self.router.path("/router/next").write_text(status)
+        self.router.path("/router/next").rename(self.router.path("/router/status"))
+
+    def shows(self, wanted, seconds=10):
+        """Waits for it."""
+        deadline, tick = time.monotonic() + seconds, threading.Event()
+        while True:
+            files = {path.name: path.read_text().strip() for path in self.folder.iterdir()}
+            seen = {name: files.get(name) for name in wanted}
+            if seen == wanted:
+                return
+            assert time.monotonic() < deadline, f"{seen} instead of {wanted}"
+            tick.wait(0.05)
+
+    def children(self):
+        return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+
+
+def sealing(more='"bypass":null', mode="enforce", attach='"ingress"', alarms=""):
+    return f'{{"state":"sealing","mode":"{mode}",{more},"bridges":[{{"device":"br0","attach":{attach}}}],"alarms":[{alarms}]}}'
+
+
+@pytest.mark.parametrize("status, shown", [
+    (sealing(), STEADY), (sealing(mode="migrate"), STEADY), (sealing(alarms='"br0: no"'), SLOW),
+    (sealing(mode="learn"), FAST), (sealing(mode="receive-only"), FAST), (sealing(attach="null"), FAST),
+    (sealing('"bypass":{"ends_in_s":60}', alarms='"bypass"'), FAST),
+    ('{"state":"pending","alarms":["an operator"]}', FAST), ('{"state":"idle","alarms":[]}', OFF), (None, OFF)])
+def test_the_led_shows_how_the_gateway_is(router, status, shown):
+    led = Led(router)
+    if status:
+        led.says(status)
+    with led:
+        led.shows(shown)
+
+
+def test_the_led_goes_out_with_the_daemon_and_on_with_it(router):
+    """However that ends: nothing tells of it."""
+    led = Led(router)
+    led.says(sealing())
+    with led:
+        led.shows(STEADY)
+        router.path("/router/status").unlink()
+        led.shows(OFF)
+        led.says(sealing(mode="learn"))
+        led.shows(FAST)
+
+
+def test_the_led_is_left_off_and_nothing_behind(router):
+    """procd kills by force five seconds after it has told to end."""
+    led = Led(router, pause="60")
+    led.says(sealing())
+    with led:
+        led.shows(STEADY)
+        deadline, tick = time.monotonic() + 10, threading.Event()
+        while not led.children() and time.monotonic() < deadline:
+            tick.wait(0.05)
+        children = led.children()
+        assert children
+        led.process.terminate()
+        assert led.process.wait(4) == 0
+        led.shows(OFF, 0)
+        deadline = time.monotonic() + 2
+        while (left := [pid for pid in children if Path(f"/proc/{pid}/exe").exists()]) and time.monotonic() < deadline:
+            tick.wait(0.05)
+        assert not left
 
 
 def test_a_led_that_is_not_there_is_said(router):

@@ -76,7 +76,7 @@ struct Daemon {
     next_alarms: u64,
     notifier: Notifier,
     batch: Batch,
-    /// The disk is full: it is tried again at this time.
+    /// The disk is full: it is tried again at this time since boot, in milliseconds.
     full_until: Option<u64>,
     answers: Vec<turn::Pending>,
     talk: turn::Talk,

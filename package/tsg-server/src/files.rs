@@ -254,15 +254,31 @@ pub fn read_secret(path: &Path) -> Result<Option<Zeroizing<String>>> {
     read_all(file, path).map(Some)
 }
 
-/// Reads what an operator names: a file that only its owner may read, or a descriptor such as `/dev/fd/3`. Who may read it is not looked
-/// at if somebody `trusted` has seen to that.
+/// Where systemd has put the credentials of this service, if it has.
+pub fn credentials() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|at| !at.is_empty()).map(PathBuf::from)
+}
+
+/// Reads what an operator names by an option: as [`read_given`], with the credentials of this service.
+///
+/// # Errors
+/// Names the file and what to do; if it is missing, the option as well.
+pub fn read_named(path: &Path, option: &str) -> Result<Zeroizing<String>> {
+    ensure!(path.exists(), "{} is not there: it was given by {option}", path.display());
+    read_given(path, credentials().as_deref())
+}
+
+/// Reads what an operator names: a file that only its owner may read, a file in the folder of the `credentials`, or a descriptor such as
+/// `/dev/fd/3`.
 ///
 /// # Errors
 /// Names the file and what to do: it is missing, open to others, too long, or unreadable.
-pub fn read_given(path: &Path, trusted: bool) -> Result<Zeroizing<String>> {
+pub fn read_given(path: &Path, credentials: Option<&Path>) -> Result<Zeroizing<String>> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let meta = file.metadata().with_context(|| format!("cannot look at {}", path.display()))?;
-    if meta.is_file() && !trusted {
+    // systemd has seen to who may read a credential; its mode does not say so.
+    let is_credential = credentials.is_some_and(|folder| path.starts_with(folder));
+    if meta.is_file() && !is_credential {
         check_readers(path, &meta)?;
     }
     read_all(file, path)

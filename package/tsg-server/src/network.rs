@@ -18,11 +18,12 @@ use crate::identity::Identity;
 use anyhow::Result;
 use connections::{Connections, Unsent};
 use peers::Peers;
+use roster::Standing;
 use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::{Announcement, DecodeError, ToGateway, ToServer, encode, from_gateway};
-use tsg_control::server::Record;
+use tsg_control::server::{GatewayRecord, Record};
 use tsg_zmtp::Keys;
 
 /// Where to listen.
@@ -119,6 +120,12 @@ impl Network {
     /// Takes over a change that is durable: who is let in, and who is thrown out.
     pub fn note(&mut self, record: &Record) {
         self.roster.note(record);
+        // A gateway that is out is told so where it asks; a monitor would go on hearing.
+        if let Record::Gateway(GatewayRecord { key, .. }) | Record::GatewayGone(key) = record
+            && self.roster.standing(key) != Standing::Member
+        {
+            self.connections.close_monitors(key);
+        }
     }
 
     /// Looks for the next message. `now` is any time in milliseconds that only runs.
@@ -133,11 +140,12 @@ impl Network {
         }
         let Some(heard) = self.connections.next_heard() else { return Ok(Received::Nothing) };
         let from = heard.from;
-        let Some(frame) = heard.frame else { return Ok(self.drop("several frames")) };
         let standing = self.roster.standing(&from);
-        if let Err(reason) = self.peers.hear(&from, standing, heard.address, frame.len(), now) {
+        let bytes = heard.frame.as_ref().map_or(0, |frame| frame.len());
+        if let Err(reason) = self.peers.hear(&from, standing, heard.address, bytes, now) {
             return Ok(self.drop(reason));
         }
+        let Some(frame) = heard.frame else { return Ok(self.drop("several frames")) };
         match from_gateway(&frame) {
             Ok(message) => {
                 let registers = matches!(message, ToServer::Register(_));

@@ -119,6 +119,20 @@ pub enum Operation {
         /// All of them; none takes those of before away.
         tags: Vec<String>,
     },
+    /// Gives a gateway another name, says which machines are behind it, puts words on it: all that is given, or nothing.
+    GatewayChange {
+        /// Which.
+        gateway: GatewayName,
+        /// The new name.
+        #[serde(default)]
+        name: Option<String>,
+        /// All machines.
+        #[serde(default)]
+        machines: Option<Vec<IpAddr>>,
+        /// All words.
+        #[serde(default)]
+        tags: Option<Vec<String>>,
+    },
     /// Tells a gateway to do something.
     GatewayCommand {
         /// Which.
@@ -361,6 +375,9 @@ pub(crate) fn perform(desk: &mut Desk<'_>, operation: &Operation) -> Result<Answ
         Op::GatewayRemove { gateway } => order::remove(desk, gateway),
         Op::GatewayPin { gateway, machines } => order::pin(desk, gateway, machines),
         Op::GatewayTag { gateway, tags } => order::tag(desk, gateway, tags),
+        Op::GatewayChange { gateway, name, machines, tags } => {
+            order::change(desk, gateway, name.as_deref(), machines.as_deref(), tags.as_deref())
+        }
         Op::GatewayCommand { gateway, kind } => order::command(desk, gateway, kind),
         Op::GatewayOutcome { command } => desk.outcomes.answer(*command),
         Op::GroupList {} => Ok(Answer::Groups(desk.server.groups(desk.now))),

@@ -1,5 +1,7 @@
-//! The secrets in the data folder, sealed: the server's CURVE secret and the key of its own web certificate. The database
-//! has none (docs/decisions/0002).
+//! The secrets in the data folder, sealed: the server's CURVE secret and the key of its own web certificate.
+//!
+//! Not for: the database. It has no keys (docs/decisions/0002) and no secrets but by their hash, except those of the second
+//! factors, which lie there in clear, sealed or not (docs/decisions/0017).
 //!
 //! What seals them is a data key, chosen by chance. The file `seal` holds it, itself sealed with what the operator gives: a
 //! key file, or a passphrase. So another key or passphrase means another `seal`, and nothing else.

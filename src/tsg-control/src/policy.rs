@@ -5,7 +5,7 @@
 //! to a bypassed service cannot carry what another rule seals. A packet that a rule matches only one
 //! way is that rule's: the default is for what no rule matches either way. What is not known of a packet (a
 //! fragment's ports, what lies behind a header that cannot be walked) matches as if it were any
-//! value, and the strictest action that could apply is taken.
+//! value, and the strictest action that could apply is taken. [`Policy::could`] tells of each action whether it could.
 //!
 //! Not here: how rules become netfilter text (tsg-bridge's `rules`), and when a policy comes into
 //! force ([`crate::timeline`]).
@@ -125,6 +125,23 @@ impl Policy {
         let (one, other) = (self.one_way(flow), self.one_way(&flow.swapped()));
         let default = (!one.surely && !other.surely).then_some(self.default_action);
         one.strictest.max(other.strictest).max(default).unwrap_or(self.default_action)
+    }
+
+    /// Would this be what happens to a packet of this flow, for some value of what is not known of it?
+    pub fn could(&self, flow: &Flow, action: Action) -> bool {
+        let swapped = flow.swapped();
+        self.may_decide(flow).any(|one| {
+            let both = |other: Option<Action>| one.max(other).unwrap_or(self.default_action);
+            self.may_decide(&swapped).any(|other| both(other) == action)
+        })
+    }
+
+    /// The actions of the rules that could decide on one direction of a flow, and `None` if there may be no such rule.
+    fn may_decide(&self, flow: &Flow) -> impl Iterator<Item = Option<Action>> {
+        let surely = self.rules.iter().position(|rule| rule.surely(flow));
+        let count = surely.map_or(self.rules.len(), |at| at + 1);
+        let could = self.rules.iter().take(count).filter(|rule| rule.could(flow));
+        could.map(|rule| Some(rule.action)).chain(surely.is_none().then_some(None))
     }
 
     /// The name of the rule that decided on `flow`, for counters and alarms.

@@ -94,8 +94,8 @@ impl Client {
                         None => break None,
                         Some(Said::Message(message)) => break Some(Event::Message(message)),
                         Some(Said::SeveralFrames) => break Some(Event::SeveralFrames),
-                        // Those are for other types of socket.
-                        Some(Said::Command(_)) => {}
+                        // Commands are for other types of socket.
+                        Some(Said::Command(_) | Said::Idle) => {}
                     }
                 });
             }

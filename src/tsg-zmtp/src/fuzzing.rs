@@ -45,7 +45,7 @@ pub fn hear(bytes: &[u8]) {
         let (part, after) = after.split_at(usize::from(length).min(after.len()));
         let said = if first { peer.ready(part) } else { peer.message(flags, part) };
         connection.hear(&said);
-        assert!(drain(&mut connection).len() <= 200, "an answer is short");
+        assert!(drain(&mut connection).len() <= 64, "no more than one answer waits");
         (rest, first) = (after, false);
     }
 }
@@ -99,8 +99,11 @@ pub fn accept(bytes: &[u8]) {
         server.hear(client.output());
         client.written(client.output().len());
         drain(&mut server);
-        assert!(server.output().len() <= 200, "an answer is short");
-        server.written(server.output().len());
+        assert!(server.output().len() <= 64, "no more than one answer waits");
+        // At times the client does not read.
+        if length % 2 == 0 {
+            server.written(server.output().len());
+        }
         rest = after;
     }
 }

@@ -31,6 +31,8 @@ pub enum Event {
     Message(Zeroizing<Vec<u8>>),
     /// A message of several frames, which is left out.
     SeveralFrames,
+    /// A PING, or a further frame of a message that is left out: to be counted, as it costs time, and nothing else.
+    Idle,
     /// To a PUB: what is published under a name that begins like this is wanted.
     Subscribe(Vec<u8>),
     /// It is not wanted any more.
@@ -44,6 +46,7 @@ impl fmt::Debug for Event {
             Self::Asks(_) => f.write_str("Asks"),
             Self::Message(message) => write!(f, "Message of {} bytes", message.len()),
             Self::SeveralFrames => f.write_str("SeveralFrames"),
+            Self::Idle => f.write_str("Idle"),
             Self::Subscribe(name) => write!(f, "Subscribe to {name:?}"),
             Self::Cancel(name) => write!(f, "Cancel {name:?}"),
         }
@@ -139,6 +142,7 @@ impl Server {
         match (self.socket, said) {
             (Socket::Router, Said::Message(message)) => Ok(Event::Message(message)),
             (Socket::Router, Said::SeveralFrames) => Ok(Event::SeveralFrames),
+            (Socket::Router | Socket::Pub, Said::Idle) => Ok(Event::Idle),
             (Socket::Pub, Said::Command(said)) => match said.as_slice() {
                 [b'\x09', b'S', b'U', b'B', b'S', b'C', b'R', b'I', b'B', b'E', name @ ..] => {
                     Ok(Event::Subscribe(name.to_vec()))

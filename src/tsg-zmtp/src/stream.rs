@@ -58,6 +58,8 @@ pub(crate) enum Said {
     SeveralFrames,
     /// A command other than PING: name and body.
     Command(Zeroizing<Vec<u8>>),
+    /// A PING, or a further frame of a message that is left out: nothing is to be done about it.
+    Idle,
 }
 
 /// Messages of an open connection.
@@ -152,26 +154,27 @@ impl Messages {
 
     /// The next thing that was said, if it is there as a whole.
     pub(crate) fn next(&mut self, stream: &mut Stream) -> Result<Option<Said>, Error> {
-        while let Some(mut frame) = stream.frame(self.most + AROUND)? {
-            let (flags, bytes) = self.session.open_message(&mut frame.bytes)?;
-            if flags & COMMAND != 0 {
-                // Commands come between the frames of a message, too.
-                let Some(context) = bytes.strip_prefix(&PING[..5]).and_then(|rest| rest.get(2..))
-                else {
-                    return Ok(Some(Said::Command(Zeroizing::new(bytes.to_vec()))));
-                };
+        let Some(mut frame) = stream.frame(self.most + AROUND)? else { return Ok(None) };
+        let (flags, bytes) = self.session.open_message(&mut frame.bytes)?;
+        if flags & COMMAND != 0 {
+            // Commands come between the frames of a message, too.
+            let Some(context) = bytes.strip_prefix(&PING[..5]).and_then(|rest| rest.get(2..))
+            else {
+                return Ok(Some(Said::Command(Zeroizing::new(bytes.to_vec()))));
+            };
+            // What waits to be written is a sign of life as well: for who does not read, no PONGs pile up.
+            if stream.output.is_empty() {
                 let context = context[..context.len().min(MOST_CONTEXT)].to_vec();
                 self.put(COMMAND, [PONG, &context], stream);
-                continue;
             }
-            let more = flags & MORE != 0;
-            match (mem::replace(&mut self.skipping, more), more) {
-                (true, _) => {}
-                (false, true) => return Ok(Some(Said::SeveralFrames)),
-                (false, false) => return Ok(Some(Said::Message(Zeroizing::new(bytes.to_vec())))),
-            }
+            return Ok(Some(Said::Idle));
         }
-        Ok(None)
+        let more = flags & MORE != 0;
+        Ok(Some(match (mem::replace(&mut self.skipping, more), more) {
+            (true, _) => Said::Idle,
+            (false, true) => Said::SeveralFrames,
+            (false, false) => Said::Message(Zeroizing::new(bytes.to_vec())),
+        }))
     }
 
     /// Says a frame that consists of two parts.

@@ -92,6 +92,7 @@ pub(crate) fn needed(operation: &Operation) -> Option<Role> {
         | Op::GatewayRename { .. }
         | Op::GatewayPin { .. }
         | Op::GatewayTag { .. }
+        | Op::GatewayChange { .. }
         | Op::GatewayCommand { .. }
         | Op::TokenCreate { .. }
         | Op::TokenRevoke { .. } => Some(Role::Operator),

@@ -13,7 +13,7 @@ use std::io::{self, BufReader, Read, Write as _};
 pub(super) fn run(wanted: &Restore, in_json: bool) -> Result<()> {
     tsg_sodium::init()?;
     let shown = wanted.identity.display();
-    let text = files::read_given(&wanted.identity, false)?;
+    let text = files::read_named(&wanted.identity, "--identity")?;
     let identities =
         Identity::read_all(&text).with_context(|| format!("{shown} holds no identity"))?;
     let called = wanted.backup.display().to_string();

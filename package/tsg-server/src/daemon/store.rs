@@ -5,6 +5,7 @@
 
 use super::Daemon;
 use super::turn::Pending;
+use crate::clock::Reading;
 use crate::database::{self, Batch};
 use crate::operations::{Refusal, RefusalKind};
 use anyhow::Result;
@@ -23,9 +24,10 @@ impl Daemon {
     pub(super) fn settle(&mut self, now: u64) -> Result<()> {
         self.note_changes("server");
         self.log_events(now);
+        let boot = Reading::now()?.boot;
         let stored = match self.full_until {
-            Some(again) if now < again => false,
-            Some(_) | None => self.store(now)?,
+            Some(again) if boot < again => false,
+            Some(_) | None => self.store(now, boot)?,
         };
         if stored {
             self.tell();
@@ -36,7 +38,7 @@ impl Daemon {
     }
 
     /// Gives whether everything is durable.
-    fn store(&mut self, now: u64) -> Result<bool> {
+    fn store(&mut self, now: u64, boot: u64) -> Result<bool> {
         let Err(error) = self.database.store(&self.batch, now) else {
             if self.full_until.take().is_some() {
                 log::warn!("there is room on the disk again: {} changes stored", self.batch.len());
@@ -54,7 +56,7 @@ impl Daemon {
             return Ok(true);
         };
         if database::is_full(&error) {
-            if self.full_until.replace(now + TRY_AGAIN).is_none() {
+            if self.full_until.replace(boot + TRY_AGAIN).is_none() {
                 log::error!(
                     "{error:#}; nothing new comes into force until there is room: delete \
                      something on that disk, or enlarge it"
@@ -123,6 +125,7 @@ impl Daemon {
             && let Record::Group(new) = &record
             && let Some(waiting) = waiting_group(&mut self.batch, &new.name)
         {
+            // Who caused it stays: while the disk is full, no order gives a group another policy.
             *waiting = record;
             return;
         }
@@ -130,11 +133,64 @@ impl Daemon {
     }
 }
 
-/// The record of this group that waits, unless groups were removed meanwhile.
+/// The newest record of this group that waits, unless the group was removed after it: one that is older would be overwritten by
+/// what is behind it. What else is behind it is of gateways and tokens, and all of it is stored at once.
 fn waiting_group<'a>(batch: &'a mut Batch, name: &str) -> Option<&'a mut Record> {
-    if batch.changes.iter().any(|(record, _)| matches!(record, Record::GroupGone(_))) {
-        return None;
+    let mut newest_first = batch.changes.iter_mut().rev().map(|(record, _)| record);
+    let is_of_group = |record: &&mut Record| match record {
+        Record::Group(group) => group.name == name,
+        Record::GroupGone(gone) => gone == name,
+        Record::Gateway(_) | Record::GatewayGone(_) | Record::Token(_) | Record::TokenGone(_) => {
+            false
+        }
+    };
+    newest_first.find(is_of_group).filter(|record| matches!(record, Record::Group(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tsg_control::keys::PublicKey;
+    use tsg_control::server::GroupRecord;
+
+    fn group(name: &str, last_epoch: u64) -> Record {
+        let policy =
+            r#"{"version":1,"policy":{"rules":[]},"mode":"migrate","non_ip":"pass","fail":"open"}"#;
+        Record::Group(GroupRecord {
+            name: name.to_owned(),
+            settings: tsg_control::group::Settings::default(),
+            policy: serde_json::from_str(policy).unwrap(),
+            previous: None,
+            last_epoch,
+            epochs: Vec::new(),
+        })
     }
-    let mut records = batch.changes.iter_mut().map(|(record, _)| record);
-    records.find(|record| matches!(record, Record::Group(group) if group.name == name))
+
+    fn batch(records: Vec<Record>) -> Batch {
+        let by = |record| (record, "somebody".to_owned());
+        Batch { changes: records.into_iter().map(by).collect(), ..Batch::default() }
+    }
+
+    #[test]
+    fn the_newest_record_of_a_group_is_replaced() {
+        // As a revocation leaves it: the group has to leave somebody behind, he is out, and there is a new epoch.
+        let out = Record::GatewayGone(PublicKey([1; 32]));
+        let mut batch =
+            batch(vec![group("plant", 1), out.clone(), group("plant", 2), group("mill", 7)]);
+        *waiting_group(&mut batch, "plant").unwrap() = group("plant", 3);
+        let records: Vec<_> = batch.changes.into_iter().map(|(record, _)| record).collect();
+        assert_eq!(records, [group("plant", 1), out, group("plant", 3), group("mill", 7)]);
+    }
+
+    #[test]
+    fn what_was_removed_does_not_come_back() {
+        let gone = || Record::GroupGone("plant".to_owned());
+        let mut removed = batch(vec![group("plant", 1), group("mill", 1), gone()]);
+        assert_eq!(waiting_group(&mut removed, "plant"), None);
+        // Of other groups there is still no more than one record.
+        assert_eq!(waiting_group(&mut removed, "mill"), Some(&mut group("mill", 1)));
+        let mut again = batch(vec![gone(), group("plant", 2)]);
+        assert_eq!(waiting_group(&mut again, "plant"), Some(&mut group("plant", 2)));
+        assert_eq!(waiting_group(&mut batch(Vec::new()), "plant"), None);
+    }
 }

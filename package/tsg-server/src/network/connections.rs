@@ -3,6 +3,7 @@
 //! Who is a member keeps its connections. When there are too many, those go that are silent for the longest time and belong to
 //! nobody, or to a stranger.
 
+use super::allowance::{Allowance, MESSAGE, Rate};
 use super::listen::{self, Accepted};
 use super::roster::{Roster, Standing};
 use anyhow::{Context as _, Result};
@@ -45,9 +46,16 @@ const MOST_STRANGERS: usize = 8_192;
 /// be dead; the one that was silent for longest makes room.
 const MOST_OF_A_KEY: usize = 3;
 
-/// Names that one monitor may subscribe to, and their length.
+/// And at most this many to hear of announcements: several programs may have the same key.
+const MOST_MONITORS_OF_A_KEY: usize = 16;
+
+/// Names that one monitor may subscribe to, and their length: a group's has 48 signs at most.
 const MOST_SUBSCRIPTIONS: usize = 64;
-const LONGEST_SUBSCRIPTION: usize = 4_096;
+const LONGEST_SUBSCRIPTION: usize = 64;
+
+/// What is no message is paid for, too: signs of life that are asked for, frames that are left out, subscriptions. Who is sound
+/// says few of them in a minute, and all its subscriptions at once when it connects.
+const IDLE: Rate = Rate { a_second: 10, at_once: 200 };
 
 /// What epoll says for the two ports; connections count on from there.
 const PORTS: [Socket; 2] = [Socket::Router, Socket::Pub];
@@ -82,7 +90,8 @@ pub(super) struct Connections {
     beginning: VecDeque<(u64, u64)>,
     /// Of every gateway: the one that was heard last is last.
     routes: HashMap<PublicKey, Vec<u64>>,
-    monitors: BTreeSet<u64>,
+    /// Those that hear of announcements, of every key: the one that came first is first.
+    monitors: HashMap<PublicKey, Vec<u64>>,
     heard: VecDeque<Heard>,
     looks: usize,
     /// So many connections at most.
@@ -99,6 +108,8 @@ struct Connection {
     /// Whose it is, once it is let in.
     key: Option<PublicKey>,
     heard: u64,
+    /// For what it says that is no message.
+    idle: Allowance,
     /// It is told when there is room to write.
     is_blocked: bool,
     subscriptions: BTreeSet<Vec<u8>>,
@@ -122,7 +133,7 @@ impl Connections {
             next: PORTS.len() as u64,
             beginning: VecDeque::new(),
             routes: HashMap::new(),
-            monitors: BTreeSet::new(),
+            monitors: HashMap::new(),
             heard: VecDeque::new(),
             looks: 0,
             most,
@@ -257,6 +268,7 @@ impl Connections {
             address,
             key: None,
             heard: now,
+            idle: Allowance::full(IDLE, now),
             is_blocked: false,
             subscriptions: BTreeSet::new(),
         };
@@ -322,10 +334,15 @@ impl Connections {
         while let Some(one) = self.open.get_mut(&id)
             && let Some(event) = one.protocol.next(keys).map_err(words)?
         {
+            let is_free = matches!(event, Event::Asks(_) | Event::Message(_));
+            if !is_free && !one.idle.pay(MESSAGE, IDLE, now) {
+                return Err("it says too much that is no message".to_owned());
+            }
             match event {
                 Event::Asks(key) => self.admit(id, PublicKey(key), roster)?,
                 Event::Message(frame) => self.note(id, Some(frame)),
                 Event::SeveralFrames => self.note(id, None),
+                Event::Idle => {}
                 Event::Subscribe(name) => {
                     if name.len() > LONGEST_SUBSCRIPTION
                         || one.subscriptions.len() >= MOST_SUBSCRIPTIONS
@@ -362,17 +379,24 @@ impl Connections {
         }
         one.protocol.admit();
         one.key = Some(key);
-        if one.socket == Socket::Pub {
-            self.monitors.insert(id);
-            return Ok(());
-        }
-        let routes = self.routes.entry(key).or_default();
-        routes.push(id);
-        if routes.len() > MOST_OF_A_KEY {
-            let oldest = routes[0];
+        let (of, most) = match one.socket {
+            Socket::Router => (&mut self.routes, MOST_OF_A_KEY),
+            Socket::Pub => (&mut self.monitors, MOST_MONITORS_OF_A_KEY),
+        };
+        let of_key = of.entry(key).or_default();
+        of_key.push(id);
+        if of_key.len() > most {
+            let oldest = of_key[0];
             self.close(oldest, "that gateway has newer ones");
         }
         Ok(())
+    }
+
+    /// Who has this key hears of no announcement any more.
+    pub(super) fn close_monitors(&mut self, key: &PublicKey) {
+        for id in self.monitors.remove(key).unwrap_or_default() {
+            self.close(id, "it is not let in any more");
+        }
     }
 
     fn note(&mut self, id: u64, frame: Option<Zeroizing<Vec<u8>>>) {
@@ -399,7 +423,8 @@ impl Connections {
             |one: &Connection| one.subscriptions.iter().any(|begin| name.starts_with(begin));
         let of: Vec<u64> = self
             .monitors
-            .iter()
+            .values()
+            .flatten()
             .copied()
             .filter(|id| self.open.get(id).is_some_and(wants))
             .collect();
@@ -444,162 +469,20 @@ impl Connections {
     fn close(&mut self, id: u64, why: &str) {
         let Some(one) = self.open.remove(&id) else { return };
         log::debug!("the connection of {} has ended: {why}", one.address);
-        self.monitors.remove(&id);
+        let of = match one.socket {
+            Socket::Router => &mut self.routes,
+            Socket::Pub => &mut self.monitors,
+        };
         if let Some(key) = one.key
-            && let Some(routes) = self.routes.get_mut(&key)
+            && let Some(of_key) = of.get_mut(&key)
         {
-            routes.retain(|route| *route != id);
-            if routes.is_empty() {
-                self.routes.remove(&key);
+            of_key.retain(|other| *other != id);
+            if of_key.is_empty() {
+                of.remove(&key);
             }
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::net::SocketAddr;
-    use tsg_zmtp::client::Client;
-
-    const SECRET: [u8; 32] = [1; 32];
-
-    /// At most so many connections, and where the ports are.
-    fn opened(most: usize) -> (Connections, [SocketAddr; 2]) {
-        tsg_sodium::init().unwrap();
-        let ports = [(); 2].map(|()| listen::open("127.0.0.1", 0).unwrap());
-        let addresses = [0, 1].map(|at| ports[at].local_addr().unwrap());
-        (Connections::open(ports, most).unwrap(), addresses)
-    }
-
-    /// Looks until something is so.
-    fn until(
-        connections: &mut Connections,
-        now: u64,
-        mut done: impl FnMut(&mut Connections) -> bool,
-    ) {
-        let public = tsg_sodium::public_key(&SECRET);
-        let keys = Keys { server: &public, public: &public, secret: &SECRET };
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
-        while !done(connections) {
-            assert!(std::time::Instant::now() < deadline, "not within 10 s");
-            connections.look(&keys, &Roster::default(), now).unwrap();
-        }
-    }
-
-    /// Comes through the handshake with this secret key.
-    fn connect(
-        connections: &mut Connections,
-        to: SocketAddr,
-        secret: [u8; 32],
-        now: u64,
-    ) -> TcpStream {
-        let (server, public) = (tsg_sodium::public_key(&SECRET), tsg_sodium::public_key(&secret));
-        let keys = Keys { server: &server, public: &public, secret: &secret };
-        let mut client = Client::begin(&keys, 1_000).unwrap();
-        let mut stream = TcpStream::connect(to).unwrap();
-        stream.set_nonblocking(true).unwrap();
-        until(connections, now, |_| {
-            let said = client.output().to_vec();
-            stream.write_all(&said).unwrap();
-            client.written(said.len());
-            let mut chunk = [0; 1_024];
-            if let Ok(length) = stream.read(&mut chunk) {
-                client.hear(&chunk[..length]);
-                client.next(&keys).unwrap();
-            }
-            client.is_open()
-        });
-        stream
-    }
-
-    #[test]
-    fn without_any_room_who_comes_is_turned_away() {
-        let (mut connections, ports) = opened(0);
-        for port in ports {
-            let mut stream = TcpStream::connect(port).unwrap();
-            stream.set_nonblocking(true).unwrap();
-            until(&mut connections, 1, |_| {
-                stream.read(&mut [0; 8]).is_ok_and(|length| length == 0)
-            });
-        }
-        assert!(connections.open.is_empty() && connections.was_full && connections.accepting);
-    }
-
-    #[test]
-    fn without_files_it_waits_for_a_second() {
-        let (mut connections, ports) = opened(100);
-        let waiting = ports.map(|port| TcpStream::connect(port).unwrap());
-        // As if accept(2) had said so.
-        for port in &connections.ports {
-            connections.epoll.delete(port).unwrap();
-        }
-        connections.accepting = false;
-        for socket in PORTS {
-            connections.accept(socket, &Roster::default(), 1).unwrap();
-        }
-        assert!(connections.open.is_empty());
-        connections.look_around(&Roster::default(), 1).unwrap();
-        until(&mut connections, 1, |connections| connections.open.len() == 2);
-        drop(waiting);
-    }
-
-    #[test]
-    fn who_was_silent_for_longest_makes_room() {
-        let (mut connections, [port, _]) = opened(3);
-        let mut known = Vec::new();
-        for (at, now) in [(2_u8, 5), (3, 1), (4, 9)] {
-            known.push(connect(&mut connections, port, [at; 32], now));
-        }
-        let silent = PublicKey(tsg_sodium::public_key(&[3; 32]));
-        assert!(connections.routes.contains_key(&silent));
-        known.push(connect(&mut connections, port, [5; 32], 10));
-        assert!(!connections.routes.contains_key(&silent));
-        assert_eq!((connections.count(), connections.open.len()), (3, 3));
-    }
-
-    #[test]
-    fn a_key_has_three_connections_and_is_answered_on_the_newest() {
-        let (mut connections, [port, _]) = opened(100);
-        let mut streams: Vec<_> =
-            (0..5).map(|_| connect(&mut connections, port, [2; 32], 1)).collect();
-        assert_eq!(connections.count(), 3);
-        let key = PublicKey(tsg_sodium::public_key(&[2; 32]));
-        assert_eq!(connections.send(&key, b"news"), Ok(()));
-        let mut chunk = [0; 64];
-        until(&mut connections, 1, |_| streams[4].read(&mut chunk).is_ok());
-        assert!(streams[3].read(&mut chunk).is_err());
-        drop(streams);
-        until(&mut connections, 1, |connections| connections.open.is_empty());
-        assert_eq!(connections.send(&key, b"news"), Err(Unsent::NotConnected));
-        assert!(connections.routes.is_empty());
-    }
-
-    #[test]
-    fn who_does_not_take_what_he_is_sent_gets_no_more() {
-        let (mut connections, [port, _]) = opened(100);
-        let stream = connect(&mut connections, port, [2; 32], 1);
-        let key = PublicKey(tsg_sodium::public_key(&[2; 32]));
-        let frame = vec![0; 200_000];
-        let taken = (0..1_000).take_while(|_| connections.send(&key, &frame).is_ok()).count();
-        assert!((1..100).contains(&taken), "{taken} frames of 200 kB");
-        assert_eq!(connections.send(&key, &frame), Err(Unsent::SlowReader));
-        let one = connections.open.values().next().unwrap();
-        assert!(one.is_blocked && one.protocol.output().len() < MOST_WAITING + 200_100);
-        drop(stream);
-    }
-
-    #[test]
-    fn handshakes_end_in_time() {
-        let (mut connections, [port, _]) = opened(100);
-        let through = connect(&mut connections, port, [2; 32], 1);
-        let silent = TcpStream::connect(port).unwrap();
-        until(&mut connections, 1, |connections| connections.open.len() == 2);
-        connections.look_around(&Roster::default(), HANDSHAKE).unwrap();
-        assert_eq!(connections.open.len(), 2);
-        connections.look_around(&Roster::default(), HANDSHAKE + 1).unwrap();
-        assert_eq!((connections.open.len(), connections.count()), (1, 1));
-        assert!(connections.beginning.is_empty());
-        drop((through, silent));
-    }
-}
+mod tests;

@@ -79,9 +79,7 @@ impl Mail {
             .timeout(Some(PATIENCE))
             .hello_name(ClientId::Domain(server.clone()));
         if let Some((user, file)) = given.user.zip(given.password_file) {
-            let password = files::read_secret(file)?.with_context(|| {
-                format!("{} is not there: it was given by --smtp-password-file", file.display())
-            })?;
+            let password = files::read_named(file, "--smtp-password-file")?;
             let password = password.trim_end_matches(['\r', '\n']);
             ensure!(!password.is_empty(), "{} is empty", file.display());
             transport =

@@ -6,7 +6,7 @@ use super::target::is_loopback;
 use super::trust::Trust;
 use crate::alarms::{Event, State};
 use crate::files;
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use ring::hmac;
 use serde::Serialize;
 use std::fmt;
@@ -179,8 +179,7 @@ fn read(url: &str) -> Result<Uri> {
 
 fn read_secret(file: &Path) -> Result<hmac::Key> {
     let shown = file.display();
-    let secret = files::read_secret(file)?
-        .with_context(|| format!("{shown} is not there: it was given by --alarm-webhook-secret"))?;
+    let secret = files::read_named(file, "--alarm-webhook-secret")?;
     let secret = secret.trim_end_matches(['\r', '\n']);
     ensure!(
         secret.len() >= SHORTEST_SECRET,

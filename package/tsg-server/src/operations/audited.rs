@@ -9,14 +9,17 @@ use tsg_control::message::CommandKind;
 /// Longer texts are cut.
 const MOST_TEXT: usize = 1_000;
 
-/// The lines for an operation and what came of it: none for one that only looks. One for the operation itself, and
-/// one for each gateway that was let in by a list, so that the trail says of each who did it.
+/// The lines for an operation and what came of it: none for one that only looks. One for the operation itself, or for each
+/// part of it, and one for each gateway that was let in by a list, so that the trail says of each who did it.
 pub fn entries(
     operator: &Operator,
     operation: &Operation,
     outcome: &Result<Answer, Refusal>,
 ) -> Vec<AuditEntry> {
-    let mut entries: Vec<_> = entry(operator, operation, outcome).into_iter().collect();
+    let mut entries: Vec<_> = match parts(operation) {
+        Some(parts) => parts.iter().filter_map(|part| entry(operator, part, outcome)).collect(),
+        None => entry(operator, operation, outcome).into_iter().collect(),
+    };
     if let Ok(Answer::ApprovedList(list)) = outcome {
         entries.extend(list.approved.iter().map(|approval| AuditEntry {
             who: operator.0.clone(),
@@ -26,6 +29,17 @@ pub fn entries(
         }));
     }
     entries
+}
+
+/// The operations that one consists of, if it is such a one.
+fn parts(operation: &Operation) -> Option<Vec<Operation>> {
+    let Operation::GatewayChange { gateway, name, machines, tags } = operation else { return None };
+    let gateway = || gateway.clone();
+    let pin =
+        machines.clone().map(|machines| Operation::GatewayPin { gateway: gateway(), machines });
+    let tag = tags.clone().map(|tags| Operation::GatewayTag { gateway: gateway(), tags });
+    let rename = name.clone().map(|name| Operation::GatewayRename { gateway: gateway(), name });
+    Some([pin, tag, rename].into_iter().flatten().collect())
 }
 
 fn entry(
@@ -99,6 +113,7 @@ fn described(operation: &Operation) -> Option<(&'static str, String)> {
         Op::GatewayTag { gateway, tags } => {
             ("gateway tag", format!("{gateway}: {}", tags.join(" ")))
         }
+        Op::GatewayChange { gateway, .. } => ("gateway change", gateway.to_string()),
         Op::GatewayCommand { gateway, kind } => {
             ("gateway command", format!("{gateway}: {}", command_name(kind)))
         }

@@ -14,6 +14,9 @@ use tsg_control::token::Token;
 /// Tokens are good for at most this long, in seconds.
 const LONGEST_TOKEN: u32 = 30 * 86_400;
 
+/// As many machines as the state machine pins to a gateway.
+const MOST_PINNED: usize = 256;
+
 type Ordered = Result<Answer, Refusal>;
 
 impl From<OrderError> for Refusal {
@@ -111,11 +114,52 @@ pub(super) fn remove(desk: &mut Desk<'_>, gateway: &GatewayName) -> Ordered {
     done(format!("{name} is removed"))
 }
 
-pub(super) fn pin(desk: &mut Desk<'_>, gateway: &GatewayName, machines: &[IpAddr]) -> Ordered {
-    let (key, name) = find_known(desk, gateway)?;
+/// All that is given, or nothing.
+pub(super) fn change(
+    desk: &mut Desk<'_>,
+    gateway: &GatewayName,
+    name: Option<&str>,
+    machines: Option<&[IpAddr]>,
+    tags: Option<&[String]>,
+) -> Ordered {
+    let (key, called) = find_known(desk, gateway)?;
+    let machines = machines.map(each_once);
+    if machines.as_ref().is_some_and(|machines| machines.len() > MOST_PINNED) {
+        return Err(invalid(format!("at most {MOST_PINNED} machines can be pinned")));
+    }
+    let gone = || Refusal::new(RefusalKind::NotFound, format!("there is no gateway {called}"));
+    let before = desk.server.gateway(&key, desk.now).ok_or_else(gone)?.tags;
+    if let Some(tags) = tags {
+        desk.server.tag(key, tags.to_vec())?;
+    }
+    if let Some(name) = name
+        && let Err(error) = desk.server.rename(key, name, desk.now)
+    {
+        // No gateway is told of tags, and what is durable is what they are at last.
+        if tags.is_some() {
+            desk.server.tag(key, before)?;
+        }
+        return Err(error.into());
+    }
+    if let Some(machines) = machines {
+        desk.server.pin(key, machines, desk.now)?;
+    }
+    desk.server
+        .gateway(&key, desk.now)
+        .map(|changed| Answer::Gateway(Box::new(changed)))
+        .ok_or_else(gone)
+}
+
+fn each_once(machines: &[IpAddr]) -> Vec<IpAddr> {
     let mut machines = machines.to_vec();
     machines.sort_unstable();
     machines.dedup();
+    machines
+}
+
+pub(super) fn pin(desk: &mut Desk<'_>, gateway: &GatewayName, machines: &[IpAddr]) -> Ordered {
+    let (key, name) = find_known(desk, gateway)?;
+    let machines = each_once(machines);
     let count = machines.len();
     desk.server.pin(key, machines, desk.now)?;
     done(format!("{count} machines are pinned to {name}"))

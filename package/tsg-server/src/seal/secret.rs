@@ -3,7 +3,6 @@
 use crate::{files, prompt};
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest as _, Sha256};
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use tsg_control::keys::{key_text, read_key};
@@ -31,21 +30,16 @@ impl Asked {
     /// # Errors
     /// Names the file: it is missing, open to others, or holds none.
     pub fn read(&self, is_new: bool) -> Result<Option<Secret>> {
-        let credentials = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|at| !at.is_empty());
-        self.read_with(is_new, credentials)
+        self.read_with(is_new, files::credentials().as_deref())
     }
 
-    fn read_with(&self, is_new: bool, credentials: Option<OsString>) -> Result<Option<Secret>> {
-        let credentials = credentials.map(PathBuf::from);
-        // systemd has seen to who may read there; its modes do not say so.
-        let trusted =
-            |path: &Path| credentials.as_ref().is_some_and(|folder| path.starts_with(folder));
+    fn read_with(&self, is_new: bool, credentials: Option<&Path>) -> Result<Option<Secret>> {
         if let Some(path) = &self.passphrase {
-            return passphrase(path, is_new, trusted(path)).map(Some);
+            return passphrase(path, is_new, credentials).map(Some);
         }
-        let ready = || credentials.as_ref().map(|at| at.join(CREDENTIAL)).filter(|at| at.exists());
+        let ready = || credentials.map(|at| at.join(CREDENTIAL)).filter(|at| at.exists());
         let Some(path) = self.key.clone().or_else(ready) else { return Ok(None) };
-        let text = files::read_given(&path, trusted(&path))?;
+        let text = files::read_given(&path, credentials)?;
         let key = Key::parse(&text).with_context(|| {
             format!(
                 "{} holds no seal key: make one with `tsg-server seal-key FILE`",
@@ -56,11 +50,11 @@ impl Asked {
     }
 }
 
-fn passphrase(path: &Path, is_new: bool, trusted: bool) -> Result<Secret> {
+fn passphrase(path: &Path, is_new: bool, credentials: Option<&Path>) -> Result<Secret> {
     let (text, from) = match path.as_os_str() == "-" {
         true if is_new => (prompt::new("passphrase")?, "standard input".to_owned()),
         true => (prompt::known("Passphrase")?, "standard input".to_owned()),
-        false => (files::read_given(path, trusted)?, path.display().to_string()),
+        false => (files::read_given(path, credentials)?, path.display().to_string()),
     };
     let text = Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned());
     ensure!(!text.is_empty(), "{from} holds no passphrase: it is empty");
@@ -158,7 +152,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let credential = folder.path().join(CREDENTIAL);
         let found = |asked: &Asked| {
-            let secret = asked.read_with(false, Some(folder.path().into())).unwrap();
+            let secret = asked.read_with(false, Some(folder.path())).unwrap();
             secret.map(|secret| match secret.value {
                 Value::Key(key) => key.name(),
                 Value::Passphrase(text) => text.to_string(),

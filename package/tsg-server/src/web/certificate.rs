@@ -36,7 +36,7 @@ pub(super) fn tls(options: &Options, vault: &Vault) -> Result<Tls> {
 
 /// The operator's.
 fn named(chain: &Path, key: &Path) -> Result<Tls> {
-    ready(&read(chain)?, &read_key(key)?, chain)
+    ready(&read(chain)?, &files::read_named(key, "--web-key")?, chain)
 }
 
 fn ready(chain: &str, key: &str, named: &Path) -> Result<Tls> {
@@ -96,11 +96,6 @@ fn read(path: &Path) -> Result<Pem> {
     fs::read_to_string(path)
         .map(Pem::new)
         .with_context(|| format!("cannot read {}", path.display()))
-}
-
-fn read_key(path: &Path) -> Result<Pem> {
-    ensure!(path.exists(), "{} is not there: it was given by --web-key", path.display());
-    files::read_given(path, false)
 }
 
 fn own(vault: &Vault) -> Result<(Pem, PathBuf)> {

@@ -1,13 +1,14 @@
 //! What holds for every answer, and for every form.
 
 use super::App;
+use super::api::{PROBLEM, Problem};
 use super::session::Visitor;
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, FromRequestParts as _, Request};
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, ORIGIN, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, ORIGIN,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
@@ -25,6 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+/// Why not, in words, is not longer.
+const MOST_SAID: usize = 4 * 1024;
+
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
@@ -35,6 +39,7 @@ pub(super) fn around(routes: Router<App>) -> Router<App> {
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn(from_here))
+        .layer(middleware::from_fn(for_programs))
         .layer(middleware::from_fn(with_headers))
 }
 
@@ -63,6 +68,47 @@ fn is_from_here(headers: &HeaderMap) -> bool {
     let host = text(&axum::http::header::HOST).unwrap_or_default();
     text(&ORIGIN)
         .is_none_or(|origin| origin.split_once("://").is_some_and(|(_, from)| from == host))
+}
+
+/// A program is told why not as the API has it, whoever says so: a path that takes no such method, a form that is too long, one of
+/// the above.
+async fn for_programs(request: Request, next: Next) -> Response {
+    if !request.uri().path().starts_with("/api/") {
+        return next.run(request).await;
+    }
+    let method = request.method().clone();
+    let has_body = !request.body().is_end_stream();
+    let mut answer = next.run(request).await;
+    let status = answer.status();
+    if !status.is_client_error() && !status.is_server_error() {
+        return answer;
+    }
+    if answer.headers().get(CONTENT_TYPE).is_none_or(|kind| kind != PROBLEM) {
+        answer = as_problem(answer, &method).await;
+    }
+    // What it brings along may not have been read: then the connection ends, and whoever would use it again has to know.
+    if has_body {
+        answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    answer
+}
+
+async fn as_problem(answer: Response, method: &Method) -> Response {
+    let status = answer.status();
+    let (parts, body) = answer.into_parts();
+    let said = to_bytes(body, MOST_SAID).await.unwrap_or_default();
+    let detail = if status == StatusCode::METHOD_NOT_ALLOWED {
+        format!("this path does not take {method}")
+    } else if said.is_empty() {
+        status.to_string()
+    } else {
+        String::from_utf8_lossy(&said).into_owned()
+    };
+    let mut answer = Problem::new(status, detail).into_response();
+    if let Some(allowed) = parts.headers.get(ALLOW) {
+        answer.headers_mut().insert(ALLOW, allowed.clone());
+    }
+    answer
 }
 
 async fn with_headers(request: Request, next: Next) -> Response {

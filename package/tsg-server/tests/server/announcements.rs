@@ -42,4 +42,11 @@ fn members_hear_of_epochs_and_strangers_do_not() {
     assert_eq!(said.group, "plant");
     assert!(said.epoch > 0 && said.policy > 0);
     assert_eq!(stranger.poll(zmq::POLLIN, 0).unwrap(), 0);
+    // Who is thrown out hears nothing more.
+    hears.monitor("inproc://hears", zmq::SocketEvent::DISCONNECTED as i32).unwrap();
+    let ends = context.socket(zmq::PAIR).unwrap();
+    ends.connect("inproc://hears").unwrap();
+    daemon.ask(&["gateway", "revoke", &key, "--reason", "lost"]);
+    let patience = i64::try_from(PATIENCE.as_millis()).unwrap();
+    assert_eq!(ends.poll(zmq::POLLIN, patience).unwrap(), 1, "it is still connected");
 }

@@ -1,6 +1,6 @@
 //! Frames that no gateway sends, from peers with keys and without.
 
-use super::daemon::{Daemon, PROGRAM, Place};
+use super::daemon::{Daemon, PATIENCE, PROGRAM, Place};
 use super::gateway::{TestGateway, dealer, members};
 use serde_json::{Value, json};
 use std::io::{ErrorKind, Read, Write};
@@ -43,7 +43,7 @@ fn bad_frames_are_counted_and_harm_nobody() {
     raw.send([0x81; 60_000].as_slice(), 0).unwrap();
     raw.send(newer, 0).unwrap();
     raw.send_multipart([good.as_slice(), good.as_slice()], 0).unwrap();
-    raw.send_multipart(vec!["x"; 300], 0).unwrap();
+    raw.send_multipart(vec!["x"; 100], 0).unwrap();
     still_answers(&mut hostile, 1 << 40);
     still_answers(&mut pump, 1 << 40);
     let status = daemon.ask(&["status"]);
@@ -76,6 +76,28 @@ fn floods_are_limited_by_key() {
     pump.until("the flood is seen", |_| {
         dropped(&daemon.ask(&["status"]), "too many messages") > 1_000
     });
+}
+
+#[test]
+fn messages_of_several_frames_are_limited_by_key() {
+    let daemon = Daemon::start();
+    let context = zmq::Context::new();
+    let flood = dealer(&context, &daemon, &zmq::CurveKeyPair::new().unwrap());
+    flood.connect(&daemon.endpoint).unwrap();
+    for _ in 0..90 {
+        flood.send_multipart(["x", "x"], 0).unwrap();
+    }
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = daemon.ask(&["status"]);
+        let [several, many] =
+            ["several frames", "too many messages"].map(|why| dropped(&status, why));
+        if several + many == 90 {
+            assert!(many > 20, "{status}");
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+    }
 }
 
 #[test]

@@ -218,6 +218,47 @@ fn each_source_of_the_key_opens_it_and_nothing_else_does() {
     }
 }
 
+/// As systemd has them for a service that is not root's.
+#[test]
+fn other_secrets_may_be_credentials_too() {
+    let place = Daemon::start_with(Place::new(), Pages::Tls).stop();
+    let folder = place.path().join("credentials");
+    fs::create_dir(&folder).unwrap();
+    fs::copy(place.data().join("web.pem"), folder.join("web.key")).unwrap();
+    for name in ["password", "secret"] {
+        fs::write(folder.join(name), "correct horse battery\n").unwrap();
+    }
+    for name in ["web.key", "password", "secret"] {
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o440);
+        fs::set_permissions(folder.join(name), mode).unwrap();
+    }
+    let [key, password, secret] =
+        ["web.key", "password", "secret"].map(|name| path(&place, &format!("credentials/{name}")));
+    let web = ["--web-cert", &key, "--web-key", &key];
+    let mail = [
+        "--alarm-mail",
+        "ops@example.com",
+        "--alarm-mail-from",
+        "tsg@example.com",
+        "--smtp",
+        "smtp://127.0.0.1:1",
+        "--smtp-user",
+        "tsg",
+        "--smtp-password-file",
+        &password,
+    ];
+    let hook = ["--alarm-webhook", "http://127.0.0.1:1/", "--alarm-webhook-secret", &secret];
+    let mut place = place;
+    for (option, words) in [("web.key", &web[..]), ("password", &mail), ("secret", &hook)] {
+        place = place.and(words);
+        // The same file is nothing that systemd has seen to.
+        refuses(&place, &["others can read", option, "chmod 600"]);
+        let mut command = Command::new(PROGRAM);
+        command.env("CREDENTIALS_DIRECTORY", &folder);
+        place = Daemon::start_by(place, command).stop();
+    }
+}
+
 fn reseal(place: &Place, words: &[&str], input: &str) -> Result<String, String> {
     let data = place.data();
     let mut child = Command::new(PROGRAM)

@@ -548,6 +548,19 @@ fn the_api_says_what_it_can_and_what_is_wrong() {
     }
     println!("{cases} operations");
     assert_eq!(admin.get("/api/v1/none").status, 404);
+    let got = admin.send("DELETE", "/api/v1/groups", None, &Value::Null);
+    assert_eq!((got.status, got.header("content-type")), (405, "application/problem+json"));
+    assert!(got.json()["detail"].as_str().unwrap().contains("DELETE"), "{}", got.text);
+    assert_eq!(got.header("allow"), "GET,HEAD,POST");
+    let elsewhere = site
+        .agent
+        .post(format!("{}/api/v1/groups", site.base))
+        .header("sec-fetch-site", "cross-site")
+        .send("{}")
+        .unwrap();
+    let got = Got::from(elsewhere);
+    assert_eq!((got.status, got.header("content-type")), (403, "application/problem+json"));
+    assert!(got.json()["detail"].as_str().unwrap().contains("not of this site"), "{}", got.text);
     assert_eq!(admin.send("POST", "/api/v1/groups", None, &json!("text")).status, 422);
 }
 

@@ -58,6 +58,9 @@ pub enum Verdict {
 
 /// Takes the packets of one thread. Each thread has its own.
 pub trait Handler: Send {
+    /// Called once before all frames, if a frame from the WAN that several LAN ports get comes once for each of them.
+    fn expect_copies(&mut self) {}
+
     /// Called before each batch of frames.
     fn begin(&mut self) {}
 

@@ -43,6 +43,7 @@ pub use ports::Ports;
 pub use probe::{Finding, Probe, probe};
 pub(crate) use programs::run as run_program;
 pub use running::{Handlers, Running, Status, Wire, clear, connect, remove, start};
+pub(crate) use stamp::generation as nft_generation;
 pub(crate) use sys::{FilterStep, attach_filter, send_all, sleeps_exactly};
 pub use sys::{MARK, MARK_MASK};
 

@@ -30,7 +30,7 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    fn new(ports: &Ports, threads: usize) -> Self {
+    pub(super) fn new(ports: &Ports, threads: usize) -> Self {
         Self {
             interfaces: Interfaces::new(ports),
             stop: AtomicBool::new(false),
@@ -115,6 +115,11 @@ impl Shared {
         }
     }
 
+    /// What a thread had counted before it was replaced: the new one goes on from there.
+    pub(super) fn counted(&self, thread: usize) -> Counters {
+        lock(&self.counters).get(thread).copied().unwrap_or_default()
+    }
+
     /// Makes a thread's counters visible.
     pub(super) fn publish(&self, thread: usize, counters: Counters) {
         if let Some(slot) = lock(&self.counters).get_mut(thread) {
@@ -157,6 +162,10 @@ pub struct Running {
     keeper: Keeper,
     gate: Gate,
     plan: Option<Plan>,
+    /// What the gate is made from. Not the rules' plan if that could not be loaded.
+    gated: Option<Plan>,
+    /// What the kernel dropped before the threads were replaced, and since then, as of the last look.
+    overruns: [u64; 2],
     status: Status,
 }
 
@@ -179,6 +188,8 @@ pub fn start(kind: Kind, ports: &Ports, handlers: Handlers) -> Result<Running> {
         keeper: Keeper::new(kind, ports.clone(), crew.queues, crew.taps),
         gate: Gate::new(ports),
         plan: None,
+        gated: None,
+        overruns: [0; 2],
         status: Status { kind, ports: complete, rules: None, gate: None, reinstalled: 0 },
     })
 }
@@ -299,28 +310,46 @@ impl Running {
     /// rules change.
     ///
     /// # Errors
-    /// The rules cannot be loaded; those of the plan before are still in force. A gate that cannot be
-    /// put up is no error: it is in [`status`](Self::status).
+    /// The rules cannot be loaded; those of the plan before are still in force. Where the new plan holds closed the gate
+    /// alone does so: what it seals and they let pass stops. A gate that cannot be put up is no error: it is in
+    /// [`status`](Self::status).
     pub fn install(&mut self, plan: &Plan) -> Result<()> {
         let versions = plan.versions();
-        let before = self.plan.as_ref().map(Plan::versions).unwrap_or_default();
-        let between: Vec<&Plan> = before.iter().chain(&versions).collect();
-        self.status.gate = told(self.gate.install(&between), "gate");
+        let before = self.gated.as_ref().map(Plan::versions).unwrap_or_default();
+        if self.gated.as_ref() != Some(plan) {
+            let between: Vec<&Plan> = before.iter().chain(&versions).collect();
+            self.status.gate = told(self.gate.install(&between), "gate");
+        }
         *lock(&self.shared.plan) = Some(Arc::new(plan.clone()));
         let loaded = self.keeper.install(plan);
         self.status.rules = loaded.as_ref().err().map(|error| format!("{error:#}"));
+        if loaded.is_err() && plan.holds_closed() && !before.is_empty() {
+            self.close(plan);
+        }
         loaded?;
         if self.plan.is_none() {
             // They are isolated at boot, until rules and gate stand.
             if let Err(error) = gate::unlock(&self.ports) {
                 log::warn!("{error:#}");
             }
+            self.gated = Some(plan.clone());
         } else {
-            let versions: Vec<&Plan> = versions.iter().collect();
-            self.status.gate = told(self.gate.install(&versions), "gate");
+            self.close(plan);
         }
         self.plan = Some(plan.clone());
         Ok(())
+    }
+
+    /// The gate stops all that this plan stops.
+    fn close(&mut self, plan: &Plan) {
+        let versions = plan.versions();
+        let versions: Vec<&Plan> = versions.iter().collect();
+        let done = match self.gated.as_ref() == Some(plan) {
+            true => self.gate.verify(&versions).map(drop),
+            false => self.gate.install(&versions),
+        };
+        self.status.gate = told(done, "gate");
+        self.gated = Some(plan.clone());
     }
 
     /// Sees to it that rules, gate and ports are as they should be, and puts back what is not. Cheap; to be
@@ -333,7 +362,7 @@ impl Running {
             self.keeper.doubt();
         }
         self.status.ports = self.shared.interfaces.complete();
-        let Some(plan) = &self.plan else { return Ok(()) };
+        let Some(plan) = self.gated.as_ref().filter(|_| self.plan.is_some()) else { return Ok(()) };
         let versions = plan.versions();
         match self.gate.verify(&versions.iter().collect::<Vec<_>>()) {
             Ok(again) => {
@@ -367,9 +396,13 @@ impl Running {
     /// A thread that has ended leaves a queue that nobody serves: all of them begin anew.
     fn replace_ended(&mut self) -> Result<()> {
         let none_left = self.threads.is_empty();
+        // Later than that nobody can be asked.
+        self.overruns[1] = self.overruns[1].max(self.keeper.overruns());
         if !none_left && !self.threads.iter().any(JoinHandle::is_finished) {
             return Ok(());
         }
+        let [before, lately] = self.overruns;
+        self.overruns = [before + lately, 0];
         log::error!("a thread of the attach has ended; starting all of them anew");
         self.stop();
         self.shared.stop.store(false, Relaxed);
@@ -387,7 +420,8 @@ impl Running {
         for counters in lock(&self.shared.counters).iter() {
             sum += *counters;
         }
-        sum.queue_full += self.keeper.overruns();
+        let [before, lately] = self.overruns;
+        sum.queue_full += before + lately.max(self.keeper.overruns());
         sum.gate += self.gate.stopped();
         sum
     }

@@ -30,7 +30,8 @@ impl Stamp {
     }
 }
 
-fn generation() -> Option<u32> {
+/// How many transactions nftables has seen.
+pub(crate) fn generation() -> Option<u32> {
     let mut socket = Socket::open(Family::Netfilter).ok()?;
     let mut request = Request::new(GET_GENERATION, flags::REQUEST | flags::ACK, &[0; 4]);
     let mut number = None;

@@ -28,7 +28,7 @@ const STAGED: &str = "/tmp/.uci";
 /// Between a minute for a network that comes up slowly, and an hour for a walk to the box and back.
 const ROLLBACK_S: std::ops::RangeInclusive<u32> = 30..=3_600;
 
-const UNDONE: &str = "nobody has confirmed the set-up: the files are as they were before it";
+const UNDONE: &str = "nobody has confirmed the set-up: it is undone";
 
 /// What `tsg setup` is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +80,7 @@ pub(super) fn run(folders: &Folders, setup: &Setup, out: &mut dyn Write) -> Resu
         Setup::Apply(wish, rollback) => carry_out(folders, wish, *rollback, out),
         Setup::Undo => {
             apply::undo(folders)?;
-            writeln!(out, "the files are as they were before the set-up")?;
+            writeln!(out, "the set-up is undone; what else was changed since stays")?;
             take_up(out)
         }
         Setup::Confirm => {
@@ -166,6 +166,8 @@ fn carry_out(
         )?;
     }
     out.flush()?;
+    // Before they join their bridge. Where there can be no gate, the gateway says so.
+    apply::reload(&[Service::Gate]).iter().for_each(|failure| complain(failure));
     take_up(out)
 }
 

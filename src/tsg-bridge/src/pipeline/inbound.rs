@@ -1,5 +1,6 @@
 //! From the WAN to the LAN: open what is sealed, refuse in clear what must come sealed.
 
+use super::copies::{Exit, Original};
 use super::places::Place;
 use super::receivers::Sealed;
 use super::view::Mapped;
@@ -47,7 +48,14 @@ impl Worker {
             return self.let_in(frame, outline, &view, now);
         };
         match self.whose(outline.dst) {
-            For::Us => match self.open(&mut frame.packet, outline, &form, &view, now) {
+            For::Us => match self.open(
+                &mut frame.packet,
+                Exit { link: frame.link, port: frame.lan_port },
+                outline,
+                &form,
+                &view,
+                now,
+            ) {
                 Ok(Brings::Packet) => Verdict::Send,
                 Ok(Brings::Time) => Verdict::Drop,
                 Err(reason) => {
@@ -93,7 +101,8 @@ impl Worker {
         self.counters.in_series += 1;
         let mut scratch = core::mem::take(&mut self.scratch);
         if let Some(mut copy) = copy_into(&mut scratch, frame.packet.bytes()) {
-            match self.open(&mut copy, outline, form, view, now) {
+            let exit = Exit { link: frame.link, port: frame.lan_port };
+            match self.open(&mut copy, exit, outline, form, view, now) {
                 Ok(Brings::Packet) if out.push(Side::Lan, copy.bytes()).is_err() => {
                     self.counters.refuse(Reason::OutboxFull);
                 }
@@ -108,6 +117,7 @@ impl Worker {
     fn open(
         &mut self,
         packet: &mut Packet<'_>,
+        exit: Exit,
         outline: &Outline,
         form: &Form,
         view: &View,
@@ -120,7 +130,15 @@ impl Worker {
             return Err(DropReason::UnknownEpoch.into());
         };
         let sealed = Sealed { epoch, header, outline, window: view.window };
-        let opened = self.shared.receivers.open(sealed, packet, &mut self.recent, now)?;
+        let original = match self.copies {
+            Some(_) => Original::of(packet.bytes(), &header, outline, exit.link),
+            None => None,
+        };
+        let opened = self.shared.receivers.open(sealed, packet, &mut self.recent, now);
+        let opened = match self.copies.as_mut().zip(original) {
+            Some((copies, original)) => copies.settle(opened, original, packet, exit.port, now),
+            None => opened,
+        }?;
         if epoch.prepared {
             self.shared.notes.put(Note::Authentic { epoch: epoch.tag.id });
         }
@@ -133,7 +151,8 @@ impl Worker {
         }
         let subject = Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
         let flow = &subject.flow;
-        let wanted = self.wanted_sealed.of(flow, || view.wants_sealed(flow));
+        let wanted = self.wanted_sealed.of(flow, || view.wants_sealed(flow))
+            || opened.outline.is_later_fragment() && view.could_be_sealed(flow);
         if opened.outline.source_route || !wanted {
             return Err(Reason::InsidePolicy);
         }

@@ -9,6 +9,7 @@
 //! ([`tsg_control::gateway`]), the bytes of a sealed packet ([`tsg_esp`]).
 
 mod budget;
+mod copies;
 mod counters;
 mod inbound;
 mod learned;
@@ -35,6 +36,7 @@ pub use view::{EpochTag, EpochView, Judgement, View};
 use crate::attach::{Frame, Handler, Outbox, Side, Verdict};
 use crate::boottime;
 pub(crate) use budget::Budget;
+use copies::Copies;
 use learned::{Learned, Learning};
 use memo::Memo;
 use notes::Notes;
@@ -71,6 +73,8 @@ pub struct Shared {
     leases: Mutex<Leases>,
     notes: Notes,
     counters: Vec<Mutex<Counters>>,
+    /// The next identification for fragments of what has none. A start does not go on where the last one began.
+    spare_id: AtomicU32,
     places: Places,
     paths: Paths,
     talks: Talks,
@@ -87,6 +91,7 @@ impl Shared {
             leases: Mutex::new(leases),
             notes: Notes::new(wake),
             counters: (0..workers).map(|_| Mutex::default()).collect(),
+            spare_id: AtomicU32::new(random()),
             places: Places::default(),
             paths: Paths::default(),
             talks: Talks::default(),
@@ -161,6 +166,13 @@ impl Shared {
     }
 }
 
+/// Where identifications begin: nobody outside can tell, and two starts have others.
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    tsg_sodium::random(&mut bytes);
+    u32::from_ne_bytes(bytes)
+}
+
 /// A worker that panicked has left its data whole: it is changed in single steps.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -177,6 +189,8 @@ pub struct Worker {
     began: Option<u64>,
     sender: Option<Sealing>,
     recent: Recent,
+    /// Where each LAN port gets a copy of its own.
+    copies: Option<Copies>,
     counters: Counters,
     scratch: Vec<u8>,
     seen: HashSet<IpAddr>,
@@ -186,14 +200,14 @@ pub struct Worker {
     services: Memo<Option<u16>>,
     counting: Counting,
     learning: Learning,
-    spare_id: u32,
     too_big: Budget,
     told_time: Budget,
 }
 
 impl Worker {
-    /// The worker with this number, below the count given to [`Shared::new`].
+    /// The worker with this number, below the count given to [`Shared::new`]. Where there was one before, it counts on.
     pub fn new(number: usize, shared: Arc<Shared>) -> Self {
+        let counted = shared.counters.get(number).map(|counters| lock(counters).clone());
         Self {
             number,
             view: Arc::default(),
@@ -201,7 +215,8 @@ impl Worker {
             began: None,
             sender: None,
             recent: Recent::default(),
-            counters: Counters::default(),
+            copies: None,
+            counters: counted.unwrap_or_default(),
             scratch: vec![0; HEAD_ROOM + LARGEST + TAIL_ROOM],
             seen: HashSet::new(),
             judged: Memo::new(),
@@ -210,7 +225,6 @@ impl Worker {
             services: Memo::new(),
             counting: Counting::default(),
             learning: Learning::default(),
-            spare_id: 0,
             too_big: Budget::new(TOO_BIG),
             told_time: Budget::new(TOLD_TIME),
             shared,
@@ -290,6 +304,10 @@ impl Worker {
 }
 
 impl Handler for Worker {
+    fn expect_copies(&mut self) {
+        self.copies = Some(Copies::new());
+    }
+
     fn begin(&mut self) {
         self.began = Some(boottime::now());
     }

@@ -8,6 +8,7 @@ use crate::attach::{Frame, Outbox, Side, Verdict};
 use crate::config::Oversize;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tsg_control::group::Fail;
 use tsg_esp::DropReason;
 use tsg_esp::buffer::{HEAD_ROOM, Packet};
@@ -230,8 +231,13 @@ impl Worker {
             return;
         }
         // What cannot be stored is tried again with the next packet.
-        if let Ok(Some(lease)) = leases.extend(epoch, sender, now) {
-            sealing.sender.extend(lease.limit);
+        match leases.extend(epoch, sender, now) {
+            Ok(Some(lease)) if lease.first == sealing.sender.sequence() => {
+                sealing.sender.extend(lease.limit);
+            }
+            // Numbers in between are not this worker's to use: it takes a lease anew.
+            Ok(Some(_)) => self.sender = None,
+            Ok(None) | Err(NotStored) => {}
         }
     }
 
@@ -244,9 +250,8 @@ impl Worker {
         view: &View,
         now: u64,
     ) -> Verdict {
-        self.spare_id = self.spare_id.wrapping_add(1);
-        let Ok(pieces) = pieces(outline, self.path_mtu(outline.dst, now), form, self.spare_id)
-        else {
+        let spare_id = self.shared.spare_id.fetch_add(1, Ordering::Relaxed);
+        let Ok(pieces) = pieces(outline, self.path_mtu(outline.dst, now), form, spare_id) else {
             return self.refuse(Reason::TooBigSilent);
         };
         self.counters.fragmented += 1;

@@ -1,6 +1,9 @@
 //! Two gateways' workers face to face, without a kernel between them.
 
+mod copies;
+mod pieces;
 mod power_cut;
+mod redirects;
 mod talks;
 mod too_big;
 
@@ -272,6 +275,20 @@ fn oversize_fragment_cuts_what_must_not_be_cut() {
 }
 
 #[test]
+fn a_worker_counts_on_where_the_one_before_it_ended() {
+    let (mut a, _) = pair(&[MODBUS]);
+    let sealed = |gateway: &mut Gateway| {
+        gateway.handle(Side::Lan, &tcp(40_000, 502, 10));
+        gateway.worker.shared.counters().sealed
+    };
+    assert_eq!([sealed(&mut a), sealed(&mut a)], [1, 2]);
+    a.worker = Worker::new(0, Arc::clone(&a.worker.shared));
+    a.worker.idle();
+    assert_eq!(a.worker.shared.counters().sealed, 2);
+    assert_eq!(sealed(&mut a), 3);
+}
+
+#[test]
 fn without_a_key_fail_decides() {
     let keyless = |fail| {
         let mut view = view(1, Mode::Enforce, &[MODBUS]);
@@ -467,6 +484,22 @@ fn a_sender_number_that_is_three_quarters_used_gives_way_to_a_spare() {
         publish(&gateway.worker.shared, with_senders(&[1, 7]));
         assert_eq!(*sealed_with(&mut gateway, 17).last().unwrap(), 7);
     }
+}
+
+#[test]
+fn numbers_that_were_not_leased_to_it_no_worker_uses() {
+    let mut gateway = worn_to(1, &[1]);
+    let number = |gateway: &mut Gateway| {
+        let sealed = gateway.handle(Side::Lan, &tcp(40_000, 502, 10)).packet;
+        u32::from_be_bytes([sealed[24], sealed[25], sealed[26], sealed[27]])
+    };
+    assert_eq!(number(&mut gateway), 1);
+    let tag = gateway.worker.shared.view.read().unwrap().epochs[0].tag;
+    lock(&gateway.worker.shared.leases).set_ceiling(tag, 1, 100_000);
+    let numbers: Vec<u32> = (0..40).map(|_| number(&mut gateway)).collect();
+    let leased = numbers.iter().filter(|&&number| number < 100_000).count();
+    assert_eq!(numbers[..leased], (2..=16).collect::<Vec<_>>());
+    assert!(numbers.windows(2).all(|two| two[0] < two[1]), "{numbers:?}");
 }
 
 #[test]

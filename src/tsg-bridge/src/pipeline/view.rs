@@ -293,6 +293,18 @@ impl View {
         self.policies.iter().any(|version| self.action(version, flow) == Action::Encrypt)
     }
 
+    /// May a later fragment that came sealed be let in? Its sender had seen the whole packet; what shows of it here
+    /// must be what a live policy version could have sealed.
+    pub(super) fn could_be_sealed(&self, fragment: &Flow) -> bool {
+        let could = |policy: &Policy, action| policy.could(fragment, action);
+        self.policies.iter().any(|version| {
+            let (theirs, ours) = (&version.policy, &self.local);
+            let milder = |policy| could(policy, Action::Bypass) || could(policy, Action::Encrypt);
+            could(theirs, Action::Encrypt) && milder(ours)
+                || could(ours, Action::Encrypt) && milder(theirs)
+        })
+    }
+
     /// What the map says of this machine.
     pub(super) fn mapped(&self, machine: IpAddr) -> Mapped {
         match (self.others.contains(&machine), self.mine.contains(&machine)) {

@@ -22,14 +22,17 @@ pub(crate) const DHCPV6: [u16; 2] = [546, 547];
 /// ICMPv6 types of multicast listener discovery (RFC 2710, RFC 3810).
 pub(crate) const MLD: [u8; 4] = [130, 131, 132, 143];
 
-/// ICMPv6 types of neighbour discovery (RFC 4861), first and last.
-pub(crate) const ND: (u8, u8) = (133, 137);
+/// ICMPv6 types of neighbour discovery (RFC 4861), first and last. Not a redirect, which quotes a packet.
+pub(crate) const ND: (u8, u8) = (133, 136);
 
 /// ICMP types that are errors and quote a packet.
 pub(crate) const ICMP_ERRORS: [u8; 5] = [3, 4, 5, 11, 12];
 
 /// ICMPv6 types below this one are errors and quote a packet.
 pub(crate) const ICMPV6_FIRST_INFORMATION: u8 = 128;
+
+/// The ICMPv6 type of a redirect, which may quote a packet in an option (RFC 4861 section 4.6.3).
+pub(crate) const ICMPV6_REDIRECT: u8 = 137;
 
 /// Does a frame that is not IP always pass, by its EtherType or by the group that it is sent to?
 pub(crate) fn passes_not_ip(ether_type: u16, dst: [u8; 6]) -> bool {

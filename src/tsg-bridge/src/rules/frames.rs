@@ -1,6 +1,6 @@
 //! Random frames and plans for the tests that hold rules and gate against the matcher.
 
-use super::Plan;
+use super::{Plan, always};
 use core::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
@@ -29,7 +29,8 @@ fn upper() -> impl Strategy<Value = (u8, Vec<u8>)> {
             (proto, bytes)
         },
     );
-    let icmp = (prop::sample::select(&[1u8, 58]), prop_oneof![0..13u8, 127..145u8])
+    let kinds = prop_oneof![3 => 0..13u8, 3 => 127..145u8, 1 => Just(always::ICMPV6_REDIRECT)];
+    let icmp = (prop::sample::select(&[1u8, 58]), kinds)
         .prop_map(|(proto, kind)| (proto, vec![kind, 0, 0, 0, 0, 0, 0, 0]));
     let other = prop::sample::select(&[2u8, 47, 50, 51, 59, 253]);
     prop_oneof![4 => ports, 2 => icmp, 1 => other.prop_map(|proto| (proto, vec![7; 12]))]
@@ -73,10 +74,13 @@ fn v6(depth: u8) -> BoxedStrategy<Vec<u8>> {
         1 => Just(vec![(60u8, 0, 0); 8]),
         1 => Just(vec![(60u8, 0, 0); 9])
     ];
-    (address(false), address(false), upper(), extensions, quote(false, depth))
-        .prop_map(|(src, dest, (proto, mut body), extensions, quote)| {
-            if proto == 58 {
-                body.extend(quote);
+    let options = prop::collection::vec((prop::sample::select(&[1u8, 2, 4, 4]), 0..4u8), 0..6);
+    (address(false), address(false), upper(), extensions, quote(false, depth), options)
+        .prop_map(|(src, dest, (proto, mut body), extensions, quote, options)| {
+            match (proto, body[0]) {
+                (58, always::ICMPV6_REDIRECT) => body.extend(redirect(&options, &quote)),
+                (58, _) => body.extend(quote),
+                _ => {}
             }
             body.resize(body.len().next_multiple_of(8), 0);
             let mut next = proto;
@@ -103,6 +107,25 @@ fn v6(depth: u8) -> BoxedStrategy<Vec<u8>> {
             packet
         })
         .boxed()
+}
+
+/// The rest of a redirect with these options: kind and length, which is 0 now and then.
+fn redirect(options: &[(u8, u8)], quote: &[u8]) -> Vec<u8> {
+    let mut rest = vec![0; 32];
+    for &(kind, units) in options {
+        let at = rest.len();
+        rest.extend([kind, units, 0, 0, 0, 0, 0, 0]);
+        if kind == 4 {
+            rest.extend(quote);
+            rest.resize(rest.len().next_multiple_of(8), 0);
+        } else {
+            rest.resize(at + 8 * usize::from(units.max(1)), 0);
+        }
+        if kind == 4 && units > 0 {
+            rest[at + 1] = u8::try_from((rest.len() - at) / 8).unwrap();
+        }
+    }
+    rest
 }
 
 /// What an ICMP error quotes: a packet, perhaps cut off.

@@ -341,7 +341,10 @@ fn always_pass(plan: &Plan, version: Version) -> [Vec<String>; 3] {
 fn icmp_errors(version: Version) -> String {
     match version {
         Version::V4 => format!("ip protocol icmp icmp type {}", set(always::ICMP_ERRORS.iter())),
-        Version::V6 => format!("{ICMPV6} 0-{}", always::ICMPV6_FIRST_INFORMATION - 1),
+        Version::V6 => {
+            let last = always::ICMPV6_FIRST_INFORMATION - 1;
+            format!("{ICMPV6} {{ 0-{last}, {} }}", always::ICMPV6_REDIRECT)
+        }
     }
 }
 

@@ -217,6 +217,33 @@ fn the_iptables_text_is_one_transaction_with_the_jump_first() {
 }
 
 #[test]
+fn neighbour_discovery_passes_and_a_redirect_is_judged_by_what_it_quotes() {
+    let icmpv6 = |kind: u8| {
+        let mut packet = vec![0x60, 0, 0, 0, 0, 40, 58, 255];
+        packet.extend([0xfd; 32]);
+        packet.push(kind);
+        packet.resize(80, 0);
+        tsg_esp::ip::Outline::parse(&packet).unwrap()
+    };
+    for kind in 0..=255 {
+        let passes = matches!(kind, 130..=136 | 143);
+        assert_eq!(always_passes(&icmpv6(kind), &[]), passes, "type {kind}");
+    }
+    let plan = plan(&["encrypt proto=tcp dest_port=502"]);
+    let control = [
+        "meta l4proto icmpv6 icmpv6 type { 130, 131, 132, 143, 133-136 } goto pass",
+        "meta l4proto icmpv6 icmpv6 type { 0-127, 137 } goto daemon",
+        "goto v6_known",
+    ];
+    assert_eq!(chain(&bridge_text(&plan, &ports(), QUEUES), "v6_control"), control);
+    assert_eq!(chain(&netdev_text(&plan, &ports(), &hooks(&[])), "v6_control"), control);
+    let text = restore_text(&plan, &ports(), QUEUES, IpVersion::V6, &Existing::default());
+    assert!(text.contains("--icmpv6-type 136 -j ACCEPT\n"));
+    assert!(!text.contains("--icmpv6-type 137"), "a redirect is left to the daemon");
+    assert!(text.contains("-A TSG/wan/common -p icmpv6 -j TSG/wan/daemon\n"));
+}
+
+#[test]
 fn fail_open_passes_what_nobody_takes_from_the_queue() {
     let mut open = plan(&["encrypt proto=tcp"]);
     open.fail = Fail::Open;

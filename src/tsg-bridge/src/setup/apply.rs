@@ -3,8 +3,8 @@
 //! What was there is kept in the state folder until it is confirmed, so that it outlives a power cut: whoever has locked
 //! himself out switches the box off and on, and has it back.
 
-use super::Draft;
 use super::draft::Place;
+use super::{Draft, back};
 use crate::folders::Folders;
 use crate::identity::{Replace, prepare_folder, write_secret_file};
 use crate::uci;
@@ -104,14 +104,31 @@ pub(crate) fn apply(folders: &Folders, draft: &Draft, deadline: Option<Deadline>
     written
 }
 
-/// Puts back what was there before the last set-up.
+/// Puts back what was there before the last set-up. Of /etc/config/tsg stays what others have changed since.
 ///
 /// # Errors
-/// There is none, or a file was changed since, which would be lost.
+/// There is none, or something was changed since that would be lost.
 pub(crate) fn undo(folders: &Folders) -> Result<()> {
     let kept = Kept::load(folders)?.context("there is no set-up to undo")?;
-    write_all(folders, &kept.files, |file| (&file.after, &file.before))?;
+    let ways = kept.files.iter().map(|file| way_back(folders, file));
+    let ways: Vec<KeptFile> = ways.collect::<Result<_>>()?;
+    write_all(folders, &ways, |file| (&file.before, &file.after))?;
     forget(folders)
+}
+
+/// From a file as it is now to what undoing makes of it.
+fn way_back(folders: &Folders, file: &KeptFile) -> Result<KeptFile> {
+    let path = folders.config.join(&file.name);
+    let there =
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let ports = (file.name == Place::Tsg.name() && there != file.after)
+        .then(|| back::with_ports_of(&file.before, &file.after, &there))
+        .flatten();
+    let (before, after) = match ports {
+        Some(text) if there != file.before => (there, text),
+        Some(_) | None => (file.after.clone(), file.before.clone()),
+    };
+    Ok(KeptFile { name: file.name.clone(), before, after })
 }
 
 /// The set-up stays. It can still be undone.
@@ -148,6 +165,7 @@ pub(crate) fn now() -> Deadline {
 /// Who takes up what is in the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
+    Gate,
     Network,
     Gateway,
 }
@@ -155,6 +173,7 @@ pub(crate) enum Service {
 impl Service {
     const fn command(self) -> (&'static str, &'static str) {
         match self {
+            Self::Gate => ("/usr/sbin/tsg", "gate"),
             Self::Network => ("/etc/init.d/network", "reload"),
             Self::Gateway => ("/etc/init.d/tsg", "restart"),
         }

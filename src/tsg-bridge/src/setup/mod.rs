@@ -5,6 +5,7 @@
 //! (decision 12); others share one. What else the operator has set up stays; what cannot work is refused.
 
 pub(crate) mod apply;
+mod back;
 mod draft;
 mod interfaces;
 mod place;
@@ -89,6 +90,7 @@ pub(crate) fn plan(files: &Files, machine: &Machine, request: &Request) -> Resul
     plan.address(files, request, &layout)?;
     plan.gateway(request, &layout)?;
     plan.explain(files, request, &layout);
+    plan.warn_of_chip(machine, request);
     Ok(plan)
 }
 
@@ -228,6 +230,18 @@ impl Plan {
                     .section(Place::Tsg, "bridge", &name)
                     .context("a further section `config bridge`")
             }
+        }
+    }
+
+    /// What no program on the box can prevent.
+    fn warn_of_chip(&mut self, machine: &Machine, request: &Request) {
+        if shares_chip(machine, request) {
+            self.notes.push(
+                "the ports are of one switch chip: many of those connect all their ports from power-on until the boot \
+                 loader or the driver keeps them apart, and for these seconds of each boot everything crosses in clear; \
+                 two network controllers do not (docs/security.md)"
+                    .to_owned(),
+            );
         }
     }
 

@@ -59,6 +59,14 @@ impl Other {
         }
     }
 
+    /// With static keys there are no questions.
+    pub(super) fn ask(&self, now: u64, say: &mut Vec<Vec<u8>>) -> bool {
+        match self {
+            Self::Agreeing(peer) => peer.ask(now, say),
+            Self::Standing(_) => false,
+        }
+    }
+
     pub(super) fn turn(&self, worker: usize, now: u64) -> Turn<'_> {
         match self {
             Self::Agreeing(peer) => Turn::Agreeing(peer.turn(worker, now)),

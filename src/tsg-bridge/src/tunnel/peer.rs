@@ -25,8 +25,8 @@ const SILENCE: u64 = 15_000;
 /// Who heard something for so long, and had nothing to send, shows that it is there.
 const SHOW: u64 = 5_000;
 
-/// Packets carry no time: nothing but the sequence number makes their IVs.
-const NO_TIME: u32 = 0;
+/// In a dummy packet it asks for one without.
+const QUESTION: u8 = b'?';
 
 /// What came of ESP that was heard.
 #[derive(Debug)]
@@ -93,6 +93,12 @@ impl Peer {
         Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// The SPIs of hellos that are heard.
+    #[cfg(test)]
+    pub(super) fn hellos(&self) -> Vec<Spi> {
+        self.view().hellos.clone()
+    }
+
     /// Whether packets go through.
     pub(super) fn is_up(&self) -> bool {
         self.view().sealing.is_some()
@@ -125,10 +131,19 @@ impl Peer {
         });
     }
 
+    /// Asks the other end whether it is still there, and has it hear where this one is. Says whether there are keys for it.
+    pub(super) fn ask(&self, now: u64, say: &mut Vec<Vec<u8>>) -> bool {
+        let is_asked = self.agreements().ask(say);
+        if is_asked {
+            self.signs.waiting.begin(now);
+        }
+        is_asked
+    }
+
     /// A batch of that worker.
     pub(super) fn turn(&self, worker: usize, now: u64) -> Turn<'_> {
-        let (sealed, heard) = (false, Signal::Nothing);
-        Turn { peer: self, view: self.view(), worker, now, sealed, heard }
+        let (iv, heard) = (None, Signal::Nothing);
+        Turn { peer: self, view: self.view(), worker, now, iv, heard }
     }
 }
 
@@ -138,7 +153,8 @@ pub(super) struct Turn<'p> {
     view: Arc<View>,
     worker: usize,
     now: u64,
-    sealed: bool,
+    /// What is in front of the sequence numbers in the IVs, once something was sealed.
+    iv: Option<u32>,
     heard: Signal,
 }
 
@@ -155,8 +171,8 @@ impl Turn<'_> {
     pub(super) fn seal(&mut self, packet: &mut Packet<'_>, next_header: u8) -> Result<(), Reason> {
         let sealing = self.view.sealing.as_ref().ok_or(Reason::NoKey)?;
         let mut sender = sealing.sender(self.worker).ok_or(Reason::NoKey)?;
-        sender.seal_payload(packet, next_header, NO_TIME).map_err(SealError::reason)?;
-        self.sealed = true;
+        let iv = *self.iv.get_or_insert_with(anything);
+        sender.seal_payload(packet, next_header, iv).map_err(SealError::reason)?;
         Ok(())
     }
 
@@ -176,6 +192,7 @@ impl Turn<'_> {
         inward.window().check(header.sequence)?;
         let opened = inward.receiver.open_payload(packet)?;
         inward.window().mark(opened.sequence)?;
+        let is_question = opened.next_header.is_none() && packet.bytes() == [QUESTION];
         self.heard = self.heard.max(match opened.next_header {
             Some(_) => Signal::Packets,
             None => Signal::Life,
@@ -183,6 +200,9 @@ impl Turn<'_> {
         if !associations.is_proven() {
             let now = self.now;
             self.peer.with_agreements(|agreements| agreements.prove(associations, now));
+        }
+        if is_question {
+            self.peer.agreements().prove_to_other(say);
         }
         Ok(Heard::Now(opened.next_header))
     }
@@ -220,11 +240,19 @@ impl Drop for Turn<'_> {
                 owing.begin(self.now);
             }
         }
-        if self.sealed {
+        if self.iv.is_some() {
             waiting.begin(self.now);
             owing.end();
         }
     }
+}
+
+/// Nothing but the sequence numbers makes IVs differ, and the other end reads nothing else in them. The rest is drawn, for
+/// a machine that was copied as it ran, or set back to where it was: it goes on with the same numbers under the same keys.
+fn anything() -> u32 {
+    let mut bytes = [0; 4];
+    tsg_sodium::random(&mut bytes);
+    u32::from_ne_bytes(bytes)
 }
 
 /// What workers leave of their batches for who looks after the tunnel.

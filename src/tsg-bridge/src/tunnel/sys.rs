@@ -55,8 +55,7 @@ pub(super) fn put_in_place_of(old: &OwnedFd, new: &OwnedFd) -> io::Result<()> {
 }
 
 /// Sockets that carry ESP, one for each worker, out of the interface, and from `only` alone if that is given. Each gets
-/// what was sealed for its worker. In UDP they share `port`, which nobody else has. What is longer than the path takes
-/// comes back as an error instead of being cut.
+/// what was sealed for its worker. In UDP they share `port`, which nobody else has.
 pub(super) fn wires(
     carrier: Carrier,
     port: u16,
@@ -94,17 +93,11 @@ fn wire(carrier: Carrier, workers: u32, interface: Option<&str>) -> io::Result<O
     let room = (ROOM / workers as i32).max(LEAST_ROOM);
     let _ = option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, room);
     let _ = option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, room);
-    let (level, class, discover, always) = match carrier.v6 {
-        false => (libc::IPPROTO_IP, libc::IP_RECVTOS, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_DO),
-        true => (
-            libc::IPPROTO_IPV6,
-            libc::IPV6_RECVTCLASS,
-            libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_DO,
-        ),
+    let (level, class) = match carrier.v6 {
+        false => (libc::IPPROTO_IP, libc::IP_RECVTOS),
+        true => (libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS),
     };
     option(&fd, level, class, 1)?;
-    option(&fd, level, discover, always)?;
     if carrier.udp {
         // Since Linux 5.0; before, each datagram comes alone.
         let _ = option(&fd, libc::IPPROTO_UDP, libc::UDP_GRO, 1);
@@ -123,22 +116,38 @@ fn bind(fd: &OwnedFd, v6: bool, port: u16) -> io::Result<()> {
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// For transport mode: what comes in tells its hops, and what is longer than the path takes is cut behind ESP (RFC 4303
-/// section 3.3.4) instead of coming back as an error.
-pub(super) fn as_transport(fd: &OwnedFd, v6: bool) -> io::Result<()> {
-    let (level, hops, discover, when_fit) = match v6 {
-        false => {
-            (libc::IPPROTO_IP, libc::IP_RECVTTL, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_WANT)
-        }
+/// What comes in tells its hops.
+pub(super) fn tell_hops(fd: &OwnedFd, v6: bool) -> io::Result<()> {
+    let (level, hops) = match v6 {
+        false => (libc::IPPROTO_IP, libc::IP_RECVTTL),
+        true => (libc::IPPROTO_IPV6, libc::IPV6_RECVHOPLIMIT),
+    };
+    option(fd, level, hops, 1)
+}
+
+/// What comes in tells at which of this host's addresses.
+pub(super) fn tell_own(fd: &OwnedFd, v6: bool) -> io::Result<()> {
+    match v6 {
+        false => option(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, 1),
+        true => option(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1),
+    }
+}
+
+/// What is longer than the path takes is cut, or comes back as an error.
+pub(super) fn cut(fd: &OwnedFd, v6: bool, cuts: bool) -> io::Result<()> {
+    let (level, discover, [never, when_fit]) = match v6 {
+        false => (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            [libc::IP_PMTUDISC_DO, libc::IP_PMTUDISC_WANT],
+        ),
         true => (
             libc::IPPROTO_IPV6,
-            libc::IPV6_RECVHOPLIMIT,
             libc::IPV6_MTU_DISCOVER,
-            libc::IPV6_PMTUDISC_WANT,
+            [libc::IPV6_PMTUDISC_DO, libc::IPV6_PMTUDISC_WANT],
         ),
     };
-    option(fd, level, hops, 1)?;
-    option(fd, level, discover, when_fit)
+    option(fd, level, discover, if cuts { when_fit } else { never })
 }
 
 fn socket(
@@ -199,23 +208,33 @@ fn option_bytes(fd: &OwnedFd, level: i32, name: i32, value: &[u8]) -> io::Result
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Room for what goes beside a message: three headers with a number each.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Beside([u8; 96]);
-
-/// Space of one header with a number of up to four bytes.
-const fn beside_len() -> usize {
-    // SAFETY: no pointers are passed.
-    unsafe { libc::CMSG_SPACE(size_of::<libc::c_int>() as _) as usize }
+/// The two hosts of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hosts {
+    pub(super) other: SocketAddr,
+    /// This one's address, where the other end has chosen it; `None`: what the route says.
+    pub(super) own: Option<IpAddr>,
 }
 
-impl Beside {
-    const NONE: Self = Self([0; 96]);
+impl From<SocketAddr> for Hosts {
+    fn from(other: SocketAddr) -> Self {
+        Self { other, own: None }
+    }
+}
 
-    /// Writes header number `at` with `value` behind it, in the machine's byte order.
-    fn put(&mut self, at: usize, level: i32, kind: i32, value: &[u8]) {
-        let room = &mut self.0[at * beside_len()..][..beside_len()];
+/// Room for what goes beside a message: three headers with a number each, and one with an address.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Beside([u8; 128]);
+
+impl Beside {
+    const NONE: Self = Self([0; 128]);
+
+    /// Writes a header at place `at` with `value` behind it, in the machine's byte order. Gives the place behind it.
+    fn put(&mut self, at: usize, level: i32, kind: i32, value: &[u8]) -> usize {
+        // SAFETY: no pointers are passed.
+        let space = unsafe { libc::CMSG_SPACE(value.len() as _) } as usize;
+        let room = &mut self.0[at..][..space];
         // SAFETY: no pointers are passed.
         let len = unsafe { libc::CMSG_LEN(value.len() as _) } as usize;
         // SAFETY: an all-zero cmsghdr is valid.
@@ -226,6 +245,23 @@ impl Beside {
         // SAFETY: the room begins at a multiple of the header's alignment and is longer than a header.
         unsafe { std::ptr::write_unaligned(room.as_mut_ptr().cast(), header) };
         room[len - value.len()..len].copy_from_slice(value);
+        at + space
+    }
+
+    /// Has the packet leave with that address.
+    fn put_own(&mut self, at: usize, own: IpAddr) -> usize {
+        // The interface's number, which the socket has, is in front or behind; in IPv4 there is one more address.
+        match own {
+            IpAddr::V4(own) => {
+                let value = [[0; 4], own.octets(), [0; 4]].concat();
+                self.put(at, libc::IPPROTO_IP, libc::IP_PKTINFO, &value)
+            }
+            IpAddr::V6(own) => {
+                let mut value = [0; 20];
+                value[..16].copy_from_slice(&own.octets());
+                self.put(at, libc::IPPROTO_IPV6, libc::IPV6_PKTINFO, &value)
+            }
+        }
     }
 }
 
@@ -267,7 +303,7 @@ impl Sendings {
     pub(super) fn send<'m, Parts: Iterator<Item = &'m [u8]>>(
         &mut self,
         fd: &OwnedFd,
-        to: SocketAddr,
+        hosts: Hosts,
         outgoing: impl Iterator<Item = Message<Parts>>,
         refused: impl FnMut(usize, &io::Error),
     ) {
@@ -275,7 +311,8 @@ impl Sendings {
         parts.clear();
         beside.clear();
         messages.clear();
-        let (level, class, hops) = match to.is_ipv6() {
+        let Hosts { other, own } = hosts;
+        let (level, class, hops) = match other.is_ipv6() {
             false => (libc::IPPROTO_IP, libc::IP_TOS, libc::IP_TTL),
             true => (libc::IPPROTO_IPV6, libc::IPV6_TCLASS, libc::IPV6_HOPLIMIT),
         };
@@ -285,24 +322,23 @@ impl Sendings {
                 iov_base: part.as_ptr().cast_mut().cast(),
                 iov_len: part.len(),
             }));
-            let (mut own, outer) = (Beside::NONE, message.outer);
-            let mut count = 0..;
-            let mut put = |level, kind, value: &[u8]| {
-                own.put(count.next().unwrap_or(0), level, kind, value);
-            };
-            put(level, class, &libc::c_int::from(outer.class).to_ne_bytes());
-            if let Some(number) = outer.hops {
-                put(level, hops, &libc::c_int::from(number).to_ne_bytes());
+            let (mut room, outer) = (Beside::NONE, message.outer);
+            let number = |value: u8| libc::c_int::from(value).to_ne_bytes();
+            let mut len = room.put(0, level, class, &number(outer.class));
+            if let Some(left) = outer.hops {
+                len = room.put(len, level, hops, &number(left));
             }
             if let Some(size) = message.size {
-                put(libc::IPPROTO_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
+                len = room.put(len, libc::IPPROTO_UDP, libc::UDP_SEGMENT, &size.to_ne_bytes());
             }
-            let len = count.next().unwrap_or(0) * beside_len();
-            beside.push((parts.len() - before, len, own));
+            if let Some(own) = own {
+                len = room.put_own(len, own);
+            }
+            beside.push((parts.len() - before, len, room));
         }
-        let mut to = SockaddrStorage::from(to);
+        let mut to = SockaddrStorage::from(other);
         let mut rest = parts.as_mut_slice();
-        for (count, len, own) in beside {
+        for (count, len, room) in beside {
             let (parts, others) = rest.split_at_mut(*count);
             rest = others;
             // SAFETY: an all-zero mmsghdr is valid.
@@ -311,7 +347,7 @@ impl Sendings {
             message.msg_hdr.msg_namelen = to.len();
             message.msg_hdr.msg_iov = parts.as_mut_ptr();
             message.msg_hdr.msg_iovlen = parts.len() as _;
-            message.msg_hdr.msg_control = own.0.as_mut_ptr().cast();
+            message.msg_hdr.msg_control = room.0.as_mut_ptr().cast();
             message.msg_hdr.msg_controllen = *len as _;
             messages.push(message);
         }
@@ -323,11 +359,12 @@ impl Sendings {
 /// A datagram that came in.
 pub(super) struct Arrival<'a> {
     pub(super) bytes: &'a mut [u8],
-    /// What the header in front of it says; its hops where they are [asked for](as_transport).
+    /// What the header in front of it says; its hops where they are [asked for](tell_hops).
     pub(super) outer: Outer,
     /// So long is each piece, if it is several that the kernel has put together.
     pub(super) size: Option<usize>,
-    pub(super) from: SocketAddr,
+    /// Between whom it travelled: this host's address where it is [asked for](tell_own).
+    pub(super) hosts: Hosts,
 }
 
 /// Room for datagrams of one system call. Memory that none has filled yet is not in use.
@@ -396,11 +433,11 @@ impl Arrivals {
     /// One of those that were received last. `None` for what cannot be read.
     pub(super) fn get(&mut self, number: usize) -> Option<Arrival<'_>> {
         let message = self.messages.get(number)?;
-        let from = address(self.from.get(number)?)?;
-        let (outer, size) = beside_of(&message.msg_hdr);
+        let other = address(self.from.get(number)?)?;
+        let (outer, size, own) = beside_of(&message.msg_hdr);
         let at = number * Self::LONGEST;
         let place: Range<usize> = at..at + (message.msg_len as usize).min(Self::LONGEST);
-        Some(Arrival { bytes: self.room.get_mut(place)?, outer, size, from })
+        Some(Arrival { bytes: self.room.get_mut(place)?, outer, size, hosts: Hosts { other, own } })
     }
 }
 
@@ -412,9 +449,9 @@ fn address(from: &SockaddrStorage) -> Option<SocketAddr> {
     }
 }
 
-/// What the header says, and length of the pieces if the datagram is several.
-fn beside_of(message: &libc::msghdr) -> (Outer, Option<usize>) {
-    let (mut outer, mut size) = (Outer::default(), None);
+/// What the header says, length of the pieces if the datagram is several, and this host's address.
+fn beside_of(message: &libc::msghdr) -> (Outer, Option<usize>, Option<IpAddr>) {
+    let (mut outer, mut size, mut own) = (Outer::default(), None, None);
     // SAFETY: the kernel has filled `message`; these walk its control memory within its length.
     let mut next = unsafe { libc::CMSG_FIRSTHDR(message) };
     while !next.is_null() {
@@ -433,12 +470,22 @@ fn beside_of(message: &libc::msghdr) -> (Outer, Option<usize>) {
                 outer.hops = u8::try_from(number()).ok();
             }
             (libc::IPPROTO_UDP, libc::UDP_GRO) => size = usize::try_from(number()).ok(),
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                // SAFETY: the kernel's data behind such a header is a number and two addresses, of which the first is the host's.
+                let at = unsafe { libc::CMSG_DATA(next).add(4).cast::<[u8; 4]>().read_unaligned() };
+                own = Some(IpAddr::from(at));
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                // SAFETY: the kernel's data behind such a header begins with an address.
+                let at = unsafe { libc::CMSG_DATA(next).cast::<[u8; 16]>().read_unaligned() };
+                own = Some(IpAddr::from(at));
+            }
             _ => {}
         }
         // SAFETY: both come from the kernel's answer.
         next = unsafe { libc::CMSG_NXTHDR(message, next) };
     }
-    (outer, size.filter(|size| *size > 0))
+    (outer, size.filter(|size| *size > 0), own)
 }
 
 /// Frames on their way into a device. Allocated once.

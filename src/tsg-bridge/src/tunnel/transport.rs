@@ -45,7 +45,7 @@ impl Transport {
             .with_context(|| format!("cannot reach {peer} by {interface}"))?;
         ensure!(own != *peer, "--dst {peer} is this host itself");
         ensure_heard(interface, *peer)?;
-        let guard = Guard::of(device, tunnel.carrier(), own, *peer);
+        let mut guard = Guard::of(device, tunnel.carrier(), own, *peer);
         guard.set()?;
         log::info!("{device}: transport mode between {own} and {peer}; {guard} keeps out the rest");
         Ok(Self {

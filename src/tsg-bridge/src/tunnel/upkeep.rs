@@ -12,6 +12,7 @@ use super::wire::say;
 use crate::run::StatusSocket;
 use crate::{boottime, interface};
 use anyhow::{Context as _, Result, ensure};
+use core::mem;
 use core::net::IpAddr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
@@ -27,6 +28,10 @@ const LOOK_AFTER: u64 = 1_000;
 
 /// Whose socket carries what is said now and then.
 const SPEAKER: usize = 0;
+
+/// Who was told where the other end is asks it, when nothing was sent for so long, in milliseconds: that end may have lost
+/// the keys and not know where this one is, or have heard from elsewhere since.
+const ASK: u64 = 10_000;
 
 /// A NAT on the way forgets who says nothing for some time: after so long something is said, in milliseconds (RFC 3948
 /// section 4).
@@ -54,6 +59,8 @@ pub(super) struct Upkeep {
     place: Option<Place>,
     looked: u64,
     ticked: Option<u64>,
+    /// Packets leave from elsewhere than the other end knows.
+    has_moved: bool,
     said: State,
     say: Vec<Vec<u8>>,
 }
@@ -77,6 +84,7 @@ impl Upkeep {
             place: place(tunnel),
             looked: boottime::now(),
             ticked: None,
+            has_moved: false,
             said: State::Down,
             say: Vec::new(),
         };
@@ -138,18 +146,24 @@ impl Upkeep {
         let Shared { tunnel, way, mtu, .. } = shared;
         let (Some(to), name) = (way.to(), self.device.name()) else { return Ok(()) };
         let (_, path) =
-            look(&tunnel.interface, to.ip()).context("cannot ask for the path's MTU")?;
-        let most = match self.transport {
+            look(&tunnel.interface, to.other.ip()).context("cannot ask for the path's MTU")?;
+        let inside = match self.transport {
             None => way.carrier().longest_inside(path),
             Some(_) => Transport::longest(way.carrier(), path),
         };
-        let most = most.with_context(|| format!("a path of {path} bytes takes no packet"))?;
-        let most = most.min(tunnel.mtu.unwrap_or(u16::MAX));
+        let inside = inside.with_context(|| format!("a path of {path} bytes takes no packet"))?;
+        // With less the kernel would take IPv6 off the device for good, and its packets would go another way.
+        let least = if self.transport.is_some() { 0 } else { V6_LEAST };
+        let cuts = self.transport.is_some() || inside < least;
+        let most = inside.max(least).min(tunnel.mtu.unwrap_or(u16::MAX));
+        if cuts != way.cuts() {
+            way.cut(cuts)?;
+        }
         if most != mtu.load(Relaxed) {
             interface::set_mtu(name, most)
                 .with_context(|| format!("cannot set the MTU of {name} to {most}"))?;
-            log::info!("{name}: MTU {most}; the path to {} takes {path}", to.ip());
-            if most < V6_LEAST && self.transport.is_none() {
+            log::info!("{name}: MTU {most}; the path to {} takes {path}", to.other.ip());
+            if most < least {
                 log::warn!("{name}: no IPv6 inside, which needs {V6_LEAST}");
             }
             mtu.store(most, Relaxed);
@@ -181,6 +195,7 @@ impl Upkeep {
                 Ok(()) => {
                     log::info!("{name}: goes on by {interface}");
                     self.place = found;
+                    self.has_moved = true;
                 }
                 Err(error) => log::debug!("{name}: {error:#}"),
             }
@@ -207,9 +222,13 @@ impl Upkeep {
         }
         peer.tick(now, &mut self.say);
         if let Some(to) = way.to() {
-            let is_due = sent.get().is_none_or(|sent| now >= sent + KEEP_ALIVE);
-            if is_due && tunnel.fixed().is_some() && way.carrier().udp {
-                self.say.push(udp::KEEP_ALIVE.to_vec());
+            let is_due = |after| sent.get().is_none_or(|sent| now >= sent + after);
+            if tunnel.fixed().is_some() {
+                let asks = is_due(ASK) || mem::take(&mut self.has_moved);
+                let is_asked = asks && peer.ask(now, &mut self.say);
+                if !is_asked && is_due(KEEP_ALIVE) && way.carrier().udp {
+                    self.say.push(udp::KEEP_ALIVE.to_vec());
+                }
             }
             for words in &self.say {
                 say(way.socket(SPEAKER), words, to);
@@ -224,7 +243,7 @@ impl Upkeep {
     /// Says how it is, when that has changed.
     fn tell(&mut self, shared: &Shared, now: u64) {
         let (name, Some(to)) = (self.device.name(), shared.way.to()) else { return };
-        let (state, to) = (State::of(&shared.peer, now), to.ip());
+        let (state, to) = (State::of(&shared.peer, now), to.other.ip());
         match (self.said, state) {
             (State::Silent, State::Up) => log::info!("{name}: {to} is heard again"),
             (State::Down, State::Up) => log::info!("{name}: {} {to}", shared.peer.up()),
@@ -257,7 +276,7 @@ impl Upkeep {
             "tunnel": self.device.name(),
             "mode": tunnel.mode(),
             "state": State::of(peer, now).name(),
-            "peer": way.to().map(|to| to.ip().to_string()),
+            "peer": way.to().map(|to| to.other.ip().to_string()),
             "carrier": way.carrier().name(),
             "cipher": keys.map(|(suite, _)| suite.as_str()),
             "keys_for_s": keys.and_then(|(_, agreed)| Some(now.saturating_sub(agreed?) / 1_000)),

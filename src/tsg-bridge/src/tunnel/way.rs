@@ -2,18 +2,20 @@
 
 use super::path::{Carrier, PORT};
 use super::settings::Tunnel;
-use super::sys;
+use super::sys::{self, Hosts};
 use anyhow::{Context as _, Result, anyhow};
-use core::net::SocketAddr;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{PoisonError, RwLock};
 
 /// The way.
 pub(super) struct Way {
     carrier: Carrier,
     sockets: Sockets,
-    to: RwLock<Option<SocketAddr>>,
+    to: RwLock<Option<Hosts>>,
+    /// What is longer than the path takes is cut behind ESP.
+    cuts: AtomicBool,
 }
 
 struct Sockets {
@@ -29,7 +31,11 @@ impl Sockets {
         let open = || -> io::Result<Self> {
             let wires = sys::wires(carrier, PORT, workers as u32, Some(interface), only)?;
             if tunnel.transport {
-                wires.iter().try_for_each(|wire| sys::as_transport(wire, carrier.v6))?;
+                wires.iter().try_for_each(|wire| sys::tell_hops(wire, carrier.v6))?;
+            }
+            if only.is_none() {
+                // Who calls hears nothing but what comes from where he called.
+                wires.iter().try_for_each(|wire| sys::tell_own(wire, carrier.v6))?;
             }
             let is_deaf = carrier.v6 && !carrier.udp;
             Ok(Self { wires, ear: is_deaf.then(|| sys::ear(interface)).transpose()? })
@@ -53,8 +59,11 @@ impl Way {
     /// Out of the tunnel's interface. If the other end's address is given, nothing is heard from anywhere else.
     pub(super) fn open(tunnel: &Tunnel, workers: usize) -> Result<Self> {
         let (carrier, to) = (tunnel.carrier(), tunnel.fixed());
-        let to = RwLock::new(to.map(|host| carrier.at(host)));
-        Ok(Self { carrier, sockets: Sockets::open(tunnel, workers)?, to })
+        let to = RwLock::new(to.map(|host| carrier.at(host).into()));
+        let sockets = Sockets::open(tunnel, workers)?;
+        let way = Self { carrier, sockets, to, cuts: AtomicBool::new(false) };
+        way.cut(tunnel.transport)?;
+        Ok(way)
     }
 
     pub(super) const fn carrier(&self) -> Carrier {
@@ -72,12 +81,12 @@ impl Way {
     }
 
     /// Where packets go, if that is known.
-    pub(super) fn to(&self) -> Option<SocketAddr> {
+    pub(super) fn to(&self) -> Option<Hosts> {
         *self.to.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where they go from now on.
-    pub(super) fn turn_to(&self, to: SocketAddr) {
+    pub(super) fn turn_to(&self, to: Hosts) {
         *self.to.write().unwrap_or_else(PoisonError::into_inner) = Some(to);
     }
 
@@ -90,6 +99,20 @@ impl Way {
             .all()
             .zip(anew.all())
             .try_for_each(|(old, new)| sys::put_in_place_of(old, new));
-        done.context("cannot change sockets")
+        done.context("cannot change sockets")?;
+        self.cut(self.cuts())
+    }
+
+    /// Whether what is longer than the path takes is cut behind ESP (RFC 4303 section 3.3.4), instead of being refused.
+    pub(super) fn cuts(&self) -> bool {
+        self.cuts.load(Relaxed)
+    }
+
+    /// Has it cut there from now on, or refused.
+    pub(super) fn cut(&self, cuts: bool) -> Result<()> {
+        let each = |wire| sys::cut(wire, self.carrier.v6, cuts);
+        self.sockets.wires.iter().try_for_each(each).context("cannot change sockets")?;
+        self.cuts.store(cuts, Relaxed);
+        Ok(())
     }
 }

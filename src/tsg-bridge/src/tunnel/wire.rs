@@ -4,8 +4,7 @@
 //! the kernel as one that it cuts; it hands over what came in as such, too. IP protocol 50 has no such thing.
 
 use super::path::Carrier;
-use super::sys::{Arrival, Arrivals, Message, Outer, Sendings};
-use core::net::SocketAddr;
+use super::sys::{Arrival, Arrivals, Hosts, Message, Outer, Sendings};
 use core::ops::Range;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -102,7 +101,7 @@ impl<'w> Wire<'w> {
     }
 
     /// Sends all that waits; without a place to go to it goes on waiting.
-    pub(super) fn flush(&mut self, to: Option<SocketAddr>) -> Sent {
+    pub(super) fn flush(&mut self, to: Option<Hosts>) -> Sent {
         let Self { socket, bytes, waiting, groups, refused, sendings, cuts, .. } = self;
         let mut sent = Sent::default();
         let Some(to) = to else { return sent };
@@ -144,14 +143,14 @@ impl<'w> Wire<'w> {
             return Some(arrival);
         }
         // A raw socket of IPv4 shows the header.
-        let Arrival { bytes, outer, size, from } = arrival;
+        let Arrival { bytes, outer, size, hosts } = arrival;
         let len = v4::Header::new_checked(&mut *bytes).ok()?.header_len();
-        Some(Arrival { bytes: bytes.get_mut(len..)?, outer, size, from })
+        Some(Arrival { bytes: bytes.get_mut(len..)?, outer, size, hosts })
     }
 }
 
 /// Says something to the other end at once, past what waits. What is lost is said again.
-pub(super) fn say(socket: &OwnedFd, esp: &[u8], to: SocketAddr) {
+pub(super) fn say(socket: &OwnedFd, esp: &[u8], to: Hosts) {
     let outer = Outer { class: CONTROL, hops: None };
     let message = Message { outer, size: None, parts: core::iter::once(esp) };
     Sendings::with_capacity(1).send(socket, to, core::iter::once(message), |_, _| {});
@@ -231,7 +230,7 @@ mod tests {
             let range = packet.range();
             wire.take(at, range, Outer::default());
         }
-        assert_eq!(wire.flush(heard.local_addr().ok()), Sent::default());
+        assert_eq!(wire.flush(heard.local_addr().ok().map(Hosts::from)), Sent::default());
         let mut buffer = [0; 2_000];
         for len in [1_000, 1_000, 400] {
             assert_eq!(heard.recv(&mut buffer).unwrap(), len);

@@ -223,7 +223,7 @@ impl<'s> Worker<'s> {
         let mut opening = Opening { turn, entry, headers: headers.as_mut(), say: Vec::new() };
         let mut done = 0;
         for number in 0..received {
-            let Some(Arrival { bytes, outer, size, from }) = wire.arrival(number) else {
+            let Some(Arrival { bytes, outer, size, hosts }) = wire.arrival(number) else {
                 counts.refuse(Err(Reason::Malformed));
                 continue;
             };
@@ -248,12 +248,12 @@ impl<'s> Worker<'s> {
                 }
             }
             for esp in opening.say.drain(..) {
-                say(shared.way.socket(self.number), &esp, from);
+                say(shared.way.socket(self.number), &esp, hosts);
                 shared.sent.set(now);
             }
-            if is_there && shared.tunnel.fixed().is_none() && shared.way.to() != Some(from) {
-                log::info!("{}: the other end is at {}", shared.tunnel.device, from.ip());
-                shared.way.turn_to(from);
+            if is_there && shared.tunnel.fixed().is_none() && shared.way.to() != Some(hosts) {
+                log::info!("{}: the other end is at {}", shared.tunnel.device, hosts.other.ip());
+                shared.way.turn_to(hosts);
                 shared.look_at_path();
             }
         }

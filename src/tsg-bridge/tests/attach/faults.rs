@@ -28,6 +28,67 @@ fn flushing_programs(folder: &std::path::Path) {
     }
 }
 
+/// Programs in front of the real ones. No rules are loaded while there is the file `refuse`.
+fn refusing_programs(folder: &std::path::Path) {
+    let flag = folder.join("refuse");
+    for (name, when) in
+        [("nft", "-f"), ("iptables-restore", "--noflush"), ("ip6tables-restore", "--noflush")]
+    {
+        let real = sh(&format!("command -v {name}"));
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *{when}*) [ ! -e {flag} ] || exit 1;; esac\nexec {real} \"$@\"\n",
+            flag = flag.display(),
+            real = real.trim(),
+        );
+        let path = folder.join(name);
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root: network namespaces"]
+fn what_rules_that_cannot_be_loaded_would_seal_the_gate_stops() {
+    for kind in kinds(&Lab::new()) {
+        let (lab, folder) = (Lab::new(), tempfile::tempdir().unwrap());
+        refusing_programs(folder.path());
+        let a = lab.namespace(At::GatewayA);
+        let mut gateway = Gateway::start_with_programs(&a, kind, folder.path());
+        let mut other = Gateway::start(&lab.namespace(At::GatewayB), kind);
+        other.install(MODBUS);
+        gateway.install(MODBUS);
+        let wire = lab.capture(At::GatewayB, "wan", "udp");
+        let load = Load::start(&lab);
+        let plc = lab.udp(At::Plc, "0.0.0.0:0");
+        plc.send_to(b"open", "10.9.0.2:700").unwrap();
+        wire.expect(&["10.9.0.2.700:"]);
+        let before = wire.in_clear(700);
+        let refuse = folder.path().join("refuse");
+        std::fs::write(&refuse, "").unwrap();
+        let stricter = format!("{MODBUS}|encrypt proto=udp dest_port=700");
+        // The daemon tries again every second.
+        for attempt in 0..3 {
+            let answer = gateway.try_to(&format!("install {stricter}"));
+            assert!(answer.starts_with("error"), "{kind}: {answer}");
+            if attempt == 1 {
+                gateway.try_to("verify");
+            }
+            for _ in 0..20 {
+                plc.send_to(b"secret", "10.9.0.2:700").unwrap();
+            }
+            load.crosses(&wire);
+            assert_eq!(wire.in_clear(700), before, "{kind}: attempt {attempt}");
+        }
+        assert_eq!(wire.in_clear(502), 0, "{kind}");
+        std::fs::remove_file(&refuse).unwrap();
+        gateway.install(&stricter);
+        let server = lab.udp(At::Plc, "10.9.0.1:502");
+        let client = lab.udp(At::Hmi, "10.9.0.2:0");
+        assert!(poll(&client, &server, 502), "{kind}");
+        assert_eq!(wire.in_clear(700), before, "{kind}");
+    }
+}
+
 #[test]
 #[ignore = "needs root: network namespaces"]
 fn rules_that_go_between_loading_and_reading_back_are_missed() {

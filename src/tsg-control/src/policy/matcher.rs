@@ -192,6 +192,39 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_could_be_what_any_rule_says() {
+        let policy = |default_action, rules: &[&str]| Policy {
+            rules: rules.iter().copied().map(rule).collect(),
+            default_action,
+        };
+        let fragment = flow("192.0.2.1", "192.0.2.2", 17, None);
+        const ENCRYPT: &str = "encrypt proto=udp dest_port=5000";
+        let cases: [(Action, &[&str], [bool; 3]); 9] = [
+            (Action::Bypass, &[], [true, false, false]),
+            (Action::Bypass, &[ENCRYPT], [true, true, false]),
+            (Action::Drop, &[ENCRYPT], [false, true, true]),
+            (Action::Encrypt, &[], [false, true, false]),
+            (Action::Bypass, &["drop proto=udp dest_port=161", ENCRYPT], [true, true, true]),
+            // Behind a rule that surely decides none is reached; the other direction may be stricter.
+            (Action::Bypass, &["bypass proto=udp", ENCRYPT], [true, false, false]),
+            (Action::Bypass, &["bypass proto=udp src_ip=192.0.2.1", ENCRYPT], [true, true, false]),
+            (Action::Bypass, &["drop proto=udp src_ip=192.0.2.1", ENCRYPT], [false, false, true]),
+            (Action::Bypass, &["drop proto=udp src_ip=192.0.2.2", ENCRYPT], [false, false, true]),
+        ];
+        for (default, rules, could) in cases {
+            let policy = policy(default, rules);
+            let actions = [Action::Bypass, Action::Encrypt, Action::Drop];
+            let found = actions.map(|action| policy.could(&fragment, action));
+            assert_eq!(found, could, "{rules:?}");
+            // What is known to the end could be nothing else.
+            let whole = flow("192.0.2.1", "192.0.2.2", 17, Some((40_000, 5_000)));
+            let decided = policy.action(&whole);
+            assert!(actions.iter().all(|&one| policy.could(&whole, one) == (one == decided)));
+            assert!(policy.could(&fragment, decided), "{rules:?}");
+        }
+    }
+
+    #[test]
     fn a_rule_that_surely_matches_ends_the_search() {
         let policy = Policy::new(vec![
             rule("bypass proto=tcp src_ip=192.0.2.0/24 dest_ip=192.0.2.0/24"),

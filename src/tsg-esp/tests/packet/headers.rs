@@ -172,7 +172,8 @@ fn errors_show_the_packet_they_quote() {
     for (v6, kinds, about) in
         [(false, vec![3, 4, 5, 11, 12], &about_v4), (true, vec![1, 2, 3, 4, 100], &about_v6)]
     {
-        for kind in 0..=255 {
+        // A redirect of IPv6 quotes in an option.
+        for kind in (0..=255).filter(|kind| !v6 || *kind != 137) {
             let packet = icmp(v6, kind, &about[..about.len().min(520)]);
             let outer = outline(&packet);
             let quoted = outer.quoted(&packet).unwrap();
@@ -194,6 +195,61 @@ fn errors_show_the_packet_they_quote() {
             assert_eq!(ports.is_some(), len >= shortest);
         }
     }
+}
+
+/// A redirect (RFC 4861 section 4.5) with these options.
+fn redirect(options: &[u8]) -> Vec<u8> {
+    icmp(true, 137, &[&[0xfd; 32], options].concat())
+}
+
+/// The option that quotes a packet (RFC 4861 section 4.6.3).
+fn redirected(quote: &[u8]) -> Vec<u8> {
+    let units = u8::try_from(1 + quote.len().div_ceil(8)).unwrap();
+    let mut option = [&[4, units, 0, 0, 0, 0, 0, 0], quote].concat();
+    option.resize(usize::from(units) * 8, 0);
+    option
+}
+
+#[test]
+fn a_redirect_shows_the_packet_in_its_option() {
+    const TARGET: [u8; 8] = [2, 1, 2, 0, 0, 0, 0, 9];
+    let about = ipv6(0, &extended(6, 0, &[&PORTS[..], &noise(900, 1)].concat()));
+    let quotes = |options: &[u8]| {
+        let packet = redirect(options);
+        let outer = outline(&packet);
+        assert!(outer.is_icmp_error());
+        outer.quoted(&packet)
+    };
+    let option = redirected(&about[..600]);
+    for options in
+        [option.clone(), [&TARGET[..], &option].concat(), [&option[..], &TARGET].concat()]
+    {
+        let quoted = quotes(&options).unwrap().unwrap();
+        assert_eq!(quoted.upper, outline(&about).upper);
+        assert_eq!(quoted.total_len, 600);
+    }
+    for options in [&[][..], &TARGET, &TARGET.repeat(4)] {
+        assert_eq!(quotes(options), Ok(None), "{options:?}");
+    }
+    let v4 = redirected(&ipv4(6, &[], 1, 0, &PORTS));
+    let bad: [&[u8]; 7] = [
+        &redirected(&[]),
+        &redirected(&about[..39]),
+        &v4,
+        &option[..option.len() - 8],
+        &[4, 0, 0, 0, 0, 0, 0, 0],
+        &[2, 0, 0, 0, 0, 0, 0, 0],
+        &TARGET.repeat(5),
+    ];
+    for options in bad {
+        assert_eq!(quotes(options), Err(Malformed), "{options:?}");
+    }
+    let short = icmp(true, 137, &[0xfd; 31]);
+    assert_eq!(outline(&short).quoted(&short), Err(Malformed));
+    // What is in the second fragment nobody sees in the first.
+    let message = [&[137, 0, 0, 0, 0, 0, 0, 0][..], &[0xfd; 32]].concat();
+    let first = ipv6(44, &fragmented(58, 0, true, 1, &message));
+    assert_eq!(outline(&first).quoted(&first), Err(Malformed));
 }
 
 #[test]

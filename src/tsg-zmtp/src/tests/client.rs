@@ -194,6 +194,10 @@ fn a_ping_is_answered_with_its_context() {
         let long = peer.message(2, &[&b"\x04PING\0\x05"[..], &[b'x'; 300]].concat());
         hear(&mut connection, keys, &long).unwrap();
         assert_eq!(peer.open(&take(&mut connection)).1.len(), 5 + 16);
+        // While something waits to be written, that is the sign of life.
+        let pings = [(); 100].map(|()| peer.message(2, b"\x04PING\0\0")).concat();
+        assert!(hear(&mut connection, keys, &pings).unwrap().is_empty());
+        assert_eq!(peer.open(&take(&mut connection)), (2, b"\x04PONG".to_vec()));
         for other in [&b"\x04PONG"[..], b"\x04PING", b"\x09SUBSCRIBEx", b""] {
             let command = peer.message(2, other);
             assert!(hear(&mut connection, keys, &command).unwrap().is_empty());

@@ -100,12 +100,41 @@ fn messages_pass_both_ways() {
         }
         client.ping();
         let said = said_by(&mut client);
-        assert!(hear(&mut server, ours, &said).unwrap().is_empty());
+        let heard = hear(&mut server, ours, &said).unwrap();
+        assert!(matches!(heard[..], [Event::Idle]), "{heard:?}");
         assert!(!server.output().is_empty(), "a PONG");
         assert!(to_client(&mut server, &mut client, theirs).is_empty());
         server.say(&[b"a name", b"and more"]);
         let heard = to_client(&mut server, &mut client, theirs);
         assert!(matches!(heard[..], [client::Event::SeveralFrames]), "{heard:?}");
+    });
+}
+
+#[test]
+fn who_asks_for_signs_of_life_and_does_not_read_has_one_waiting() {
+    with_keys(|ours, theirs| {
+        let (mut server, mut client) = opened(ours, theirs);
+        for _ in 0..1_000 {
+            client.ping();
+        }
+        let said = said_by(&mut client);
+        assert_eq!(hear(&mut server, ours, &said).unwrap().len(), 1_000);
+        let one = server.output().len();
+        assert!(one < 64, "{one} bytes wait");
+        // As soon as it is read there is another one.
+        to_client(&mut server, &mut client, theirs);
+        client.ping();
+        let said = said_by(&mut client);
+        hear(&mut server, ours, &said).unwrap();
+        assert_eq!(server.output().len(), one);
+        // A message under way is a sign of life, too.
+        server.written(one);
+        server.say(&[b"news"]);
+        let news = server.output().len();
+        client.ping();
+        let said = said_by(&mut client);
+        hear(&mut server, ours, &said).unwrap();
+        assert_eq!(server.output().len(), news);
     });
 }
 
@@ -203,7 +232,11 @@ fn a_message_of_several_frames_is_left_out() {
         client.say(b"alone");
         let said = said_by(&mut client);
         let heard = hear(&mut server, ours, &said).unwrap();
-        let [Event::SeveralFrames, Event::Message(alone)] = &heard[..] else { panic!("{heard:?}") };
+        let [Event::SeveralFrames, Event::Idle, Event::Idle, Event::Idle, Event::Message(alone)] =
+            &heard[..]
+        else {
+            panic!("{heard:?}")
+        };
         assert_eq!(alone[..], *b"alone");
         // A ROUTER knows no command but PING.
         client.put(2, b"\x09SUBSCRIBEplant");

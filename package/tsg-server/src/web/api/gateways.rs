@@ -71,6 +71,8 @@ async fn show(program: &Program, gateway: String) -> Outcome<Gateway> {
 }
 
 /// Give a gateway another name or tags, or say which machines are behind it
+///
+/// All of it is done, or nothing.
 #[utoipa::path(
     patch,
     path = "/gateways/{gateway}",
@@ -84,30 +86,20 @@ async fn change(
     At(gateway): At<String>,
     Body(change): Body<ChangeGateway>,
 ) -> Outcome<Gateway> {
-    let mut named = gateway;
-    if let Some(pinned) = change.pinned {
-        let read = |text: &String| {
-            text.parse::<IpAddr>().map_err(|_| {
-                Problem::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    format!("pinned: {text:?} is no address"),
-                )
-            })
-        };
-        let machines = pinned.iter().map(read).collect::<Result<_, _>>()?;
-        program
-            .ask(Operation::GatewayPin { gateway: GatewayName(named.clone()), machines })
-            .await?;
-    }
-    if let Some(tags) = change.tags {
-        program.ask(Operation::GatewayTag { gateway: GatewayName(named.clone()), tags }).await?;
-    }
-    if let Some(name) = change.name {
-        let shown = show(&program, named.clone()).await?.0;
-        program.ask(Operation::GatewayRename { gateway: GatewayName(named), name }).await?;
-        named = shown.fingerprint().to_owned();
-    }
-    show(&program, named).await
+    let ChangeGateway { name, pinned, tags } = change;
+    let read = |text: &String| {
+        text.parse::<IpAddr>().map_err(|_| {
+            Problem::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!("pinned: {text:?} is no address"),
+            )
+        })
+    };
+    let read_all = |pinned: Vec<String>| pinned.iter().map(read).collect::<Result<_, _>>();
+    let machines = pinned.map(read_all).transpose()?;
+    let asked = Operation::GatewayChange { gateway: GatewayName(gateway), name, machines, tags };
+    let found = answer!(program.ask(asked).await?, Gateway)?;
+    Ok(Json((*found).into()))
 }
 
 /// Forget a gateway; a member is thrown out by that

@@ -7,9 +7,12 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::{IntoResponses, ToSchema};
 
+/// What kind of text it is.
+pub(in crate::web) const PROBLEM: &str = "application/problem+json";
+
 /// Why something was not done.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Problem {
+pub(in crate::web) struct Problem {
     /// What kind of problem it is: `about:blank`, as the status says it.
     r#type: &'static str,
     /// The status in words.
@@ -33,7 +36,7 @@ pub(super) enum Failures {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
+    pub(in crate::web) fn new(status: StatusCode, detail: impl Into<String>) -> Self {
         Self {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or_default(),
@@ -69,7 +72,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let text = serde_json::to_vec(&self).unwrap_or_default();
-        let kind = [(CONTENT_TYPE, "application/problem+json")];
+        let kind = [(CONTENT_TYPE, PROBLEM)];
         let mut answer = (status, kind, text).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let how = axum::http::HeaderValue::from_static("Bearer");

@@ -208,6 +208,33 @@ fn tags_find_a_gateway_again() {
     assert_eq!((&found["total"], &found["gateways"][0]["name"]), (&json!(1), &json!("pump")));
     let wrong = operator.send("PATCH", "/api/v1/gateways/pump", None, &json!({"tags": ["A"]}));
     assert_eq!(wrong.status, 422, "{}", wrong.text);
+    // All of it, or nothing.
+    for (part, status) in [
+        (json!({"name": "press"}), 409),
+        (json!({"name": "no name"}), 422),
+        (json!({"tags": ["A"]}), 422),
+        (json!({"pinned": ["192.0.2.300"]}), 422),
+        (json!({"pinned": (0..257).map(|n| format!("2001:db8::{n:x}")).collect::<Vec<_>>()}), 422),
+    ] {
+        let mut change = json!({"name": "new", "tags": ["c"], "pinned": ["192.0.2.7"]});
+        change.as_object_mut().unwrap().extend(part.as_object().unwrap().clone());
+        let wrong = operator.send("PATCH", "/api/v1/gateways/pump", None, &change);
+        assert_eq!(wrong.status, status, "{}", wrong.text);
+        let pump = operator.get("/api/v1/gateways/pump").json();
+        assert_eq!((&pump["tags"], &pump["pinned"]), (&json!(["a", "b"]), &json!([])), "{part}");
+    }
+    let all = json!({"name": "new", "tags": ["c"], "pinned": ["192.0.2.7"]});
+    let got = operator.send("PATCH", "/api/v1/gateways/pump", None, &all).json();
+    assert_eq!(
+        [&got["name"], &got["tags"], &got["pinned"]],
+        [&json!("new"), &json!(["c"]), &json!(["192.0.2.7"])]
+    );
+    let audit = site.daemon.ask(&["audit"]);
+    let lines = ["gateway rename", "gateway tag", "gateway pin"];
+    for (line, action) in audit.as_array().unwrap().iter().zip(lines) {
+        assert_eq!((&line["action"], &line["outcome"]), (&json!(action), &json!("done")));
+    }
+    operator.send("PATCH", "/api/v1/gateways/new", None, &json!({"name": "pump"}));
     let viewer = site.program("viewer");
     assert_eq!(viewer.send("PATCH", "/api/v1/gateways/pump", None, &change).status, 403);
     site.daemon.ask(&["gateway", "tag", "pump", "spare"]);

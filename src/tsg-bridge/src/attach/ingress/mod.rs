@@ -13,6 +13,8 @@
 #[cfg(test)]
 mod against_kernel;
 mod stations;
+#[cfg(test)]
+mod tests;
 
 pub(super) use stations::Stations;
 #[cfg(fuzzing)]
@@ -212,7 +214,7 @@ impl Worker {
         let places = lan.chain([(Side::Wan, 0)]).collect();
         let exit = Sendings::new().context("cannot open a packet socket")?;
         let batch = Batch::new(exit, cuts_udp);
-        let (outbox, counters) = (Outbox::new(), Counters::default());
+        let (outbox, counters) = (Outbox::new(), shared.counted(at));
         let (lately, now) = ([None; PAIRS], Instant::now());
         Ok(Self { taps, places, shared, handler, outbox, batch, counters, at, lately, now })
     }
@@ -374,7 +376,7 @@ impl Worker {
     }
 
     /// A packet that is several, which somebody else was to cut. They are of one flow, so what is not to be sealed
-    /// or opened passes as it is.
+    /// or opened passes as it is; where something goes beside the first, the handler is asked about the others, too.
     fn cut(
         &mut self,
         raw: &mut Raw<'_>,
@@ -395,6 +397,7 @@ impl Worker {
             return;
         };
         let Way { from, lan_port, .. } = *way;
+        let mut passed = false;
         for number in 0..cut.count() {
             self.counters.frames += 1;
             let Some((mut packet, at)) = self.batch.room(cut.longest()) else {
@@ -410,9 +413,14 @@ impl Worker {
             let verdict = self.handler.handle(&mut frame, &mut self.outbox);
             let place = frame.packet.range();
             match verdict {
+                Verdict::Pass if self.outbox.is_empty() && !passed => {
+                    return self.pass(raw, way);
+                }
                 Verdict::Pass => {
-                    self.pass(raw, way);
-                    return;
+                    if !passed {
+                        self.pass(raw, way);
+                    }
+                    passed = true;
                 }
                 Verdict::Send => {
                     self.counters.sent += 1;

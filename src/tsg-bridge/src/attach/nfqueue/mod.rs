@@ -9,6 +9,8 @@
 //! header that earlier packets between the same two addresses had: a connection begins with packets that
 //! nobody merges. Learned is only from what the handler lets go on.
 //!
+//! What a bridge floods to several LAN ports is queued once for each of them; the handlers are told to expect that.
+//!
 //! Not here: the rules that queue.
 
 mod answers;
@@ -68,7 +70,10 @@ impl Worker {
     ) -> Result<(u16, Vec<Self>)> {
         let (first, sockets) = bind::bind_all(handlers.len())?;
         let mut workers = Vec::new();
-        for (at, (handler, socket)) in handlers.into_iter().zip(sockets).enumerate() {
+        for (at, (mut handler, socket)) in handlers.into_iter().zip(sockets).enumerate() {
+            if shared.interfaces.lan_count() > 1 {
+                handler.expect_copies();
+            }
             let number = first + u16::try_from(at).context("too many queues")?;
             let wire = Wire::open().context("cannot open a packet socket")?;
             workers.push(Self {
@@ -79,7 +84,7 @@ impl Worker {
                 handler,
                 outbox: Outbox::new(),
                 answers: Answers::new(number),
-                counters: Counters::default(),
+                counters: shared.counted(at),
                 at,
             });
         }

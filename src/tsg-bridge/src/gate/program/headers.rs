@@ -1,6 +1,6 @@
 //! Reading headers in eBPF: what [`tsg_esp::ip::Outline`] does in Rust, bounded and without loops.
 
-use super::{EXTENSIONS, Gatekeeper, LOAD_BYTES, NO_PROTO, SKB_LEN, icmp_of, slot};
+use super::{EXTENSIONS, Gatekeeper, LOAD_BYTES, NO_PROTO, OPTIONS, SKB_LEN, icmp_of, slot};
 use crate::gate::asm::{Label, Reg, Size, When};
 use crate::gate::policy;
 use Reg::{R0, R1, R2, R3, R4, R6, R7, R8, R9, R10};
@@ -168,6 +168,38 @@ impl Gatekeeper<'_> {
         }
         self.asm.jump(upper);
         self.asm.place(first);
+    }
+
+    /// Goes on at `quoted`, with `R7` where the packet begins that the redirect at `R8` quotes, or at `none`. One that
+    /// is a fragment may have it elsewhere (RFC 4861 sections 4.5 and 4.6.3).
+    pub(super) fn redirected(&mut self, quoted: Label, none: Label) {
+        let found = self.asm.label();
+        self.asm.load(Size::Double, R1, R10, slot::FRAGMENT);
+        self.asm.jump_if(When::NotEqual, R1, 0, self.worst);
+        self.asm.add(R8, 40);
+        self.jump_if_beyond(0, self.worst);
+        for _ in 0..OPTIONS {
+            self.asm.load(Size::Double, R1, R10, slot::END);
+            self.asm.jump_if_register(When::Equal, R8, R1, none);
+            self.jump_if_beyond(2, self.worst);
+            self.asm.copy(R2, R8);
+            self.read(R2, slot::UPPER, 2, self.worst);
+            self.asm.copy(R7, R8);
+            self.asm.load(Size::Byte, R1, R10, slot::UPPER + 1);
+            self.asm.jump_if(When::Equal, R1, 0, self.worst);
+            self.asm.shift_left(R1, 3);
+            self.asm.add_register(R8, R1);
+            self.jump_if_beyond(0, self.worst);
+            self.asm.load(Size::Byte, R1, R10, slot::UPPER);
+            self.asm.jump_if(When::Equal, R1, 4, found);
+        }
+        self.asm.load(Size::Double, R1, R10, slot::END);
+        self.asm.jump_if_register(When::Equal, R8, R1, none);
+        self.asm.jump(self.worst);
+        self.asm.place(found);
+        self.asm.store(slot::END, R8);
+        self.asm.add(R7, 8);
+        self.asm.jump(quoted);
     }
 
     /// Ports and ICMP type, as far as they show.

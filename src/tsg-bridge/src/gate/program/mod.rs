@@ -70,6 +70,9 @@ pub(super) const NO_PROTO: u32 = 256;
 /// IPv6 extension headers that are walked.
 const EXTENSIONS: usize = 8;
 
+/// Options of a redirect that are looked at.
+const OPTIONS: usize = 4;
+
 /// The program for one port.
 pub(super) fn assemble(plans: &[&Plan], exit: &Exit) -> Result<Vec<Instruction>> {
     let mut asm = Assembler::default();
@@ -209,20 +212,26 @@ impl<'a> Gatekeeper<'a> {
 
     /// One IP version: the packet, or the one that it quotes if it is an ICMP error.
     fn version(&mut self, v4: bool, judge: Label) {
-        let [upper, quoted, quoted_upper] = core::array::from_fn(|_| self.asm.label());
+        let [upper, quoted, redirect, inner, inner_upper] =
+            core::array::from_fn(|_| self.asm.label());
         self.headers(v4, false, upper);
         self.asm.place(upper);
         self.upper(v4);
         self.sealed();
         self.always_passes(v4);
-        self.jump_if_error(v4, quoted);
+        self.jump_if_error(v4, quoted, redirect);
         self.asm.jump(judge);
 
+        self.asm.place(redirect);
+        if !v4 {
+            self.redirected(inner, judge);
+        }
         self.asm.place(quoted);
         self.asm.copy(R7, R8);
         self.asm.add(R7, 8);
-        self.headers(v4, true, quoted_upper);
-        self.asm.place(quoted_upper);
+        self.asm.place(inner);
+        self.headers(v4, true, inner_upper);
+        self.asm.place(inner_upper);
         self.upper(v4);
         self.sealed();
         self.asm.jump(judge);
@@ -305,7 +314,7 @@ impl<'a> Gatekeeper<'a> {
         self.asm.place(no);
     }
 
-    fn jump_if_error(&mut self, v4: bool, error: Label) {
+    fn jump_if_error(&mut self, v4: bool, error: Label, redirect: Label) {
         let no = self.asm.label();
         self.asm.jump_if(When::NotEqual, R9, u32::from(icmp_of(v4).0), no);
         self.asm.load(Size::Double, R1, R10, slot::ICMP_TYPE);
@@ -316,6 +325,7 @@ impl<'a> Gatekeeper<'a> {
         } else {
             let first = u32::from(always::ICMPV6_FIRST_INFORMATION);
             self.asm.jump_if(When::Less, R1, first, error);
+            self.asm.jump_if(When::Equal, R1, u32::from(always::ICMPV6_REDIRECT), redirect);
         }
         self.asm.place(no);
     }

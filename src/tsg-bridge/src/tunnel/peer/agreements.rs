@@ -1,14 +1,16 @@
 //! What the two ends agree on, and when: under each key that they have in common, again and again.
 
-use super::{NO_TIME, View};
+use super::{QUESTION, View, anything};
 use crate::pipeline::Budget;
-use crate::tunnel::Key;
 use crate::tunnel::agreement::{Agreement, Heard};
 use crate::tunnel::associations::Associations;
 use crate::tunnel::hello::{Able, Hello};
+use crate::tunnel::{Key, Public};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 use tsg_esp::crypto::Spi;
+use tsg_esp::ip::protocol;
 use tsg_esp::seal::SPARE_FROM;
 
 /// Keys last so long.
@@ -26,8 +28,15 @@ pub(super) const PROVE_AGAIN: u64 = 500;
 /// This end opens with so many keys at once: the newest, those in use, and those of before.
 pub(super) const MOST_KEYS: usize = 3;
 
-/// Answers to hellos in a second: those of an attacker are recordings.
-pub(super) const ANSWERS: u32 = 5;
+/// Answers to hellos in a second. Those of an attacker are recordings, so [each is answered](AGAIN_TO_ONE) a few times a second
+/// only, and he is not in the way of a fresh one.
+const ANSWERS: u32 = 2_000;
+
+/// The same hello is answered again after this.
+const AGAIN_TO_ONE: u64 = 200;
+
+/// So many that were answered lately are known.
+const LATELY: usize = 256;
 
 /// The worker whose associations carry what the ends say to each other.
 const SPEAKER: usize = 0;
@@ -39,7 +48,7 @@ pub(super) struct Agreements {
     all: Vec<Agreement>,
     /// The key that new ones are made under, by the SPI of its hellos.
     offering: Option<Spi>,
-    answers: Budget,
+    answers: Answers,
     /// What this end seals with.
     sealing: Option<Arc<Associations>>,
     unproven: Option<Unproven>,
@@ -58,6 +67,35 @@ struct Unproven {
     told: u64,
 }
 
+/// How much is answered.
+struct Answers {
+    all: Budget,
+    /// Whose half, and when; the latest is last.
+    lately: VecDeque<(Public, u64)>,
+}
+
+impl Answers {
+    const fn new() -> Self {
+        Self { all: Budget::new(ANSWERS), lately: VecDeque::new() }
+    }
+
+    /// Whether a hello with that half is answered now.
+    fn take(&mut self, half: &Public, now: u64) -> bool {
+        let known = self.lately.iter().position(|(known, _)| known == half);
+        let is_due = known.is_none_or(|at| now >= self.lately[at].1 + AGAIN_TO_ONE);
+        if !is_due || !self.all.take(now) {
+            return false;
+        }
+        match known {
+            Some(at) => drop(self.lately.remove(at)),
+            None if self.lately.len() == LATELY => drop(self.lately.pop_front()),
+            None => {}
+        }
+        self.lately.push_back((*half, now));
+        true
+    }
+}
+
 struct Opening {
     associations: Arc<Associations>,
     /// The end of it, once there are newer keys in use.
@@ -70,7 +108,7 @@ impl Agreements {
             able,
             all: Vec::new(),
             offering: None,
-            answers: Budget::new(ANSWERS),
+            answers: Answers::new(),
             sealing: None,
             unproven: None,
             opening: Vec::new(),
@@ -140,8 +178,10 @@ impl Agreements {
     ) -> bool {
         let Some(agreement) = self.agreement(under) else { return false };
         match agreement.hear(hello) {
-            Heard::Again if self.answers.take(now) => self.prove_to_other(say),
-            Heard::Answer(answer) if self.answers.take(now) => self.say_hello(&answer, under, say),
+            Heard::Again if self.answers.take(&hello.own, now) => self.prove_to_other(say),
+            Heard::Answer(answer) if self.answers.take(&hello.own, now) => {
+                self.say_hello(&answer, under, say)
+            }
             Heard::Own | Heard::Again | Heard::Answer(_) => {}
             Heard::Agreed(session, hello) => {
                 let Ok(associations) = Associations::new(&session, under) else { return false };
@@ -207,13 +247,17 @@ impl Agreements {
     /// Something under the newest keys.
     pub(super) fn prove_to_other(&self, say: &mut Vec<Vec<u8>>) {
         let newest = self.unproven.as_ref().map(|unproven| &unproven.associations);
-        let Some(associations) = newest.or(self.sealing.as_ref()) else { return };
-        let Some(mut sender) = associations.sender(SPEAKER) else { return };
-        let mut room = [0; HEAD_ROOM + TAIL_ROOM + 3];
-        let Ok(mut packet) = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM) else { return };
-        if sender.seal_dummy(&mut packet, NO_TIME).is_ok() {
-            say.push(packet.bytes().to_vec());
+        if let Some(associations) = newest.or(self.sealing.as_ref()) {
+            say.extend(dummy(associations, &[]));
         }
+    }
+
+    /// A question under the keys in use. Says whether there are any.
+    pub(super) fn ask(&self, say: &mut Vec<Vec<u8>>) -> bool {
+        let question = self.sealing.as_ref().and_then(|sealing| dummy(sealing, &[QUESTION]));
+        let is_asked = question.is_some();
+        say.extend(question);
+        is_asked
     }
 
     #[cfg(test)]
@@ -228,4 +272,15 @@ impl Agreements {
     pub(super) const fn opening(&self) -> usize {
         self.opening.len()
     }
+}
+
+/// A dummy packet (RFC 4303 section 2.6) with that in it.
+fn dummy(associations: &Associations, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut sender = associations.sender(SPEAKER)?;
+    let mut room = [0; HEAD_ROOM + TAIL_ROOM + 3];
+    let mut packet = Packet::new(&mut room, HEAD_ROOM..HEAD_ROOM).ok()?;
+    packet.push_back(bytes.len()).ok()?;
+    packet.bytes_mut().copy_from_slice(bytes);
+    sender.seal_payload(&mut packet, protocol::NO_NEXT_HEADER, anything()).ok()?;
+    Some(packet.bytes().to_vec())
 }

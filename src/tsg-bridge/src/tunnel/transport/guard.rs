@@ -2,11 +2,12 @@
 //! goes out (RFC 4301 sections 4.4.1 and 5.2). It is a table of nftables for itself, and stays when the program is at its
 //! end, however that came.
 
-use crate::attach::run_program;
+use crate::attach::{nft_generation, run_program};
 use crate::netlink::{Family, Request, Socket, flags};
 use crate::tunnel::path::{Carrier, PORT};
 use anyhow::{Context as _, Result};
 use core::fmt;
+use core::fmt::Write as _;
 use core::net::IpAddr;
 use std::io;
 
@@ -21,12 +22,22 @@ pub(super) struct Guard {
     carrier: Carrier,
     own: IpAddr,
     peer: IpAddr,
+    /// As it stands when all is well.
+    set: Option<Standing>,
+}
+
+/// How a table is when it was set.
+struct Standing {
+    /// Of all rules, when it was looked at last: it changes whenever any of them do.
+    generation: Option<u32>,
+    /// As nft lists it.
+    listed: String,
 }
 
 impl Guard {
     /// For what is routed into `device`.
     pub(super) fn of(device: &str, carrier: Carrier, own: IpAddr, peer: IpAddr) -> Self {
-        Self { device: device.to_owned(), carrier, own, peer }
+        Self { device: device.to_owned(), carrier, own, peer, set: None }
     }
 
     fn table(&self) -> String {
@@ -42,25 +53,48 @@ impl Guard {
     ///
     /// # Errors
     /// `nft` is not there, or does not take it.
-    pub(super) fn set(&self) -> Result<()> {
+    pub(super) fn set(&mut self) -> Result<()> {
         let set = run_program("nft", &["-f", "-"], Some(&self.text()));
         set.with_context(|| format!("transport mode needs nftables: cannot set {self}"))?;
+        let generation = nft_generation();
+        self.set = Some(Standing { generation, listed: self.list()? });
         Ok(())
     }
 
-    /// Sets it again if it is gone.
-    pub(super) fn keep(&self) -> Result<()> {
-        if is_there(&self.table()).with_context(|| format!("cannot look for {self}"))? {
+    fn list(&self) -> Result<String> {
+        run_program("nft", &["list", "table", "inet", &self.table()], None)
+    }
+
+    /// Sets it again if it is gone, or another one than it was.
+    pub(super) fn keep(&mut self) -> Result<()> {
+        let now = nft_generation();
+        let is_as_before = |set: &Standing| set.generation == now && now.is_some();
+        if self.set.as_ref().is_some_and(is_as_before) {
+            return Ok(());
+        }
+        let is_there =
+            is_there(&self.table()).with_context(|| format!("cannot look for {self}"))?;
+        if is_there
+            && let Ok(listed) = self.list()
+            && let Some(set) = &mut self.set
+            && set.listed == listed
+        {
+            set.generation = now;
             return Ok(());
         }
         self.set()?;
-        log::warn!("{self} was gone, and is back: `nft flush ruleset` takes it away, too");
+        match is_there {
+            false => {
+                log::warn!("{self} was gone, and is back: `nft flush ruleset` takes it away, too");
+            }
+            true => log::warn!("{self} was changed, and is as it was: it is not to be edited"),
+        }
         Ok(())
     }
 
     /// The input of `nft -f`.
     fn text(&self) -> String {
-        let Self { device, carrier, own, peer } = self;
+        let Self { device, carrier, own, peer, .. } = self;
         let (ip, later) = match peer {
             IpAddr::V4(_) => ("ip", "ip frag-off & 0x1fff != 0"),
             IpAddr::V6(_) => ("ip6", "frag frag-off != 0"),
@@ -87,9 +121,17 @@ impl Guard {
 }
 
 fn table_of(device: &str) -> String {
-    // The names of interfaces have more than those of tables.
-    let name = device.replace(|byte: char| !byte.is_ascii_alphanumeric(), "_");
-    format!("tsg-transport-{name}")
+    let mut table = "tsg-transport-".to_owned();
+    for byte in device.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => table.push(byte.into()),
+            // The names of interfaces may have more than those of tables, but no slash.
+            _ => {
+                let _ = write!(table, "/{byte:02x}");
+            }
+        }
+    }
+    table
 }
 
 fn is_there(table: &str) -> io::Result<bool> {
@@ -131,7 +173,7 @@ mod tests {
         for ([own, peer], udp) in [(v4, false), (v4, true), (v6, false), (v6, true)] {
             let carrier = Carrier { udp, v6: peer.is_ipv6() };
             let text = Guard::of("a.b@c-1", carrier, own, peer).text();
-            assert!(text.starts_with("add table inet tsg-transport-a_b_c_1\ndelete table "));
+            assert!(text.starts_with("add table inet tsg-transport-a.b/40c-1\ndelete table "));
             let ip = if peer.is_ipv6() { "ip6" } else { "ip" };
             let both =
                 format!("iifname != \"a.b@c-1\" {ip} saddr {peer} {ip} daddr {own} goto pair");

@@ -108,12 +108,6 @@ pub(super) struct Happened {
     text: String,
 }
 
-impl Gateway {
-    pub(super) fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-}
-
 impl From<GatewayView> for Gateway {
     fn from(view: GatewayView) -> Self {
         Self {
