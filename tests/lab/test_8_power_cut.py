@@ -86,12 +86,12 @@ def test_no_secret_lies_on_flash_in_clear(plant, cases):
         wait_for(f"{box.name} is well", lambda box=box: not box.status()["alarms"], 20)
         for file in keys(box).parent.iterdir():
             try:
-                written = file.read_bytes()
+                written, mode = file.read_bytes(), file.stat().st_mode
             except FileNotFoundError:
                 # It has become the file that it was written for.
                 continue
             assert not any(tek in written for tek in teks), file
-            assert file.stat().st_mode & 0o777 == 0o600, file
+            assert mode & 0o777 == 0o600, file
     with outage.nothing_in_clear(), outage.load.undisturbed():
         outage.rekey()
     cases(len(teks) * len(plant.boxes))
