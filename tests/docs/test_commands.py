@@ -46,8 +46,10 @@ def commands():
 
 @pytest.fixture(scope="session")
 def server():
-    subprocess.run(["cargo", "build", "--quiet", "--package", "tsg-server"], cwd=REPOSITORY, check=True)
-    return Path(os.environ.get("CARGO_TARGET_DIR", REPOSITORY / "target")) / "debug/tsg-server"
+    # As the lab has it, which is no second build then.
+    packages = ("-p", "tsg-bridge", "-p", "tsg-server", "-p", "plant")
+    subprocess.run(["cargo", "build", "--quiet", "--release", *packages], cwd=REPOSITORY, check=True)
+    return REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "release/tsg-server"
 
 
 def test_every_command_line_is_one(server, tmp_path):
