@@ -168,6 +168,8 @@ def test_the_led_is_left_off_and_nothing_behind(router):
 
 def test_a_led_that_is_not_there_is_said(router):
     router.path("/router/leds/blue:wan").mkdir(parents=True)
-    done = router.run("timeout", "1", "/usr/libexec/tsg/led", "green:status", check=False, LEDS="/router/leds")
+    # As procd ends it: alone, and not what it waits for, of which the shell would say so.
+    done = router.run(
+        "timeout", "--foreground", "1", "/usr/libexec/tsg/led", "green:status", check=False, LEDS="/router/leds")
     assert len(done.stderr.splitlines()) == 1, "not again and again"
     assert '"green:status"' in done.stderr and "blue:wan" in done.stderr

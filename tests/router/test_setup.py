@@ -23,9 +23,7 @@ pytestmark = pytest.mark.skipif(OPENWRT is not None, reason="the program is this
 
 @pytest.fixture(scope="module")
 def program():
-    # As the lab has it, which is no second build then.
-    packages = ("-p", "tsg-bridge", "-p", "tsg-server", "-p", "plant")
-    subprocess.run(["cargo", "build", "--quiet", "--release", *packages], cwd=REPOSITORY, check=True)
+    subprocess.run([REPOSITORY / "tests/programs"], check=True)
     return REPOSITORY / os.environ.get("CARGO_TARGET_DIR", "target") / "release/tsg"
 
 

@@ -129,10 +129,13 @@ impl Policy {
 
     /// Would this be what happens to a packet of this flow, for some value of what is not known of it?
     pub fn could(&self, flow: &Flow, action: Action) -> bool {
-        let swapped = flow.swapped();
-        self.may_decide(flow).any(|one| {
-            let both = |other: Option<Action>| one.max(other).unwrap_or(self.default_action);
-            self.may_decide(&swapped).any(|other| both(other) == action)
+        const ALL: [Option<Action>; 4] =
+            [None, Some(Action::Bypass), Some(Action::Encrypt), Some(Action::Drop)];
+        let may = |flow: &Flow| ALL.map(|one| self.may_decide(flow).any(|decided| decided == one));
+        let [this_way, other_way] = [flow, &flow.swapped()].map(may);
+        ALL.into_iter().zip(this_way).filter(|(_, may)| *may).any(|(one, _)| {
+            let both = |other| one.max(other).unwrap_or(self.default_action);
+            ALL.into_iter().zip(other_way).any(|(other, may)| may && both(other) == action)
         })
     }
 

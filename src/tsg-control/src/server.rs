@@ -29,7 +29,7 @@ mod view;
 
 pub use flows::{FlowView, MOST_KNOWN as MOST_KNOWN_FLOWS};
 pub use listed::{Listed, ListedGateway, MOST_LISTED};
-pub use orders::OrderError;
+pub use orders::{MOST_PINNED, OrderError};
 pub use past::GatewayEvent;
 pub use record::{
     EpochRecord, GatewayRecord, GroupRecord, PolicyRecord, Record, Stored, TokenRecord,

@@ -8,14 +8,11 @@ use std::net::IpAddr;
 use tsg_control::keys::PublicKey;
 use tsg_control::message::CommandKind;
 use tsg_control::policy::{Action, Policy, Rule};
-use tsg_control::server::{GatewayLine, GatewayState, OrderError};
+use tsg_control::server::{GatewayLine, GatewayState, MOST_PINNED, OrderError};
 use tsg_control::token::Token;
 
 /// Tokens are good for at most this long, in seconds.
 const LONGEST_TOKEN: u32 = 30 * 86_400;
-
-/// As many machines as the state machine pins to a gateway.
-const MOST_PINNED: usize = 256;
 
 type Ordered = Result<Answer, Refusal>;
 

@@ -152,7 +152,8 @@ impl Worker {
         let subject = Subject::of(packet.bytes(), &opened.outline, view).ok_or(Reason::BadQuote)?;
         let flow = &subject.flow;
         let wanted = self.wanted_sealed.of(flow, || view.wants_sealed(flow))
-            || opened.outline.is_later_fragment() && view.could_be_sealed(flow);
+            || opened.outline.is_later_fragment()
+                && self.could_be_sealed.of(flow, || view.could_be_sealed(flow));
         if opened.outline.source_route || !wanted {
             return Err(Reason::InsidePolicy);
         }

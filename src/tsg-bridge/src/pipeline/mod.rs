@@ -196,6 +196,7 @@ pub struct Worker {
     seen: HashSet<IpAddr>,
     judged: Memo<Judgement>,
     wanted_sealed: Memo<bool>,
+    could_be_sealed: Memo<bool>,
     mapped: Memo<Mapped>,
     services: Memo<Option<u16>>,
     counting: Counting,
@@ -221,6 +222,7 @@ impl Worker {
             seen: HashSet::new(),
             judged: Memo::new(),
             wanted_sealed: Memo::new(),
+            could_be_sealed: Memo::new(),
             mapped: Memo::new(),
             services: Memo::new(),
             counting: Counting::default(),
@@ -251,6 +253,7 @@ impl Worker {
             self.recent.clear();
             self.judged.clear();
             self.wanted_sealed.clear();
+            self.could_be_sealed.clear();
             self.mapped.clear();
             self.services.clear();
             // Machines that are new since then are to be told of again.

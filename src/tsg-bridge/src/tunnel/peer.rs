@@ -142,8 +142,8 @@ impl Peer {
 
     /// A batch of that worker.
     pub(super) fn turn(&self, worker: usize, now: u64) -> Turn<'_> {
-        let (iv, heard) = (None, Signal::Nothing);
-        Turn { peer: self, view: self.view(), worker, now, iv, heard }
+        let (iv, sealed, heard) = (None, false, Signal::Nothing);
+        Turn { peer: self, view: self.view(), worker, now, iv, sealed, heard }
     }
 }
 
@@ -153,8 +153,9 @@ pub(super) struct Turn<'p> {
     view: Arc<View>,
     worker: usize,
     now: u64,
-    /// What is in front of the sequence numbers in the IVs, once something was sealed.
+    /// What is in front of the sequence numbers in the IVs, once it was drawn.
     iv: Option<u32>,
+    sealed: bool,
     heard: Signal,
 }
 
@@ -173,6 +174,7 @@ impl Turn<'_> {
         let mut sender = sealing.sender(self.worker).ok_or(Reason::NoKey)?;
         let iv = *self.iv.get_or_insert_with(anything);
         sender.seal_payload(packet, next_header, iv).map_err(SealError::reason)?;
+        self.sealed = true;
         Ok(())
     }
 
@@ -240,7 +242,7 @@ impl Drop for Turn<'_> {
                 owing.begin(self.now);
             }
         }
-        if self.iv.is_some() {
+        if self.sealed {
             waiting.begin(self.now);
             owing.end();
         }

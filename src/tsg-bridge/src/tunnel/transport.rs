@@ -14,7 +14,7 @@ mod guard;
 mod headers;
 mod route;
 
-use super::path::{self, Carrier, V6_LEAST};
+use super::path;
 use super::settings::Tunnel;
 use anyhow::{Context as _, Result, ensure};
 use core::net::IpAddr;
@@ -78,13 +78,6 @@ impl Transport {
         }
         self.open_to_clear = kept.is_err();
         self.route.keep();
-    }
-
-    /// The longest packet that the device is to take, on a path of that MTU.
-    pub(super) fn longest(carrier: Carrier, path_mtu: u16) -> Option<u16> {
-        let longest = carrier.longest_with_header(path_mtu)?;
-        // What does not fit any more is cut behind ESP.
-        Some(if carrier.v6 { longest.max(V6_LEAST) } else { longest })
     }
 
     /// What holds when the program is at its end.

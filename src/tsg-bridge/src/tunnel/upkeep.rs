@@ -12,7 +12,6 @@ use super::wire::say;
 use crate::run::StatusSocket;
 use crate::{boottime, interface};
 use anyhow::{Context as _, Result, ensure};
-use core::mem;
 use core::net::IpAddr;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
@@ -59,8 +58,6 @@ pub(super) struct Upkeep {
     place: Option<Place>,
     looked: u64,
     ticked: Option<u64>,
-    /// Packets leave from elsewhere than the other end knows.
-    has_moved: bool,
     said: State,
     say: Vec<Vec<u8>>,
 }
@@ -84,7 +81,6 @@ impl Upkeep {
             place: place(tunnel),
             looked: boottime::now(),
             ticked: None,
-            has_moved: false,
             said: State::Down,
             say: Vec::new(),
         };
@@ -147,14 +143,15 @@ impl Upkeep {
         let (Some(to), name) = (way.to(), self.device.name()) else { return Ok(()) };
         let (_, path) =
             look(&tunnel.interface, to.other.ip()).context("cannot ask for the path's MTU")?;
-        let inside = match self.transport {
-            None => way.carrier().longest_inside(path),
-            Some(_) => Transport::longest(way.carrier(), path),
+        let (carrier, in_transport) = (way.carrier(), tunnel.transport);
+        let inside = match in_transport {
+            false => carrier.longest_inside(path),
+            true => carrier.longest_with_header(path),
         };
         let inside = inside.with_context(|| format!("a path of {path} bytes takes no packet"))?;
         // With less the kernel would take IPv6 off the device for good, and its packets would go another way.
-        let least = if self.transport.is_some() { 0 } else { V6_LEAST };
-        let cuts = self.transport.is_some() || inside < least;
+        let least = if in_transport && !carrier.v6 { 0 } else { V6_LEAST };
+        let cuts = in_transport || inside < least;
         let most = inside.max(least).min(tunnel.mtu.unwrap_or(u16::MAX));
         if cuts != way.cuts() {
             way.cut(cuts)?;
@@ -195,7 +192,8 @@ impl Upkeep {
                 Ok(()) => {
                     log::info!("{name}: goes on by {interface}");
                     self.place = found;
-                    self.has_moved = true;
+                    // Nothing from there, so that the other end is asked at once, and hears where this one is.
+                    shared.sent.end();
                 }
                 Err(error) => log::debug!("{name}: {error:#}"),
             }
@@ -224,8 +222,7 @@ impl Upkeep {
         if let Some(to) = way.to() {
             let is_due = |after| sent.get().is_none_or(|sent| now >= sent + after);
             if tunnel.fixed().is_some() {
-                let asks = is_due(ASK) || mem::take(&mut self.has_moved);
-                let is_asked = asks && peer.ask(now, &mut self.say);
+                let is_asked = is_due(ASK) && peer.ask(now, &mut self.say);
                 if !is_asked && is_due(KEEP_ALIVE) && way.carrier().udp {
                     self.say.push(udp::KEEP_ALIVE.to_vec());
                 }

@@ -16,7 +16,7 @@ use tsg_esp::spi::Spi;
 const MOST_NAME: usize = 48;
 
 /// An operator may pin this many machines to a gateway.
-const MOST_PINNED: usize = 256;
+pub const MOST_PINNED: usize = 256;
 
 /// Why an order was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]

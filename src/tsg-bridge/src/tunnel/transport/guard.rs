@@ -23,11 +23,11 @@ pub(super) struct Guard {
     own: IpAddr,
     peer: IpAddr,
     /// As it stands when all is well.
-    set: Option<Standing>,
+    set: Option<AsSet>,
 }
 
 /// How a table is when it was set.
-struct Standing {
+struct AsSet {
     /// Of all rules, when it was looked at last: it changes whenever any of them do.
     generation: Option<u32>,
     /// As nft lists it.
@@ -57,7 +57,7 @@ impl Guard {
         let set = run_program("nft", &["-f", "-"], Some(&self.text()));
         set.with_context(|| format!("transport mode needs nftables: cannot set {self}"))?;
         let generation = nft_generation();
-        self.set = Some(Standing { generation, listed: self.list()? });
+        self.set = Some(AsSet { generation, listed: self.list()? });
         Ok(())
     }
 
@@ -68,8 +68,7 @@ impl Guard {
     /// Sets it again if it is gone, or another one than it was.
     pub(super) fn keep(&mut self) -> Result<()> {
         let now = nft_generation();
-        let is_as_before = |set: &Standing| set.generation == now && now.is_some();
-        if self.set.as_ref().is_some_and(is_as_before) {
+        if now.is_some() && self.set.as_ref().is_some_and(|set| set.generation == now) {
             return Ok(());
         }
         let is_there =
