@@ -18,6 +18,7 @@ pub use parse::{MAX_RULES, ParseError};
 
 use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What a rule does with a packet. The order is the order of strictness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -102,9 +103,9 @@ pub struct Rule {
 /// Rules in order, and what happens to a packet that none of them matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
-    /// The rules; the first that matches decides.
+    /// The rules; the first that matches decides. Shared, as a state for each member of a large group holds them.
     #[serde(default)]
-    pub rules: Vec<Rule>,
+    pub rules: Arc<Vec<Rule>>,
     /// For what no rule matches.
     #[serde(default = "Policy::default_action")]
     pub default_action: Action,
@@ -116,8 +117,8 @@ impl Policy {
     }
 
     /// A policy of these rules that lets the rest pass.
-    pub const fn new(rules: Vec<Rule>) -> Self {
-        Self { rules, default_action: Action::Bypass }
+    pub fn new(rules: Vec<Rule>) -> Self {
+        Self { rules: Arc::new(rules), default_action: Action::Bypass }
     }
 
     /// What happens to a packet of this flow: the stricter of the flow's two directions.
@@ -158,7 +159,7 @@ impl Policy {
 
     fn one_way(&self, flow: &Flow) -> Decision {
         let mut strictest = None;
-        for rule in &self.rules {
+        for rule in self.rules.iter() {
             if rule.could(flow) {
                 strictest = strictest.max(Some(rule.action));
             }

@@ -3,6 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use std::collections::HashSet;
+use std::sync::Arc;
 use tsg_bridge::attach::Ports;
 use tsg_bridge::rules::{
     BoxPort, Existing, Hooks, IpVersion, Plan, Queues, bridge_text, netdev_text, restore_text,
@@ -23,7 +24,7 @@ fuzz_target!(|input: &[u8]| {
     assert!(text.bytes().all(|byte| byte == b'\n' || (b' '..=b'~').contains(&byte)), "{text}");
     let mut nameless = plan.clone();
     for policy in nameless.policies.iter_mut().chain([&mut nameless.local]) {
-        policy.rules.iter_mut().for_each(|rule| rule.name.clear());
+        Arc::make_mut(&mut policy.rules).iter_mut().for_each(|rule| rule.name.clear());
     }
     assert_eq!(texts(&nameless, &ports, &Existing::default()), text, "a name is in the text");
 

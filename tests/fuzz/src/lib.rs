@@ -155,7 +155,7 @@ pub fn plan_and_rest(input: &[u8]) -> Option<(Plan, &[u8])> {
         plan.policies = vec![Policy::new(rules(group))];
     }
     if bit(5) {
-        plan.policies.push(Policy { rules: Vec::new(), default_action: Action::Drop });
+        plan.policies.push(Policy { default_action: Action::Drop, ..Policy::new(Vec::new()) });
     }
     let good = plan.policies.iter().chain([&plan.local]).all(|policy| policy.check().is_ok());
     good.then_some((plan, &input[end + 1..]))

@@ -50,7 +50,7 @@ pub(super) fn judge(asm: &mut Assembler, policies: &[Policy], v4: bool) {
 
 fn one_way(asm: &mut Assembler, policy: &Policy, v4: bool, swapped: bool) {
     asm.set(R7, 0);
-    for one in &policy.rules {
+    for one in policy.rules.iter() {
         let next = asm.label();
         rule(asm, one, v4, swapped, next);
         asm.place(next);

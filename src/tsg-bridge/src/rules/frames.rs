@@ -3,6 +3,7 @@
 use super::{Plan, always};
 use core::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
+use std::sync::Arc;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
 use tsg_control::policy::{Action, Policy};
 
@@ -202,7 +203,7 @@ fn rule() -> impl Strategy<Value = String> {
 fn idle_if(idle: bool, mut policy: Policy) -> Policy {
     if idle {
         policy.default_action = Action::Bypass;
-        policy.rules.iter_mut().for_each(|rule| rule.action = Action::Bypass);
+        Arc::make_mut(&mut policy.rules).iter_mut().for_each(|rule| rule.action = Action::Bypass);
     }
     policy
 }
@@ -212,9 +213,10 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
         prop::collection::vec(rule().prop_map(|r| r.parse().unwrap()), 0..6),
         prop::sample::select(&[Action::Bypass, Action::Bypass, Action::Drop]),
     )
-        .prop_map(|(rules, default_action)| Policy { rules, default_action })
+        .prop_map(|(rules, default_action)| Policy { default_action, ..Policy::new(rules) })
         .boxed();
-    let local = policy.clone().prop_map(|policy| Policy::new(policy.rules));
+    let local =
+        policy.clone().prop_map(|policy| Policy { default_action: Action::Bypass, ..policy });
     let policies = prop_oneof![1 => Just(Vec::new()), 5 => policy.prop_map(|policy| vec![policy])];
     let mode = prop::sample::select(&[Mode::Enforce, Mode::Enforce, Mode::Migrate, Mode::Learn]);
     let fail = prop::sample::select(&[Fail::Closed, Fail::Closed, Fail::Open]);

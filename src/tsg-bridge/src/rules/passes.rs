@@ -83,7 +83,7 @@ impl Pass {
 
 fn pass(policy: &Policy, action: Action, swapped: bool, version: Version, class: Class) -> Pass {
     let mut lines = Vec::new();
-    for rule in &policy.rules {
+    for rule in policy.rules.iter() {
         let then = if rule.action == action { Then::Act } else { Then::Next };
         let Some(condition) = condition(rule, then, swapped, version, class) else { continue };
         if condition.always() {
@@ -97,7 +97,7 @@ fn pass(policy: &Policy, action: Action, swapped: bool, version: Version, class:
 /// What no rule surely matches, either way round, is left to the default.
 fn rest(policy: &Policy, action: Action, version: Version, class: Class) -> Option<Pass> {
     let mut lines = Vec::new();
-    for rule in &policy.rules {
+    for rule in policy.rules.iter() {
         for swapped in [false, true] {
             let condition = condition(rule, Then::Next, swapped, version, class);
             lines.extend(condition.map(|condition| (condition, Then::Next)));
@@ -242,7 +242,8 @@ mod tests {
     fn policy() -> impl Strategy<Value = Policy> {
         let rules = prop::collection::vec(words().prop_map(|w| w.parse().unwrap()), 0..6);
         let default = prop::sample::select(&[Action::Bypass, Action::Encrypt, Action::Drop]);
-        (rules, default).prop_map(|(rules, default_action)| Policy { rules, default_action })
+        (rules, default)
+            .prop_map(|(rules, default_action)| Policy { default_action, ..Policy::new(rules) })
     }
 
     fn flow() -> impl Strategy<Value = Flow> {
@@ -270,7 +271,8 @@ mod tests {
 
     #[test]
     fn where_a_rule_matches_all_nothing_is_left_to_the_default() {
-        let all = Policy { rules: vec![Rule::any(Action::Bypass)], default_action: Action::Drop };
+        let all =
+            Policy { default_action: Action::Drop, ..Policy::new(vec![Rule::any(Action::Bypass)]) };
         assert_eq!(passes(&[all], Version::V4, Class::Known), []);
     }
 

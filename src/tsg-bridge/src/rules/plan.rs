@@ -1,6 +1,7 @@
 //! What the rules and the gate are made from.
 
 use core::net::SocketAddr;
+use std::sync::Arc;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
 use tsg_control::policy::{Action, Policy};
 use tsg_esp::ip::protocol;
@@ -65,7 +66,7 @@ impl Plan {
         let local = (!self.local.rules.is_empty()).then(|| self.local.clone());
         let versions = match (self.policies.as_slice(), self.prepared.as_slice(), self.fail) {
             ([], _, Fail::Closed) => {
-                vec![Policy { rules: Vec::new(), default_action: Action::Drop }]
+                vec![Policy { rules: Arc::default(), default_action: Action::Drop }]
             }
             ([], _, Fail::Open) => Vec::new(),
             ([policy], [], _) => vec![policy.clone()],
@@ -119,11 +120,11 @@ impl Plan {
 
 /// The policy with everything that it drops handed to the daemon.
 fn asks(policy: &Policy) -> Policy {
-    let mut rules = policy.rules.clone();
+    let mut rules = policy.rules.to_vec();
     for rule in rules.iter_mut().filter(|rule| rule.action == Action::Drop) {
         rule.action = Action::Encrypt;
     }
-    Policy { rules, default_action: policy.default_action.min(Action::Encrypt) }
+    Policy { rules: rules.into(), default_action: policy.default_action.min(Action::Encrypt) }
 }
 
 fn acts(policy: &Policy) -> bool {

@@ -4,6 +4,7 @@ use super::*;
 use crate::attach::Ports;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
 use tsg_control::policy::{Action, Policy};
 
@@ -258,7 +259,7 @@ fn fail_open_passes_what_nobody_takes_from_the_queue() {
 #[test]
 fn names_from_outside_never_get_into_a_text() {
     let mut named = plan(&["encrypt proto=tcp dest_port=502"]);
-    named.policies[0].rules[0].name = "x\" drop; $(reboot)\n-X".into();
+    Arc::make_mut(&mut named.policies[0].rules)[0].name = "x\" drop; $(reboot)\n-X".into();
     let texts = [
         bridge_text(&named, &ports(), QUEUES),
         netdev_text(&named, &ports(), &hooks(&[])),
@@ -360,7 +361,7 @@ fn while_the_policy_changes_the_daemon_judges() {
     plan.local = version("encrypt proto=tcp dest_port=23");
     let effective = plan.effective();
     assert_eq!(effective.len(), 3);
-    assert!(effective.iter().flat_map(|p| &p.rules).all(|rule| rule.action != Action::Drop));
+    assert!(effective.iter().flat_map(|p| p.rules.iter()).all(|rule| rule.action != Action::Drop));
     let versions = plan.versions();
     assert_eq!(versions.len(), 2);
     assert!(versions.iter().all(|version| version.local == plan.local));

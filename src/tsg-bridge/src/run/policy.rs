@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::folders::Folders;
 use crate::rules::Plan;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use tsg_control::group::{Carriage, Fail};
 use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Policy, Rule};
@@ -42,7 +43,7 @@ impl Policies {
             known => known.to_vec(),
         };
         for version in &mut policies {
-            version.policy.rules.splice(..0, bypass.iter().cloned());
+            Arc::make_mut(&mut version.policy.rules).splice(..0, bypass.iter().cloned());
         }
         policies
     }

@@ -175,7 +175,7 @@ mod tests {
     fn the_default_is_for_what_no_rule_matches_in_either_direction() {
         let rules = ["encrypt proto=tcp dest_port=502", "bypass proto=tcp dest_port=80"];
         let rules = rules.map(rule).to_vec();
-        let policy = Policy { rules, default_action: Action::Drop };
+        let policy = Policy { default_action: Action::Drop, ..Policy::new(rules) };
         for (ports, action) in [
             ((40_000, 502), Action::Encrypt),
             ((40_000, 80), Action::Bypass),
@@ -193,9 +193,9 @@ mod tests {
 
     #[test]
     fn what_is_not_known_could_be_what_any_rule_says() {
-        let policy = |default_action, rules: &[&str]| Policy {
-            rules: rules.iter().copied().map(rule).collect(),
-            default_action,
+        let policy = |default_action, rules: &[&str]| {
+            let rules = rules.iter().copied().map(rule).collect();
+            Policy { default_action, ..Policy::new(rules) }
         };
         let fragment = flow("192.0.2.1", "192.0.2.2", 17, None);
         const ENCRYPT: &str = "encrypt proto=udp dest_port=5000";

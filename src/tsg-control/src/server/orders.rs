@@ -117,8 +117,8 @@ impl Server {
         }
         new.check().map_err(|error| OrderError::Invalid(error.to_string()))?;
         let Some(group) = self.groups.get_mut(name) else { return Ok(()) };
-        let rules = group.record.policy.policy.rules.clone();
-        let next = policy_record(group.record.policy.version + 1, Policy::new(rules), &new);
+        let PolicyRecord { version, policy, .. } = &group.record.policy;
+        let next = policy_record(version + 1, policy.clone(), &new);
         let same = PolicyRecord { version: group.record.policy.version, ..next.clone() }
             == group.record.policy;
         let rekey = new.carriage() != old.carriage() || new.cipher != old.cipher;
@@ -152,7 +152,7 @@ impl Server {
         self.group(name)?;
         let Some(group) = self.groups.get_mut(name) else { return Ok(0) };
         let version = group.record.policy.version + 1;
-        let next = policy_record(version, Policy::new(policy.rules), &group.record.settings);
+        let next = policy_record(version, policy, &group.record.settings);
         group.prepare_policy(next, now);
         let record = group.record.clone();
         self.records.push_back(Record::Group(record));

@@ -1,6 +1,7 @@
 //! What operators order is refused where it could not be carried out.
 
 use super::{Counting, NOW, key, register, server, stored};
+use std::sync::Arc;
 use tsg_control::message::{self, MAX_FRAME, MAX_POLICY, ToGateway};
 use tsg_control::policy::{Policy, Rule};
 use tsg_control::server::{GatewayFilter, Server};
@@ -29,6 +30,21 @@ fn a_policy_that_no_message_could_carry_is_refused() {
     version.policy = policy(large, 64);
     state.policies = vec![version; 3];
     assert!(message::encoded_len(&ToGateway::State(Box::new(state))) < MAX_FRAME);
+}
+
+/// With one each, ten thousand messages that wait would take gigabytes.
+#[test]
+fn states_that_wait_hold_the_rules_once() {
+    let mut server = server();
+    for number in 1..=2 {
+        server.approve(key(number), "plant", 0, NOW).unwrap();
+    }
+    let [one, other] =
+        [1, 2].map(|number| register(&mut server, key(number), u64::from(number), NOW));
+    assert!(!one.policies.is_empty());
+    for (one, other) in one.policies.iter().zip(&other.policies) {
+        assert!(Arc::ptr_eq(&one.policy.rules, &other.policy.rules));
+    }
 }
 
 #[test]
