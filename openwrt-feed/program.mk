@@ -10,8 +10,8 @@ PKG_VERSION:=$(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' $(TSG_SOURCE)/C
 PKG_RELEASE:=1
 
 PKG_MAINTAINER:=The TSG developers <tsg@example.org>
-# libsodium (ISC) is part of the program.
-PKG_LICENSE:=Apache-2.0 AND ISC
+# Parts of the program: libsodium is ISC, musl and some crates are MIT; all their texts are in NOTICES.
+PKG_LICENSE:=Apache-2.0 AND ISC AND MIT
 PKG_LICENSE_FILES:=LICENSE
 
 PKG_BUILD_DEPENDS:=rust/host

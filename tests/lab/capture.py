@@ -17,7 +17,13 @@ KINDS = {
     "unfit": "(ip.proto == 253 || ipv6.nxt == 253 || udp.port == 4253) && "
              "(frame.len > 1514 || ip.flags.mf == 1 || ip.frag_offset > 0)",
     "control": "tcp.port == 5555 || tcp.port == 5556",
+    "in clear": "tcp.port == 502 || udp.port == 20000",
 }
+
+
+class Broken(AssertionError):
+    """What must never be was seen. Once is enough: see tests/lab/run."""
+
 
 # A frame that only the capture is meant to hear: EtherType for local experiments.
 _MARKER = """
@@ -67,6 +73,11 @@ class Capture:
     def count(self, *filters):
         """How many frames pass each of the filters (tshark's language, or a name of KINDS)."""
         return count(self.path, *filters)
+
+    def never(self, kind):
+        """No frame of that kind is to be there, ever."""
+        if seen := self.lines(kind):
+            raise Broken("\n".join([f"{self.count(kind)[0]} frames of {kind!r}, the first:", *seen]))
 
     def lines(self, kind, most=10):
         """Frames of a kind as tshark shows them, for people."""

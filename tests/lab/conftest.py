@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 
 import attaches
+from capture import Broken
 
 
 def pytest_configure(config):
@@ -40,9 +41,13 @@ def attach(request):
 
 
 @pytest.hookimpl(hookwrapper=True)
-def pytest_runtest_makereport(item):
-    """A failed test on a plant that others share shows the end of every daemon's log."""
+def pytest_runtest_makereport(item, call):
+    """A failed test on a plant that others share shows the end of every daemon's log; and who runs the tests hears of a
+    promise that was broken."""
     report = (yield).get_result()
+    if call.excinfo and call.excinfo.errisinstance(Broken) and (file := os.environ.get("TSG_LAB_BROKEN")):
+        with open(file, "a") as broken:
+            broken.write(f"{item.nodeid}\n")
     plant = item.funcargs.get("plant")
     if report.failed and report.when == "call" and hasattr(plant, "logs"):
         report.sections.append(("daemons", plant.logs()))

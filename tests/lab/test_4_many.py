@@ -27,7 +27,7 @@ def test_any_to_any_from_the_first_packet(attach, cases):
         reports = {poller: poller.finish() for poller in pollers}
         capture.stop()
         assert_none_lost(reports, least=10)
-        assert capture.count("modbus", "udp") == [0, 0]
+        capture.never("in clear")
         cases(len(pollers))
 
 
@@ -129,7 +129,7 @@ def test_two_gateways_in_series(attach, cases):
         reports = {poller: poller.finish() for poller in pollers}
         capture.stop()
         assert_none_lost(reports, least=10)
-        assert capture.count("modbus", "udp") == [0, 0]
+        capture.never("in clear")
         cases(len(pollers))
 
 

@@ -37,7 +37,7 @@ def test_fail_open(attach, cases):
         capture = plant.capture("sealed-again")
         load.goes_on()
         capture.stop()
-        assert capture.count("modbus", "udp") == [0, 0]
+        capture.never("in clear")
         assert capture.count("sealed")[0] > 100
         cases(2)
 
@@ -54,7 +54,7 @@ def test_fail_open_without_a_port(cases):
         load.goes_on()
         load.goes_on()
         capture.stop()
-        assert capture.count("modbus", "udp") == [0, 0]
+        capture.never("in clear")
         assert capture.count("sealed")[0] > 100
         cases(1)
 

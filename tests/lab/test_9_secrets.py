@@ -29,13 +29,17 @@ def core_dumps_allowed():
 
 
 def test_secrets_do_not_show(cases):
-    with two_gateways() as plant:
+    """Not in the longest of logs either."""
+    with two_gateways(options={"log_level": "trace"}) as plant:
         pollers = start_all_ways(plant.hosts["plc"], plant.hosts["hmi"])
         settle(pollers)
         daemons = {"server": plant.server.process} | {
             name: box.process for name, box in plant.boxes.items()}
-        secrets = {"TEK": only_tek(plant)} | {
+        secrets = {"TEK": only_tek(plant), "the server's key": secret_in(plant.server.folder / "server.key")} | {
             f"{name}'s key": identity(box) for name, box in plant.boxes.items()}
+        _, senders = keys(plant)
+        assert len(senders) >= 2, senders
+        secrets |= {f"key of {spi}": key for spi, key in senders.items()}
         for name, process in daemons.items():
             more = {"status": plant.boxes[name].ask("status", "--json").encode()} if name in plant.boxes else {}
             assert_does_not_show(name, process, secrets, more)

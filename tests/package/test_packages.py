@@ -71,7 +71,7 @@ def test_it_says_what_it_is(package, made, name):
     assert fields["Package"] == fields["SourceName"] == made
     assert fields["Version"] == f"{VERSION}-r1"
     assert fields["Architecture"] == TARGETS[name][1]
-    assert fields["License"] == "Apache-2.0 AND ISC"
+    assert fields["License"] == "Apache-2.0 AND ISC AND MIT"
     # Kernel modules, and the program that loads rules or asks for names: no library, and neither needs the other.
     needed = {"tsg-bridge": ["nftables"], "tsg-proto": ["resolveip"]}
     assert [word for word in fields["Depends"].split(", ") if not word.startswith("kmod-")] == needed[made]

@@ -1,6 +1,7 @@
 """What /etc/init.d/tsg tells procd, and what it does itself."""
 
 import json
+import re
 
 import pytest
 
@@ -205,6 +206,33 @@ def test_start_with_an_unreadable_file_leaves_what_runs(router):
     router.path("/etc/config/tsg").write_text("config tsg 'main\n")
     router.init("start")
     assert router.message()["instances"] == instances
+
+
+@pytest.mark.parametrize("restarted", (True, False), ids=("restart", "stop and start"))
+@pytest.mark.parametrize("spoil", (
+    lambda text: text.replace("config bridge 'bridge'", "config bridge 'bridge"),
+    lambda text: re.sub("option wan .*", "option wan 'a-name-of-16-let'", text),
+    lambda text: text.replace("config tsg 'main'", "config tsg"),
+    lambda text: ""), ids=("torn", "wrong", "nameless", "empty"))
+def test_a_wrong_file_opens_no_port(router, spoil, restarted):
+    """The names of the ports cannot be read, or are others: that makes the ports that are held nobody else's."""
+    router.uci(*SERVER)
+    router.settled()
+    held = router.run("cat", "/var/run/tsg.ports").stdout
+    assert len(held.split()) == 2, held
+    file = router.path("/etc/config/tsg")
+    before = file.read_text()
+    file.write_text(spoil(before))
+    assert file.read_text() != before
+    if restarted:
+        calls = router.init("restart", check=False)
+    else:
+        calls = router.init("stop")
+        router.procd_runs()
+        calls += router.init("start", check=False)
+    assert not any("--clear" in call for call in calls), calls
+    assert router.run("cat", "/var/run/tsg.ports").stdout == held
+    assert "/etc/config/tsg: " in router.log()
 
 
 def test_new_ports_have_their_gate_before_the_daemon_starts_anew(router):

@@ -16,6 +16,11 @@ def test_a_port_that_comes_back_has_its_gate(router, port, action, held):
     assert calls == (["tsg gate"] if held else [])
 
 
+def test_lro_stays_off_where_ports_are_connected_without_a_daemon(router):
+    router.uci("set tsg.bridge.standalone=1")
+    assert router.hotplug("net", ACTION="add", DEVICENAME="lan1") == ["tsg gate", "tsg offloads"]
+
+
 def test_the_daemon_looks_after_ports_itself(router):
     router.settled()
     assert router.hotplug("net", ACTION="add", DEVICENAME="lan1") == []
@@ -117,6 +122,9 @@ esac
         return Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
 
 
+PORTS = '[{"device":"br0","attach":"ingress"}]'
+
+
 def sealing(more='"bypass":null', mode="enforce", attach='"ingress"', alarms=""):
     return f'{{"state":"sealing","mode":"{mode}",{more},"bridges":[{{"device":"br0","attach":{attach}}}],"alarms":[{alarms}]}}'
 
@@ -124,6 +132,7 @@ def sealing(more='"bypass":null', mode="enforce", attach='"ingress"', alarms="")
 @pytest.mark.parametrize("status, shown", [
     (sealing(), STEADY), (sealing(mode="migrate"), STEADY), (sealing(alarms='"br0: no"'), SLOW),
     (sealing(mode="learn"), FAST), (sealing(mode="receive-only"), FAST), (sealing(attach="null"), FAST),
+    (sealing().replace(PORTS, "[]"), FAST), (sealing('"bypass":null,"routed":true').replace(PORTS, "[]"), STEADY),
     (sealing('"bypass":{"ends_in_s":60}', alarms='"bypass"'), FAST),
     ('{"state":"pending","alarms":["an operator"]}', FAST), ('{"state":"idle","alarms":[]}', OFF), (None, OFF)])
 def test_the_led_shows_how_the_gateway_is(router, status, shown):

@@ -74,7 +74,7 @@ pub struct Cut<'p> {
     /// Where the payload begins.
     head: usize,
     size: usize,
-    /// There is no checksum, and there shall be none.
+    /// UDP's checksum is not to be written: there is none, or nobody looks at it.
     unsummed: bool,
 }
 
@@ -115,6 +115,12 @@ impl<'p> Cut<'p> {
             self.size = self.size.min(most.checked_sub(self.head)?);
         }
         (self.size > 0).then_some(self)
+    }
+
+    /// UDP's checksum is left as it stands in the whole packet, and right for no piece.
+    pub const fn unsummed(mut self) -> Self {
+        self.unsummed = true;
+        self
     }
 
     /// How many pieces it gives.

@@ -41,6 +41,18 @@ test('what cannot be is refused', async t => {
 	assert.deepEqual(box.changes, {});
 });
 
+test('a rule with a port wants a protocol that has ports', async t => {
+	const { page, box } = await open(t, 'settings', 'sealing', { error: /invalid input/ });
+	const rules = page.locator('#cbi-tsg-rule');
+	const row = rules.locator('.cbi-section-table-row:not(.placeholder)').first();
+	await rules.getByRole('button', { name: 'Add a rule' }).click();
+	await row.waitFor();
+	await row.locator('[data-name=dest_port] input').fill('23');
+	await save(page);
+	await page.getByText(/To port.*invalid input.*Ports want a protocol/).waitFor();
+	assert.ok(!Object.values(box.uci.tsg).some(section => section.dest_port == '23'), 'nothing is staged');
+});
+
 test('a token is handed to the daemon, and the settings are read anew', async t => {
 	const { page, box } = await open(t, 'settings', 'fresh', { picture: 'settings-fresh' });
 	await page.fill('#tsg-token', '  tsg1-abc\n def ');

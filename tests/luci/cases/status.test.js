@@ -28,6 +28,8 @@ const SAID = {
 	migrate: [ 'care', 'SEALED', /UNPROTECTED to the others.*Policy/ ],
 	alarms: [ 'care', 'SEALED', /look at the alarms/ ],
 	detached: [ 'bad', 'NOT SEALED', /cannot get at the packets of br-lan/ ],
+	unported: [ 'bad', 'NOT SEALED', /no port was given/ ],
+	routed: [ 'good', 'KEYS READY', /for the tunnels of this box/ ],
 	bypass: [ 'bad', 'NOT SEALED: BYPASS', /12:34 to go/ ],
 	gone: [ 'bad', 'NOT RUNNING', /Start it/ ],
 	hangs: [ 'bad', 'UNKNOWN', /does not answer/ ]

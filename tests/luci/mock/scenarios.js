@@ -142,6 +142,8 @@ export const scenarios = {
 		status: { alarms: [ 'no gateway is known in front of 192.0.2.77: what is sealed for a machine without a gateway does not reach it', 'br-lan: a port is missing', 'something quite new' ] },
 		peers: { unreached: [ '192.0.2.77' ] }
 	}),
+	unported: but({ status: { bridges: [] } }),
+	routed: but({ status: { bridges: [], routed: true } }),
 	detached: but({ status: { bridges: [ { device: 'br-lan', lan: [ 'lan1' ], wan: 'wan', attach: null, why: 'no kernel module' } ] } }),
 	bypass: but({ status: { bypass: { ends_in_s: 754 }, alarms: [ 'timed bypass: what the rules seal goes IN CLEAR until it ends; `tsg bypass off` ends it' ] } }),
 	preflight: but({

@@ -214,7 +214,7 @@ impl Worker {
             return self.refuse(Reason::AboutSealed);
         }
         let flow = &subject.flow;
-        let judged = view.lets_in(flow);
+        let judged = self.let_in.of(flow, || view.lets_in(flow));
         let is_in_clear = match judged {
             // Only a rule that seals, in a mode that does not, lets in what should be sealed.
             Ok(()) if !view.is_lax() => false,

@@ -197,6 +197,7 @@ pub struct Worker {
     judged: Memo<Judgement>,
     wanted_sealed: Memo<bool>,
     could_be_sealed: Memo<bool>,
+    let_in: Memo<Result<(), Reason>>,
     mapped: Memo<Mapped>,
     services: Memo<Option<u16>>,
     counting: Counting,
@@ -223,6 +224,7 @@ impl Worker {
             judged: Memo::new(),
             wanted_sealed: Memo::new(),
             could_be_sealed: Memo::new(),
+            let_in: Memo::new(),
             mapped: Memo::new(),
             services: Memo::new(),
             counting: Counting::default(),
@@ -254,6 +256,7 @@ impl Worker {
             self.judged.clear();
             self.wanted_sealed.clear();
             self.could_be_sealed.clear();
+            self.let_in.clear();
             self.mapped.clear();
             self.services.clear();
             // Machines that are new since then are to be told of again.

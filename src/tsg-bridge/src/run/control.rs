@@ -15,6 +15,7 @@ use super::methods::{Fault, Finished, Run};
 use super::offloads::Offloads;
 use super::policy::{self, Policies};
 use super::seen::Told;
+use super::settings::Settings;
 use super::status::Overview;
 use super::sys;
 use super::unreadable::Unreadable;
@@ -82,7 +83,7 @@ pub(super) struct Control {
     pub(super) unreadable: Unreadable,
     pub(super) data: Data,
     pub(super) shared: Arc<Shared>,
-    policies: Policies,
+    pub(super) policies: Policies,
     plan: Option<Plan>,
     /// The policies that the workers judge by.
     judging: Vec<PolicyVersion>,
@@ -97,6 +98,7 @@ pub(super) struct Control {
     looked_at: u64,
     turned_at: u64,
     pub(super) offloads: Offloads,
+    pub(super) settings: Settings,
     /// Tells of ports that come and go.
     links: Links,
     signals: SignalFd,
@@ -172,6 +174,7 @@ impl Control {
             looked_at: 0,
             turned_at: now,
             offloads: Offloads::new(&config, &folders),
+            settings: Settings::default(),
             links: Links::watch(),
             wake,
             doors,
@@ -300,7 +303,7 @@ impl Control {
                 Event::Keys | Event::Machines => self.stale_view = true,
                 Event::Policy => {
                     self.stale_view = true;
-                    self.policies.follow(&self.folders, self.gateway.policies());
+                    self.policies.follow(&self.folders, self.gateway.policies(), now);
                 }
                 Event::Standing => self.say_standing(),
                 Event::Save => save = true,
@@ -360,6 +363,7 @@ impl Control {
         self.links.settle();
         self.looked_at = now;
         self.offloads.verify(now);
+        self.settings.look_after(&self.folders.config_file());
         if !self.is_active() {
             self.data.idle();
             let overview = self.overview(now);
@@ -370,6 +374,7 @@ impl Control {
             self.data.verify(plan, &self.shared);
         }
         self.look_after_leases(now);
+        self.policies.look_after(&self.folders, now);
         if let Some(cache) = &mut self.cache {
             cache.keep_times(&self.gateway, now);
         }

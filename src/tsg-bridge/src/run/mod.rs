@@ -14,6 +14,7 @@ mod methods;
 mod offloads;
 mod policy;
 mod seen;
+mod settings;
 mod status;
 mod status_socket;
 mod sys;

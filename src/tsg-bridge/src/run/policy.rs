@@ -15,25 +15,61 @@ use tsg_control::message::PolicyVersion;
 use tsg_control::policy::{Action, Policy, Rule};
 use tsg_control::timeline::Stage;
 
+/// How long after it could not be kept it is tried again, in milliseconds. Flash wears.
+const KEEP_AGAIN: u64 = 10_000;
+
 /// The policy to fall back to.
 pub(super) struct Policies {
     last: Option<PolicyVersion>,
+    unkept: Option<Unkept>,
+}
+
+/// What is on flash is older than what is in force.
+struct Unkept {
+    why: String,
+    again: u64,
 }
 
 impl Policies {
     /// Begins with the policy of before the boot.
     pub(super) fn recall(folders: &Folders) -> Self {
-        Self { last: memory::recall_policy(folders) }
+        Self { last: memory::recall_policy(folders), unkept: None }
     }
 
     /// The key server's policies are `known` now. The one in force is kept, here and on flash: it
     /// goes on when the server takes back its word, as in a revocation.
-    pub(super) fn follow(&mut self, folders: &Folders, known: &[PolicyVersion]) {
+    pub(super) fn follow(&mut self, folders: &Folders, known: &[PolicyVersion], now: u64) {
         let Some(newest) = in_force(known) else { return };
         self.last = Some(newest.clone());
-        if let Err(error) = memory::keep_policy(folders, newest) {
-            log::error!("the policy is not kept for the next boot: {error:#}");
+        self.keep(folders, now);
+    }
+
+    /// Tries again what could not be kept.
+    pub(super) fn look_after(&mut self, folders: &Folders, now: u64) {
+        if self.unkept.as_ref().is_some_and(|unkept| now >= unkept.again) {
+            self.keep(folders, now);
         }
+    }
+
+    fn keep(&mut self, folders: &Folders, now: u64) {
+        let Some(last) = &self.last else { return };
+        let before = self.unkept.take();
+        match memory::keep_policy(folders, last) {
+            Ok(()) if before.is_some() => log::info!("the policy is kept for the next boot again"),
+            Ok(()) => {}
+            Err(error) => {
+                let why = format!("{error:#}");
+                if before.is_none_or(|before| before.why != why) {
+                    log::error!("the policy is not kept for the next boot: {why}");
+                }
+                self.unkept = Some(Unkept { why, again: now + KEEP_AGAIN });
+            }
+        }
+    }
+
+    /// Why the next boot would begin with an older policy.
+    pub(super) fn trouble(&self) -> Option<&str> {
+        self.unkept.as_ref().map(|unkept| unkept.why.as_str())
     }
 
     /// The server's policies, with `bypass` in front.
@@ -122,15 +158,32 @@ mod tests {
         let first = version(1, Stage::Active, &["bypass proto=tcp dest_port=502"]);
         let mut policies = Policies::recall(&folders);
         assert_eq!(policies.live(&[], &[]), []);
-        policies.follow(&folders, std::slice::from_ref(&first));
+        policies.follow(&folders, std::slice::from_ref(&first), 0);
         let second = version(2, Stage::Active, &["encrypt proto=tcp dest_port=502"]);
         let third = version(3, Stage::Prepared, &["bypass"]);
         let first = PolicyVersion { stage: Stage::Retiring, ..first };
         let known = [first, second, third];
-        policies.follow(&folders, &known);
-        policies.follow(&folders, &[]);
+        policies.follow(&folders, &known, 0);
+        policies.follow(&folders, &[], 0);
         assert_eq!(policies.live(&[], &[]), known[1..2]);
         assert_eq!(Policies::recall(&folders).live(&[], &[]), known[1..2]);
+    }
+
+    #[test]
+    fn what_flash_did_not_take_is_kept_once_it_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let folders = Folders { state: folder.path().join("away"), ..Folders::default() };
+        let known = [version(1, Stage::Active, &["encrypt"])];
+        let mut policies = Policies::recall(&folders);
+        policies.follow(&folders, &known, 1_000);
+        let why = policies.trouble().expect("an alarm").to_owned();
+        assert!(why.contains("away"), "{why}");
+        std::fs::create_dir(&folders.state).unwrap();
+        policies.look_after(&folders, 1_000 + KEEP_AGAIN - 1);
+        assert_eq!(policies.trouble(), Some(why.as_str()));
+        policies.look_after(&folders, 1_000 + KEEP_AGAIN);
+        assert_eq!(policies.trouble(), None);
+        assert_eq!(Policies::recall(&folders).live(&[], &[]), known);
     }
 
     #[test]

@@ -76,6 +76,13 @@ pub(super) fn overview(
     if lease_failed {
         alarms.push("sequence numbers cannot be stored: nothing is sealed".to_owned());
     }
+    if let Some(why) = control.settings.trouble() {
+        alarms
+            .push(format!("the settings are wrong, and after a restart nothing would run: {why}"));
+    }
+    if let Some(why) = control.policies.trouble() {
+        alarms.push(format!("the next boot would begin with an older policy: {why}"));
+    }
     alarms.extend(open_alarm(&keys).map(str::to_owned));
     if control.bypass.is_on() {
         alarms.push(BYPASSED.to_owned());
@@ -107,6 +114,7 @@ pub(super) fn overview(
         "state": if control.is_active() { state(gateway.standing(), sealing) } else { "idle" },
         "connected": matches!(gateway.standing(), Standing::Member),
         "enabled": control.config.enabled,
+        "routed": control.config.routed,
         "name": names.map(|(_, name)| name),
         "group": names.map(|(group, _)| group),
         "fingerprint": control.identity.public().fingerprint().to_string(),

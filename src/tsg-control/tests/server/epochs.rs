@@ -177,6 +177,40 @@ fn rekeys_are_not_held_up_by_a_member_that_is_away() {
 }
 
 #[test]
+fn a_member_that_is_not_heard_for_a_rekey_is_named() {
+    let mut server = server();
+    let names = [1, 2].map(|number| server.approve(key(number), "plant", 0, NOW).unwrap());
+    let mut now = NOW + 20_000;
+    let mut states = [1, 2].map(|number| register(&mut server, key(number), 10, now));
+    for (number, state) in (1..).zip(&states) {
+        say(&mut server, key(number), beat(10, state, 2), now);
+    }
+    let late = |server: &Server, now| server.groups(now)[0].late.clone();
+    assert!(late(&server, now).is_empty());
+    server.rekey("plant", now).unwrap();
+    for _ in 0..5 {
+        now += 1_000;
+        server.handle_timeout(now);
+        let told = said(&mut server).into_iter().filter(|(to, _)| *to == key(1));
+        let told: Vec<_> = told.map(|(_, message)| message).collect();
+        let more = say(&mut server, key(1), beat(10, &states[0], 2), now);
+        if let Some(newer) = last_state(told.into_iter().chain(more).collect()) {
+            states[0] = newer;
+            say(&mut server, key(1), beat(10, &states[0], 2), now);
+        }
+        assert_eq!(late(&server, now), names[1..]);
+    }
+    // What it acknowledges is what the others do by then.
+    for _ in 0..2 {
+        for number in [1, 2] {
+            let back = register(&mut server, key(number), 10, now);
+            say(&mut server, key(number), beat(10, &back, 2), now);
+        }
+    }
+    assert!(late(&server, now).is_empty());
+}
+
+#[test]
 fn a_server_that_comes_late_waits_for_nobody_longer_than_the_old_epoch_lasts() {
     for (island, moment) in [("0", 58_000), ("1", 59_000), ("infinite", 65_000)] {
         let mut server = server();

@@ -22,6 +22,8 @@ const ADVICE = [
 	[ 'the time may be off by', _('Bring the key server back. Until then, recordings can be played back for as much longer.') ],
 	[ 'no gateway is known in front of', _('If these machines have a gateway: is it online? If they shall have none: a rule \u201cbypass\u201d for them, knowing that they are then unprotected.') ],
 	[ 'sequence numbers cannot be stored', _('The folder /var/run/tsg is full or cannot be written: make room. It goes on by itself.') ],
+	[ 'the settings are wrong, and after a restart nothing would run', _('The gateway goes on with the settings of before. Correct what the alarm names, on the page Settings or Bridge, before this box loses power.') ],
+	[ 'the next boot would begin with an older policy', _('Make room on the flash, or see why it cannot be written. It goes on by itself.') ],
 	[ 'keys of before the power cut serve', _('Bring the key server back. After four more power cuts this gateway could only receive.') ],
 	[ 'option cache_keys: a power cut would leave no keys', _('Make room on the flash, or see why it cannot be written. It goes on by itself.') ],
 	[ 'timed bypass', _('Protection is switched off for a while. It ends by itself, or at once with the button below.') ],

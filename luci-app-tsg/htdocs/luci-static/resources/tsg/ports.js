@@ -45,6 +45,8 @@ function put(device, offload, value) {
 	uci.set('tsg', section, offload, value || null);
 }
 
+const ROLES = [ 'lan', 'wan' ];
+
 const Switches = baseclass.extend({
 	__init__(ports) {
 		this.switches = [];
@@ -64,7 +66,9 @@ const Switches = baseclass.extend({
 		const select = E('select', {
 			'class': 'cbi-input-select tsg-switch', 'data-port': shape.text(device, 40), 'data-offload': offload,
 			'aria-label': '%s: %s'.format(shape.text(device, 40), OFFLOADS[offload]), 'disabled': parts.readonly() ? true : null
-		}, [ [ '', now.on ? _('as it is (on)') : _('as it is (off)') ], [ '1', _('on') ], [ '0', _('off') ] ].map(([ value, label ]) =>
+		}, [ [ '', now.on ? _('as it is (on)') : _('as it is (off)') ], [ '1', _('on') ], [ '0', _('off') ] ].filter(([ value ]) =>
+			/* What LRO has joined cannot be passed on as it was: the gateway refuses that. */
+			!(value == '1' && offload == 'lro' && ROLES.includes(port.role)) || wish(device, offload) == '1').map(([ value, label ]) =>
 			E('option', { 'value': value, 'selected': value == wish(device, offload) ? true : null }, [ label ])));
 		this.switches.push({ device: device, offload: offload, select: select });
 

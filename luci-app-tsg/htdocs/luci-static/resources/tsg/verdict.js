@@ -54,6 +54,10 @@ function unsealed(status) {
 /* It has a key: does that protect everything that it should? */
 function sealing(status) {
 	const lost = shape.list(status.bridges).map(shape.object).find(bridge => bridge.attach == null);
+	if (status.routed === true && !shape.list(status.bridges).length)
+		return [ 'good', _('KEYS READY'),
+			_('No port was given to the gateway: it gets keys for the tunnels of this box. Whether those seal, the page Interfaces shows.'), '' ];
+
 	if (lost || !shape.list(status.bridges).length)
 		return [ 'bad', NOT_SEALED,
 			lost ? _('The gateway has keys and cannot get at the packets of %s.').format(shape.text(lost.device, 40))

@@ -392,10 +392,14 @@ impl Worker {
         };
         let largest = self.handler.largest(way.from, &outline);
         let cut = Cut::plan(source, &outline, kind, usize::from(size), summed).ok();
-        let Some(cut) = cut.and_then(|cut| cut.no_longer_than(largest)) else {
+        let Some(mut cut) = cut.and_then(|cut| cut.no_longer_than(largest)) else {
             self.counters.malformed += 1;
             return;
         };
+        if kind == Kind::Udp && way.from == Side::Wan {
+            // Each is opened, or all go on as they came: nobody sees the sum of a piece.
+            cut = cut.unsummed();
+        }
         let Way { from, lan_port, .. } = *way;
         let mut passed = false;
         for number in 0..cut.count() {

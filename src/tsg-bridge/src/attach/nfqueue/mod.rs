@@ -16,6 +16,7 @@
 mod answers;
 mod bind;
 mod message;
+mod told;
 
 pub(super) use bind::{dropped, try_bind};
 
@@ -33,6 +34,7 @@ use core::ops::Range;
 use message::Queued;
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
+use told::{Heard, Told};
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 
 /// Frames at a wake-up before the handler may look after other things.
@@ -58,6 +60,7 @@ pub(super) struct Worker {
     handler: Box<dyn Handler>,
     outbox: Outbox,
     answers: Answers,
+    told: Told,
     counters: Counters,
     at: usize,
 }
@@ -84,6 +87,7 @@ impl Worker {
                 handler,
                 outbox: Outbox::new(),
                 answers: Answers::new(number),
+                told: Told::new(),
                 counters: shared.counted(at),
                 at,
             });
@@ -99,6 +103,7 @@ impl Worker {
                 log::error!("queue {}: {error}", self.number);
             }
             self.handler.begin();
+            self.told.begin();
             for _ in 0..BATCH / SLOTS {
                 if self.receive(&mut buffer) < SLOTS {
                     break;
@@ -178,6 +183,7 @@ impl Worker {
         }
         if let (Some(ends), Some(link), false) = (addresses, queued.link, queued.headless)
             && verdict != Verdict::Drop
+            && self.told.is_news(Heard { ends, link, from })
         {
             self.shared.hear_both(ends, &link, from);
         }

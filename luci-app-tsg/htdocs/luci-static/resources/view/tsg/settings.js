@@ -10,6 +10,7 @@
 
 const LONGEST_TOKEN = 4096;
 const ADDRESS = /^(tcp:\/\/)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?$/;
+const PORTED = /^\s*(tcp|udp|sctp)([\s,]+(tcp|udp|sctp))*\s*$/;
 const KEY = /^([A-Za-z0-9+\x2f]{43}=|[0-9A-Za-z.:+=^!*?&<>()[\]{}@%$#\x2f-]{40})$/;
 
 function words(option, pairs) {
@@ -145,10 +146,15 @@ return view.extend({
 		option.placeholder = '192.0.2.0/24';
 		option = section.option(form.Value, 'dest_ip', _('To address'));
 		option.placeholder = '192.0.2.7';
+		/* The gateway refuses all settings for one rule that it cannot follow. */
+		const port = (id, value) => !value || PORTED.test(section.formvalue(id, 'proto') || '') ||
+			_('Ports want a protocol that has them: tcp, udp or sctp.');
 		option = section.option(form.Value, 'src_port', _('From port'));
 		option.placeholder = _('any');
+		option.validate = port;
 		option = section.option(form.Value, 'dest_port', _('To port'));
 		option.placeholder = '23';
+		option.validate = port;
 		option = section.option(form.Flag, 'enabled', _('On'));
 		option.default = '1';
 	}
