@@ -10,7 +10,8 @@
 
 const LONGEST_TOKEN = 4096;
 const ADDRESS = /^(tcp:\/\/)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?$/;
-const PORTED = /^\s*(tcp|udp|sctp)([\s,]+(tcp|udp|sctp))*\s*$/;
+/* Protocols with ports, by name or number. */
+const PORTED = /^\s*(tcp|udp|sctp|6|17|132)([\s,]+(tcp|udp|sctp|6|17|132))*\s*$/;
 const KEY = /^([A-Za-z0-9+\x2f]{43}=|[0-9A-Za-z.:+=^!*?&<>()[\]{}@%$#\x2f-]{40})$/;
 
 function words(option, pairs) {
