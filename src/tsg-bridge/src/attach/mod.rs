@@ -16,6 +16,7 @@ mod frame;
 pub mod fuzzing;
 mod ingress;
 mod keeper;
+mod lately;
 pub(crate) mod links;
 mod listener;
 mod neighbours;

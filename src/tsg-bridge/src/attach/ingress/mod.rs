@@ -22,6 +22,7 @@ pub(super) use stations::entry;
 
 use super::batch::{Batch, To};
 use super::ethernet::{Header, Link, version_of};
+use super::lately::Lately;
 use super::running::Shared;
 use super::sys::Sendings;
 use super::{Counters, Frame, Handler, Outbox, Ports, Side, Verdict, sys, virtio};
@@ -117,7 +118,8 @@ pub(super) struct Worker {
     batch: Batch<Sendings>,
     counters: Counters,
     at: usize,
-    lately: [Option<Lately>; PAIRS],
+    /// Where frames between two stations went, by these and the TAP.
+    lately: Lately<([u8; 6], [u8; 6], usize), Exits>,
     /// When the batch began.
     now: Instant,
 }
@@ -150,22 +152,6 @@ struct Exits {
     wan: bool,
     lan: Lan,
 }
-
-/// Where frames between two stations went a moment ago. The table that all workers share is not asked for each.
-#[derive(Clone, Copy)]
-struct Lately {
-    src: [u8; 6],
-    dst: [u8; 6],
-    tap: usize,
-    exits: Exits,
-    asked: Instant,
-}
-
-/// So long it counts: who is plugged in elsewhere is found there as soon.
-const LATELY: Duration = Duration::from_millis(250);
-
-/// Pairs of stations that are remembered.
-const PAIRS: usize = 64;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lan {
@@ -215,7 +201,7 @@ impl Worker {
         let exit = Sendings::new().context("cannot open a packet socket")?;
         let batch = Batch::new(exit, cuts_udp);
         let (outbox, counters) = (Outbox::new(), shared.counted(at));
-        let (lately, now) = ([None; PAIRS], Instant::now());
+        let (lately, now) = (Lately::new(), Instant::now());
         Ok(Self { taps, places, shared, handler, outbox, batch, counters, at, lately, now })
     }
 
@@ -446,17 +432,15 @@ impl Worker {
 
     /// Where the bridge would send a frame that came in there.
     fn exits(&mut self, link: &Link, at: usize) -> Exits {
-        let Link { src, dst, .. } = *link;
-        let place = &mut self.lately[usize::from(src[5] ^ dst[5]) % PAIRS];
-        if let Some(known) = place
-            && (known.src, known.dst, known.tap) == (src, dst, at)
-            && self.now.duration_since(known.asked) < LATELY
-        {
-            return known.exits;
+        let (place, key) = (link.src[5] ^ link.dst[5], (link.src, link.dst, at));
+        if let Some(exits) = self.lately.get(place, &key, self.now) {
+            return exits;
         }
         let (from, in_port) = self.places[at];
         let (exits, certain) = self.shared.exits(link, from, in_port, self.now);
-        *place = certain.then_some(Lately { src, dst, tap: at, exits, asked: self.now });
+        if certain {
+            self.lately.put(place, key, exits, self.now);
+        }
         exits
     }
 

@@ -16,11 +16,11 @@
 mod answers;
 mod bind;
 mod message;
-mod told;
 
 pub(super) use bind::{dropped, try_bind};
 
 use super::ethernet::{Link, Tag, version_of};
+use super::lately::Lately;
 use super::neighbours::{Place, addresses};
 use super::running::Shared;
 use super::sockets::Wire;
@@ -34,7 +34,7 @@ use core::ops::Range;
 use message::Queued;
 use std::io::{self, IoSliceMut};
 use std::sync::Arc;
-use told::{Heard, Told};
+use std::time::Instant;
 use tsg_esp::buffer::{HEAD_ROOM, Packet, TAIL_ROOM};
 
 /// Frames at a wake-up before the handler may look after other things.
@@ -60,7 +60,10 @@ pub(super) struct Worker {
     handler: Box<dyn Handler>,
     outbox: Outbox,
     answers: Answers,
-    told: Told,
+    /// What the others were told of: between whom a packet went, and where it came from.
+    told: Lately<((IpAddr, IpAddr), Link, Side), ()>,
+    /// When the batch began.
+    now: Instant,
     counters: Counters,
     at: usize,
 }
@@ -87,7 +90,8 @@ impl Worker {
                 handler,
                 outbox: Outbox::new(),
                 answers: Answers::new(number),
-                told: Told::new(),
+                told: Lately::new(),
+                now: Instant::now(),
                 counters: shared.counted(at),
                 at,
             });
@@ -103,7 +107,7 @@ impl Worker {
                 log::error!("queue {}: {error}", self.number);
             }
             self.handler.begin();
-            self.told.begin();
+            self.now = Instant::now();
             for _ in 0..BATCH / SLOTS {
                 if self.receive(&mut buffer) < SLOTS {
                     break;
@@ -183,9 +187,8 @@ impl Worker {
         }
         if let (Some(ends), Some(link), false) = (addresses, queued.link, queued.headless)
             && verdict != Verdict::Drop
-            && self.told.is_news(Heard { ends, link, from })
         {
-            self.shared.hear_both(ends, &link, from);
+            self.tell(ends, link, from);
         }
         if !self.outbox.is_empty() {
             let link = queued.link.or_else(|| {
@@ -193,6 +196,19 @@ impl Worker {
                 self.shared.link(|known| known.link(src, mac, dest))
             });
             self.send_extra(route, link);
+        }
+    }
+
+    /// A packet between these two goes on.
+    fn tell(&mut self, ends: (IpAddr, IpAddr), link: Link, from: Side) {
+        let last = |end| match end {
+            IpAddr::V4(v4) => v4.octets()[3],
+            IpAddr::V6(v6) => v6.octets()[15],
+        };
+        let (place, heard) = (last(ends.0) ^ last(ends.1), (ends, link, from));
+        if self.told.get(place, &heard, self.now).is_none() {
+            self.shared.hear_both(ends, &link, from);
+            self.told.put(place, heard, (), self.now);
         }
     }
 
