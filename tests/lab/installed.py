@@ -1,4 +1,4 @@
-"""A gateway as it is on a router: `tsg` in a root file system that has what the package installs, set by the real `uci`,
+"""A gateway as it is on a router: the package of `make package`, unpacked and installed by its scripts, set by the real `uci`,
 started by the init script, and asked over the real ubus."""
 
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from daemons import Box
 from netns import wait_for
-from plant import REPOSITORY, binary
+from plant import REPOSITORY
 from procd import UBUS, Procd
 
 sys.path.append(str(REPOSITORY / "tests/router"))
@@ -23,7 +23,7 @@ def tools():
 
 
 class InstalledBox(Box):
-    """`tsg` on a gateway, from the package's files."""
+    """`tsg` on a gateway, from its package."""
 
     def __init__(self, gateway, server, attach="auto", **options):
         built = tools()
@@ -31,20 +31,30 @@ class InstalledBox(Box):
             ubus = Path(folder) / "ubus"
             ubus.write_text(UBUS)
             ubus.chmod(0o755)
-            programs = {"tsg": binary("tsg"), "ubus": ubus, "ubusd": built / "bin/ubusd",
+            programs = {"ubus": ubus, "ubusd": built / "bin/ubusd",
                         "ubus-client": built / "bin/ubus-client", "logger": STAND_INS["logger"]}
-            self.router = Router(built, programs, gateway.ns.argv())
+            self.router = Router(built, programs, gateway.ns.argv(), "tsg-bridge")
         for name in ("calls", "log"):
             self.router.path(f"/router/{name}").touch()
-        self._run("mkdir", "-p", "/var/run/ubus", gateway=gateway)
+        self.gateway = gateway
+        self._run("mkdir", "-p", "/var/run/ubus")
         self.bus = gateway.start(*self.router.argv("ubusd", "--socket", "/var/run/ubus/ubus.sock"), log="ubusd")
-        self._procd = None
-        super().__init__(gateway, server, attach, **options)
         self._procd = Procd(self.router, self._start)
+        self.install()
+        super().__init__(gateway, server, attach, **options)
+
+    def install(self, is_upgrade=False):
+        """`opkg install tsg-bridge`, once its files are there: it is enabled and runs, and has nobody to ask for keys."""
+        self._run_opkg("postinst", "configure", is_upgrade)
+        wait_for("procd has started it", lambda: self.process, 10)
+
+    def remove(self, is_upgrade=False):
+        """`opkg remove tsg-bridge`, before its files go."""
+        self._run_opkg("prerm", "upgrade" if is_upgrade else "remove", is_upgrade)
 
     @property
     def process(self):
-        instance = self._procd and self._procd.instance()
+        instance = self._procd.instance()
         return instance and instance.process
 
     @process.setter
@@ -70,7 +80,7 @@ class InstalledBox(Box):
         self._run("sh", "/etc/rc.common", "/etc/init.d/tsg", action, check=check)
 
     def start(self, env=None):
-        self.init("boot")
+        self.init("start")
         wait_for(f"procd has started {self.name}", lambda: self.process, 10)
         return self
 
@@ -85,8 +95,11 @@ class InstalledBox(Box):
         self._procd.close()
         self.router.close()
 
-    def _run(self, *argv, gateway=None, **options):
-        return (gateway or self.gateway).run(*self.router.argv(*argv), timeout=60, **options)
+    def _run(self, *argv, **options):
+        return self.gateway.run(*self.router.argv(*argv), timeout=60, **options)
+
+    def _run_opkg(self, *script):
+        self.gateway.run(*self.router.opkg(*script), timeout=60)
 
     def _start(self, config):
         """As ujail does: with the rights that the package names."""

@@ -4,12 +4,11 @@ TSG_NETIFD names the folder of what tests/router/netifd builds."""
 
 import json
 import os
-import shutil
 import sys
 from pathlib import Path
 
 from netns import wait_for
-from plant import REPOSITORY, binary
+from plant import REPOSITORY
 
 sys.path.append(str(REPOSITORY / "tests/router"))
 from router import STAND_INS, Router  # noqa: E402
@@ -30,8 +29,7 @@ class NetifdHost:
     def __init__(self, host, networks):
         self.host, folder = host, Path(NETIFD)
         programs = {name: folder / name for name in ("netifd", "ubusd", "ubus", "jshn")}
-        self.router = Router(folder, {**programs, "logger": STAND_INS["logger"]}, host.ns.argv())
-        shutil.copy(binary("tsg-tunnel"), self.router.path(PROGRAM))
+        self.router = Router(folder, {**programs, "logger": STAND_INS["logger"]}, host.ns.argv(), "tsg-proto")
         for name in ("names", "calls", "log"):
             self.write(f"/router/{name}", "")
         self.write("/usr/sbin/resolveip", RESOLVEIP, 0o755)

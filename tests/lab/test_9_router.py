@@ -1,19 +1,23 @@
 """Both gateways as they are on a router: from the package's files, set by `uci`, kept alive as procd does, asked over ubus."""
 
 import signal
+import time
 
 import pytest
 
 from daemons import MODBUS_ONLY
 from installed import InstalledBox
 from netns import wait_for
-from plant import assert_none_lost, settle, start_all_ways
+from plant import assert_none_lost, serve, settle, start_all_ways
 from sealed import sealed_plant
 
 @pytest.fixture(scope="module")
 def plant(attach):
     with sealed_plant({"gwa": ["plc"], "gwb": ["hmi"]}, attach=attach, kind=InstalledBox) as plant:
         try:
+            for host in plant.hosts.values():
+                for protocol in ("modbus", "udp"):
+                    serve(host, protocol)
             yield plant
         finally:
             for box in plant.boxes.values():
@@ -23,7 +27,7 @@ def plant(attach):
 def test_sealed_and_none_lost_while_settings_change(plant, cases):
     """A policy, a rule, a level of the log: nothing of it costs a packet."""
     capture = plant.capture()
-    pollers = start_all_ways(plant.hosts["plc"], plant.hosts["hmi"])
+    pollers = start_all_ways(plant.hosts["plc"], plant.hosts["hmi"], servers=False)
     settle(pollers)
     boxes = plant.boxes.values()
     pids = [box.process.popen.pid for box in boxes]
@@ -90,11 +94,38 @@ def test_switched_off_and_on_again(plant):
     box.wait_ready()
 
 
-def test_clear_leaves_nothing(plant):
+def test_an_upgrade_lets_nothing_through(plant):
+    """opkg ends the old program, replaces the files and starts the new one."""
+    box, pollers = plant.boxes["gwb"], start_all_ways(plant.hosts["plc"], plant.hosts["hmi"], servers=False)
+    settle(pollers)
+    process, capture = box.process, plant.capture("upgrade")
+    box.remove(is_upgrade=True)
+    assert not process.running
+    time.sleep(1)  # As long as it takes to unpack.
+    box.install(is_upgrade=True)
+    box.wait_ready()
+    settle(pollers, 20)
+    capture.stop()
+    capture.never("in clear")
+    for poller in pollers:
+        poller.finish()
+
+
+def test_nothing_of_what_was_removed_stays(plant):
+    """By opkg, from both gateways: what crosses is in clear."""
+    pollers = start_all_ways(plant.hosts["plc"], plant.hosts["hmi"], servers=False)
+    settle(pollers)
     for box in plant.boxes.values():
-        box.init("clear")
+        box.remove()
         assert box.process is None and nothing_left(box)
-    plant.hosts["plc"].run("ping", "-c", "3", "-i", "0.2", "-W", "2", plant.hosts["hmi"].ip4)
+        assert not box.router.run("sh", "-c", "ls -d /var/run/tsg /var/run/tsg.* /etc/rc.d/*tsg", check=False).stdout
+    settle(pollers, 20)
+    capture = plant.capture("removed")
+    settle(pollers, 100)
+    capture.stop()
+    assert not capture.count("sealed")[0] and all(capture.count("modbus", "udp"))
+    for poller in pollers:
+        poller.finish()
 
 
 def nothing_left(box):

@@ -1,6 +1,7 @@
-"""A router's file system to run its scripts in: what the package installs, over OpenWrt's own root file system if there is
+"""A router's file system to run its scripts in: what the packages install, over OpenWrt's own root file system if there is
 one in TSG_OPENWRT_ROOT, else over this machine's with stand-ins for what only OpenWrt has."""
 
+import functools
 import json
 import os
 import re
@@ -10,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-FILES = HERE.parents[1] / "files"
-PROTO = HERE.parents[1] / "openwrt-feed/tsg-proto/files"
+# The packages' files but for the programs, as they are in the source.
+BRIDGE, PROTO = HERE.parents[1] / "files", HERE.parents[1] / "openwrt-feed/tsg-proto/files"
 OPENWRT = os.environ.get("TSG_OPENWRT_ROOT")
 LIBRARIES = ("/lib64", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu")
 
@@ -39,14 +40,24 @@ exec cat
 STAND_INS = {name: HERE / "standin" / name for name in ("ubus", "tsg", "logger")}
 
 
+@functools.cache
+def _unpacked(package):
+    """The folder into which opkg has unpacked a package, as `make package` makes it. It goes with this process."""
+    folder = tempfile.TemporaryDirectory(prefix="tsg-package-")
+    subprocess.run([HERE / "unpack", folder.name, package], check=True)
+    return folder
+
+
 class Router:
     """Its files, and what its scripts do. `programs` are put into /usr/sbin; `enter` is a command that runs another one where
-    the router's interfaces are."""
+    the router's interfaces are. `package` is the name of one that is installed, but for what its scripts do then: see `opkg`.
+    Without it there are the files of all packages as they are in the source."""
 
-    def __init__(self, tools, programs=STAND_INS, enter=()):
+    def __init__(self, tools, programs=STAND_INS, enter=(), package=None):
         self.folder = Path(tempfile.mkdtemp(prefix="tsg-router-"))
+        self._package = package
         layer = self.folder / "layer"
-        self._lay(layer, tools, programs)
+        self._lay(layer, tools, programs, (_unpacked(package).name,) if package else (BRIDGE, PROTO))
         (self.folder / "mount").mkdir()
         lower = OPENWRT or "/"
         # A tree that was built without libraries takes this machine's.
@@ -58,15 +69,17 @@ class Router:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         assert self._keeper.stdout.readline() == b"ready\n", "the file system could not be mounted"
 
-    def _lay(self, layer, tools, programs):
-        for files in (FILES, PROTO):
+    def _lay(self, layer, tools, programs, packages):
+        for files in packages:
             shutil.copytree(files, layer, dirs_exist_ok=True)
-        shutil.copy(HERE / "standin/netifd-proto.sh", layer / "lib/netifd")
-        for folder in ("usr/sbin", "router", "tmp/.uci", "tmp/run", "tmp/lock", "etc/tsg"):
+        for folder in ("usr/sbin", "router", "tmp/.uci", "tmp/run", "tmp/lock", "etc/tsg", "etc/rc.d", "lib/netifd"):
             (layer / folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(HERE / "standin/netifd-proto.sh", layer / "lib/netifd")
         if not OPENWRT:
+            shutil.copy(HERE / "standin/functions.sh", layer / "lib")
             if Path("/lib").is_symlink():
-                (layer / "lib").rename(layer / "usr/lib")
+                shutil.copytree(layer / "lib", layer / "usr/lib", dirs_exist_ok=True)
+                shutil.rmtree(layer / "lib")
             shutil.copy(HERE / "standin/rc.common", layer / "etc")
             shutil.copy(HERE / "standin/jsonfilter", layer / "usr/sbin")
             shutil.copy(tools / "uci", layer / "usr/sbin")
@@ -97,6 +110,10 @@ class Router:
             stdin=subprocess.DEVNULL, timeout=60)
         assert not check or not done.returncode, f"{argv}: {done.stdout}{done.stderr}"
         return done
+
+    def opkg(self, script, argument, is_upgrade=False):
+        """The command line that runs a script of the package as opkg does: `postinst configure` or `prerm remove`."""
+        return self.argv("env", f"PKG_UPGRADE={int(is_upgrade)}", f"/usr/lib/opkg/info/{self._package}.{script}", argument)
 
     def uci(self, *lines):
         """Settings, as an operator makes them."""

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from router import FILES, is_call
+from router import BRIDGE, is_call
 
 KEY = "cH0UAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
 SERVER = ("set tsg.main.server=tcp://192.0.2.10:5555", f"set tsg.main.server_key={KEY}")
@@ -101,7 +101,7 @@ def test_a_wrong_value_is_named_and_changes_nothing(router, option, value):
 def test_every_option_is_looked_at(router):
     """Each option of the shipped file is in one of the lists for validate_data."""
     script = router.path("/etc/init.d/tsg").read_text()
-    shipped = (FILES / "etc/config/tsg").read_text()
+    shipped = (BRIDGE / "etc/config/tsg").read_text()
     options = {line.split()[-2] if line.split()[-3:-2] in (["option"], ["list"]) else line.split()[1]
                for line in shipped.replace("#", " ").splitlines()
                if line.split()[:1] in (["option"], ["list"])}
