@@ -3,8 +3,11 @@
 use anyhow::Result;
 
 use super::report::Report;
-use crate::config::Attach;
-use crate::machine::Machine;
+use crate::{
+    attach::Kind,
+    config::{Attach, Config},
+    machine::Machine,
+};
 
 /// Kernel settings of br_netfilter that the iptables side needs, and what happens without.
 const BR_NETFILTER: [(&str, &str); 3] = [
@@ -80,6 +83,30 @@ fn br_netfilter(machine: &Machine, report: &mut Report<'_>) -> Result<()> {
     } else {
         Ok(())
     }
+}
+
+/// What crosses a bridge is to be seen by the firewall of the router only where the queue is in it. Others switch that on
+/// for themselves, and then the firewall drops, tracks and reassembles what is none of its business.
+pub(super) fn firewall(
+    config: &Config,
+    kind: Option<Kind>,
+    machine: &Machine,
+    report: &mut Report<'_>,
+) -> Result<()> {
+    let bridged = config.bridges.iter().any(|bridge| !bridge.standalone);
+    if !bridged || matches!(kind, None | Some(Kind::NfqueueIptables)) {
+        return Ok(());
+    }
+    for (name, _) in &BR_NETFILTER[..2] {
+        if machine.sysctl(&format!("net/bridge/{name}")).as_deref() == Some("1") {
+            let text = format!(
+                "net.bridge.{name} is 1, so the router's firewall sees what crosses the bridge and may drop it; run \
+                 `sysctl -w net.bridge.{name}=0` and put that into /etc/sysctl.d, unless other software needs it"
+            );
+            report.warning("br_netfilter", &text)?;
+        }
+    }
+    Ok(())
 }
 
 fn tap(machine: &Machine, report: &mut Report<'_>) -> Result<()> {

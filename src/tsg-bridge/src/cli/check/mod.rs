@@ -123,6 +123,7 @@ fn check(
             }
         }
         let kind = kind(config, sources.daemon.status());
+        kernel::firewall(config, kind, machine, report)?;
         modules::check(config, kind, machine, report)?;
         offloads::check(config, kind, machine, sources.offloads, report)?;
     }

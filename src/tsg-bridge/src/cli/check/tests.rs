@@ -226,6 +226,22 @@ fn the_chosen_attach_has_what_it_needs() {
 }
 
 #[test]
+fn a_firewall_that_sees_what_crosses_the_bridge_is_told() {
+    let fake = Fake::new();
+    let told = "net.bridge.bridge-nf-call-ip6tables is 1, so the router's firewall sees";
+    let has = |attach| {
+        fake.configure(&format!(" option attach {attach}"));
+        fake.check().1.contains(told)
+    };
+    assert!(!has("ingress"));
+    fake.write("proc/sys/net/bridge/bridge-nf-call-ip6tables", "1\n");
+    assert!(has("ingress") && has("nfqueue-nft"));
+    assert!(!has("nfqueue-iptables"), "the queue is there");
+    fake.configure_bridge(" option standalone 1");
+    assert!(!fake.check().1.contains(told), "there is no bridge");
+}
+
+#[test]
 fn the_attaches_that_the_kernel_refuses_are_named() {
     let mut fake = Fake::new();
     assert!(fake.check().1.contains("nfqueue-nft works here\n"));
