@@ -52,7 +52,7 @@ return view.extend({
 				_('A new token moves it to the key server and group of that token.') ]) : '',
 			E('label', { 'for': 'tsg-token', 'style': 'display:block' }, [ _('Token from the key server (it is used up at the first try)') ]),
 			token,
-			E('div', { 'class': 'tsg-row' }, [ parts.button(_('Join with this token'), 'positive', () => this.enrol(token)) ]),
+			E('div', { 'class': 'tsg-row' }, [ parts.button(_('Join with this token'), 'positive', () => this.enrol(document.getElementById('tsg-token'))) ]),
 			E('p', {}, [ _('Whoever runs the key server makes one with'), ' ',
 				parts.code('tsg-server token create --group GROUP --server tcp://ADDRESS:5555'), '. ',
 				_('Without a token: fill in address and public key of the key server below, and have the fingerprint approved there.') ])

@@ -195,9 +195,7 @@ return view.extend({
 		this.drops.add([ counters.drops(totals) ], now);
 	},
 
-	/* Which rows are unfolded stays as it is. */
 	table(totals) {
-		const open = this.nodes.counters.querySelector('details[open]') != null;
 		if (!totals) {
 			parts.show(this.nodes.counters, []);
 			return;
@@ -218,7 +216,7 @@ return view.extend({
 			]),
 			parts.section('tsg-passed-list', _('What else was counted'), null, [
 				parts.table(heads, rows(passed.filter(row => row.value > 0)), _('Nothing yet.')),
-				E('details', { 'open': open ? true : null }, [
+				E('details', {}, [
 					E('summary', {}, [ _('What stands at zero (%d)').format(idle.length) ]),
 					parts.table(heads, rows(idle), _('Nothing.'))
 				])
