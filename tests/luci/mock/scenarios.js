@@ -9,6 +9,8 @@ const port = (name, role, more = {}) => ({
 	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true) }, ...more
 });
 
+const many = (count, make) => Array.from({ length: count }, (none, at) => make(at));
+
 const rule = (name, action, more = {}) => ({ name: name, action: action, proto: [], src: [], dest: [], src_port: [], dest_port: [], ...more });
 
 const status = {
@@ -143,6 +145,20 @@ export const scenarios = {
 		peers: { unreached: [ '192.0.2.77' ] }
 	}),
 	unported: but({ status: { bridges: [] } }),
+	plant: but({
+		peers: {
+			mine: [ '192.0.2.50', '192.0.2.51', '192.0.2.52' ], others: many(630, at => at < 250 ? `203.0.113.${at}` : `198.51.${at % 4 + 100}.${at >> 2}`), others_more: 1000,
+			unreached: [ '192.0.2.77', '192.0.2.78' ]
+		},
+		policy: { versions: [ {
+			version: 6, stage: 'active', mode: 'enforce', fail: 'closed', non_ip: 'pass', default_action: 'bypass',
+			rules: [ rule('cells', 'encrypt', { proto: [ 'tcp' ], dest: many(60, at => `192.0.2.${at}`), dest_port: [ '502' ] }) ]
+		} ] },
+		flows: { flows: many(900, at => ({
+			src: '192.0.2.50', dest: `203.0.113.${at % 250}`, proto: 'tcp', dest_port: 1000 + at, packets: 10000 - at, last_s: 3,
+			rule: at % 3 ? null : 'modbus', would: at % 3 == 1 ? 'seal' : 'drop'
+		})) }
+	}),
 	routed: but({ status: { bridges: [], routed: true } }),
 	detached: but({ status: { bridges: [ { device: 'br-lan', lan: [ 'lan1' ], wan: 'wan', attach: null, why: 'no kernel module' } ] } }),
 	bypass: but({ status: { bypass: { ends_in_s: 754 }, alarms: [ 'timed bypass: what the rules seal goes IN CLEAR until it ends; `tsg bypass off` ends it' ] } }),
