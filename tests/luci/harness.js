@@ -112,7 +112,7 @@ after(async () => {
 async function between(route, box) {
 	const asked = route.request().postDataJSON();
 	const batch = [ asked ].flat();
-	const ours = batch.map(one => one?.method == 'call' && box.answers_for(one.params[1], one.params[3] ?? {}));
+	const ours = batch.map(one => one?.method == 'call' && box.answers_for(one.params[1], one.params[2], one.params[3] ?? {}));
 	if (!ours.includes(true)) {
 		await route.continue();
 

@@ -21,7 +21,7 @@ test('ports are set up by staged changes that LuCI can take back', async t => {
 	await page.selectOption('#tsg-address', 'dhcp');
 	await page.getByRole('button', { name: 'Set up these ports' }).click();
 	await page.locator('#tsg-changes').waitFor();
-	assert.deepEqual(box.calls.find(([ , method ]) => method == 'setup')[2], { lan: [ 'lan1' ], wan: 'wan', address: 'dhcp' });
+	assert.deepEqual(box.calls.find(([ , method ]) => method == 'setup')[2], { lan: [ 'lan1' ], wan: 'wan', address: 'dhcp', vlan: null, standalone: false });
 	assert.match(await text(page, '#tsg-changes'), /uci set network\.br_tsg='device' uci set network\.br_tsg\.name='br-tsg'.*uci delete network\.wan uci del_list tsg\.bridge\.lan='lan2'/);
 	assert.match(await text(page, '.modal'), /lan2 leaves the bridge/);
 	assert.deepEqual(box.changes, {}, 'nothing before it is confirmed');
@@ -35,6 +35,40 @@ test('ports are set up by staged changes that LuCI can take back', async t => {
 	assert.deepEqual(box.uci.tsg.bridge.lan, [ 'lan1' ]);
 	assert.equal(box.applied, null);
 	await page.locator('[data-indicator=uci-changes]').waitFor();
+});
+
+test('the address of the box can be in a VLAN, and the ports without a bridge', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	const press = () => page.getByRole('button', { name: 'Set up these ports' }).click();
+	const asked = () => box.calls.filter(([ , method ]) => method == 'setup').map(call => call[2]);
+	assert.equal(await page.inputValue('#tsg-vlan'), '');
+	assert.equal(await page.isChecked('#tsg-standalone'), false);
+	for (const wrong of [ '0', '4095', 'ten', '1e2', '-1' ]) {
+		await page.fill('#tsg-vlan', wrong);
+		await press();
+		await page.getByText('A VLAN is a number from 1 to 4094.').nth(0).waitFor();
+	}
+	assert.deepEqual(asked(), []);
+	await page.fill('#tsg-vlan', ' 10 ');
+	await page.check('#tsg-standalone');
+	await press();
+	await page.locator('#tsg-changes').waitFor();
+	assert.deepEqual(asked(), [ { lan: [ 'lan1' ], wan: 'wan', address: 'keep', vlan: 10, standalone: true } ]);
+	await page.getByRole('button', { name: 'Cancel' }).click();
+	await page.selectOption('#tsg-address', 'none');
+	assert.equal(await page.locator('#tsg-vlan').isDisabled(), true, 'no address, no VLAN');
+	await press();
+	await eventually(() => asked().length == 2, 'asked again');
+	assert.deepEqual([ asked()[1].address, asked()[1].vlan ], [ 'none', null ]);
+});
+
+test('a box that is in a VLAN already, without a bridge, stays there', async t => {
+	const { page, box } = await open(t, 'bridge', 'managed', { picture: 'bridge-vlan' });
+	assert.equal(await page.inputValue('#tsg-vlan'), '20');
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.locator('#tsg-changes').waitFor();
+	const { vlan, standalone } = box.calls.find(([ , method ]) => method == 'setup')[2];
+	assert.deepEqual([ vlan, standalone ], [ 20, true ]);
 });
 
 test('a list is replaced in a section without a name', async t => {

@@ -108,12 +108,45 @@ test('a bypass with the keyboard alone', async t => {
 	assert.deepEqual(box.calls[0], [ 'tsg', 'bypass', { seconds: 1800 } ]);
 });
 
-test('while the page is drawn anew, the focus stays', async t => {
+/* What has the focus, and what then changes beside it with each answer of the box. */
+const FOCUSED = {
+	'the choice of minutes': [ 'sealing', page => page.locator('#tsg-minutes'), box => { box.answers.status.since_server_s = 99; }, /99 s ago/ ],
+	'Connect anew': [ 'sealing', page => page.getByRole('button', { name: 'Connect anew' }), box => { box.answers.status.since_server_s = 99; }, /99 s ago/ ],
+	'Connect anew, with rows that come and go': [ 'sealing', page => page.getByRole('button', { name: 'Connect anew' }), box => {
+		box.missing = [ 'peers' ];
+		box.answers.status.alarms = [ 'br-lan: a port is missing' ];
+	}, /a port is missing/ ],
+	'the end of a bypass': [ 'bypass', page => page.getByRole('button', { name: 'End the bypass now' }), box => { box.answers.status.bypass.ends_in_s = 61; }, /another 01:01/ ],
+	'what stands at zero': [ 'sealing', page => page.locator('summary'), box => { box.answers.counters.drop_policy = 9; }, /Forbidden by a rule/ ]
+};
+
+for (const [ name, [ scenario, find, change, said ] ] of Object.entries(FOCUSED))
+	test(`while the page is drawn anew, the focus stays: ${name}`, async t => {
+		const { page, box } = await open(t, 'status', scenario);
+		await find(page).focus();
+		const focused = await page.evaluateHandle(() => document.activeElement);
+		change(box);
+		await eventually(async () => said.test(await text(page, '#tsg-status')), said);
+		assert.equal(await page.evaluate(node => node == document.activeElement && node.isConnected, focused), true);
+	});
+
+test('a button that was pressed has the focus again once it is done', async t => {
 	const { page, box } = await open(t, 'status', 'sealing');
-	await page.locator('#tsg-minutes').focus();
+	await page.getByRole('button', { name: 'Connect anew' }).focus();
+	for (const times of [ 1, 2 ]) {
+		await page.keyboard.press('Enter');
+		await eventually(() => box.calls.length == times, 'the call');
+		await eventually(() => page.evaluate(() => document.activeElement.textContent == 'Connect anew'), 'the focus');
+	}
+});
+
+test('a button that waits goes on waiting while the page is drawn anew', async t => {
+	const { page, box } = await open(t, 'status', 'sealing');
+	const button = await page.getByRole('button', { name: 'Connect anew' }).elementHandle();
+	await button.evaluate(node => { node.classList.add('spinning'); node.disabled = true; });
 	box.answers.status.since_server_s = 99;
 	await eventually(async () => /^99 s ago/.test(await text(page, '[data-fact=answered]')), 'a new answer');
-	assert.equal(await page.evaluate(() => document.activeElement.id), 'tsg-minutes');
+	assert.equal(await button.evaluate(node => node.isConnected && node.disabled), true);
 });
 
 test('who may only look can change nothing', { skip: REAL && !VIEWER && 'LUCI_VIEWER names no user who may only look' }, async t => {

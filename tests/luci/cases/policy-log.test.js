@@ -11,7 +11,62 @@ test('the rules in force, and what they do', async t => {
 	assert.deepEqual(await row(2), [ '2', 's7', 'sealed', 'tcp', 'any', 'any', '192.0.2.0/24, 2001:db8::/64', '102' ]);
 	assert.deepEqual((await row(3)).slice(1, 3), [ 'no telnet', 'dropped' ]);
 	assert.match(await text(page, '#tsg-local'), /There are none/);
-	assert.match(await text(page, '#tsg-heard'), /192\.0\.2\.60, 192\.0\.2\.61/);
+	assert.match(await text(page, '#tsg-heard'), /192\.0\.2\.50 behind this gateway 192\.0\.2\.60 behind other gateways 192\.0\.2\.61/);
+});
+
+const cells = (page, list) => page.locator(`${list} td:first-child`).allInnerTexts();
+
+test('all machines that were learned are shown, by pages and by what one looks for', async t => {
+	const { page, box } = await open(t, 'policy', 'plant', { picture: 'policy-plant' });
+	assert.match(await text(page, '#tsg-heard'), /Behind this gateway 3 Behind other gateways 1 630 \(1 000 of them are not in the list\) Behind no known gateway 2/);
+	const seen = new Set();
+	for (;;) {
+		(await cells(page, '#tsg-machines')).forEach(one => seen.add(one));
+		if (await page.getByRole('button', { name: 'Next page' }).isDisabled())
+			break;
+		await page.getByRole('button', { name: 'Next page' }).click();
+	}
+	assert.equal(seen.size, 635);
+	assert.match(await text(page, '#tsg-machines [role=status]'), /^601 to 635 of 635$/);
+	assert.equal(await page.evaluate(() => document.activeElement.title), 'Previous page', 'there is no next one to press');
+
+	/* It stays where it is, and keeps the focus, while the box is asked again. */
+	await page.getByRole('button', { name: 'Previous page' }).press('Enter');
+	const last = await cells(page, '#tsg-machines');
+	box.answers.peers.senders_known = 99;
+	await eventually(async () => await text(page, '[data-fact=senders]') == '99', 'the box was asked again');
+	assert.deepEqual(await cells(page, '#tsg-machines'), last);
+	assert.equal(await page.evaluate(() => document.activeElement.title), 'Previous page');
+
+	await page.selectOption('#tsg-machines-kind', { label: 'behind no known gateway' });
+	assert.deepEqual(await cells(page, '#tsg-machines'), [ '192.0.2.77', '192.0.2.78' ]);
+	await page.selectOption('#tsg-machines-kind', { label: 'everything' });
+	await page.fill('#tsg-machines-words', ' 203.0.113.12 ');
+	assert.deepEqual(await cells(page, '#tsg-machines'), [ '203.0.113.12', ...[ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 ].map(at => `203.0.113.12${at}`) ]);
+	await page.fill('#tsg-machines-words', 'nobody');
+	await page.getByText('Nothing of that kind, with these words.').waitFor();
+});
+
+test('a rule with many addresses shows all of them', async t => {
+	const { page, box } = await open(t, 'policy', 'plant');
+	const rule = page.locator('#tsg-version-0 .table:not(.tsg-facts) tr').nth(1);
+	assert.equal(await rule.locator('bdi:visible').count(), 23);
+	await rule.locator('summary', { hasText: 'and 40 more' }).click();
+	assert.equal(await rule.locator('bdi:visible').count(), 63);
+	box.answers.policy.versions[0].mode = 'migrate';
+	await page.getByText('migrate: sealed between machines').waitFor();
+	assert.equal(await rule.locator('bdi:visible').count(), 63, 'and stay unfolded');
+});
+
+test('what enforce would stop is looked through, too', async t => {
+	const { page } = await open(t, 'policy', 'plant');
+	await page.getByRole('button', { name: 'Look now' }).click();
+	assert.match(await text(page, '#tsg-talks [role=status]'), /^1 to 50 of 900$/);
+	await page.selectOption('#tsg-talks-kind', { label: 'would be dropped' });
+	await page.fill('#tsg-talks-words', 'modbus');
+	assert.match(await text(page, '#tsg-talks [role=status]'), /^1 to 50 of 300$/);
+	await page.getByRole('button', { name: 'Look now' }).click();
+	await eventually(async () => await page.inputValue('#tsg-talks-words') == 'modbus' && /of 300$/.test(await text(page, '#tsg-talks [role=status]')), 'the search stays');
 });
 
 test('what enforce would stop is looked up on demand', async t => {

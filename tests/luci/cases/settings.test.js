@@ -1,5 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { eventually, open, REAL, text } from '../harness.js';
 
 const field = (page, name) => page.locator(`.cbi-value[data-name=${name}]`);
@@ -31,6 +32,43 @@ test('changes are staged and nothing is applied', async t => {
 	assert.deepEqual(main.server, [ 'tcp://192.0.2.10:5555', 'tcp://keys.plant:5555' ]);
 	assert.equal(box.applied, null);
 	await page.locator('[data-indicator=uci-changes]').waitFor();
+});
+
+test('a LED is chosen among those of the box, or none; tunnels can have keys', async t => {
+	const { page, box } = await open(t, 'settings', 'sealing');
+	const led = field(page, 'led').locator('select');
+	assert.deepEqual(await led.locator('option').allInnerTexts(), [ 'no LED', 'amber:wan', 'green:status' ]);
+	assert.match(await field(page, 'led').innerText(), /Fast blinking: not sealed/);
+	await led.selectOption('green:status');
+	await field(page, 'routed').locator('input[type=checkbox]').check();
+	await save(page);
+	await eventually(() => box.uci.tsg.main.led == 'green:status' && box.uci.tsg.main.routed == '1', 'both are staged');
+});
+
+test('a LED is let go', async t => {
+	const { page, box } = await open(t, 'settings', 'led');
+	await field(page, 'led').locator('select').selectOption({ label: 'no LED' });
+	await save(page);
+	await eventually(() => box.uci.tsg.main.led === undefined, 'no LED any more');
+});
+
+test('a LED that LuCI does not know stays what was set', async t => {
+	const { page, box } = await open(t, 'settings', 'led');
+	assert.equal(await field(page, 'led').locator('select').inputValue(), 'blue:seal');
+	await field(page, 'name').locator('input').fill('press9');
+	await save(page);
+	await eventually(() => box.uci.tsg.main.name == 'press9', 'staged');
+	assert.equal(box.uci.tsg.main.led, 'blue:seal');
+});
+
+test('every option of the main section can be set on the pages Settings or Bridge', async () => {
+	const source = name => readFile(new URL(`../../../${name}`, import.meta.url), 'utf8');
+	const known = /const OPTIONS: \[&str; \d+\] = \[([^\]]*)\]/.exec(await source('src/tsg-bridge/src/config/main_section.rs'))[1].matchAll(/"(\w+)"/g);
+	const pages = await Promise.all([ 'settings', 'bridge' ].map(view => source(`luci-app-tsg/htdocs/luci-static/resources/view/tsg/${view}.js`)));
+	const set = [ ...pages.join().matchAll(/\.option\(form\.\w+, '(\w+)'/g) ].map(found => found[1]);
+	const wanted = [ ...known ].map(found => found[1]);
+	assert.ok(wanted.length >= 12, wanted.length);
+	assert.deepEqual(wanted.filter(option => !set.includes(option)), []);
 });
 
 test('what cannot be is refused', async t => {

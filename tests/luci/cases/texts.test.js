@@ -87,6 +87,7 @@ test('the pages may no more than they need', async () => {
 	const used = [ ...gateway.matchAll(/declare\('tsg', '(\w+)'/g) ].map(found => found[1]).sort();
 	assert.deepEqual([ ...all.read.ubus.tsg, ...all.write.ubus.tsg ].sort(), used);
 	assert.deepEqual(all.write.ubus.tsg, [ 'bypass', 'enrol', 'reconnect', 'setup' ]);
+	assert.deepEqual([ all.read.ubus.luci, all.write.ubus.luci ], [ [ 'getLEDs' ], undefined ]);
 	assert.deepEqual(all.read.uci, [ 'tsg' ], 'who may only look does not see the passwords in the network settings');
 	assert.deepEqual(Object.keys(all.write.file), [ '/etc/init.d/tsg restart', '/etc/init.d/tsg start' ]);
 	assert.equal(JSON.stringify(all).includes('*'), false);

@@ -53,6 +53,7 @@ return baseclass.extend({
 		dom.content(dialogue, E('h4', {}, title));
 		dom.append(dialogue, children);
 		document.body.classList.add('modal-overlay-active');
+		overlay.focus();
 
 		return dialogue;
 	},
@@ -68,6 +69,7 @@ return baseclass.extend({
 			const button = event.currentTarget;
 			button.classList.add('spinning');
 			button.disabled = true;
+			button.blur();
 			Promise.resolve(handler.call(context, ...first, event)).finally(() => {
 				button.classList.remove('spinning');
 				button.disabled = false;

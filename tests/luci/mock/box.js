@@ -6,11 +6,11 @@
 export const OK = 0, METHOD_NOT_FOUND = 3, NOT_FOUND = 4, TIMEOUT = 7;
 
 /* What pages ask by themselves again and again. */
-const READS = [ 'tsg.status', 'tsg.counters', 'tsg.peers', 'tsg.policy', 'log.read', 'network.interface.dump', 'uci.get', 'uci.changes' ];
+const READS = [ 'tsg.status', 'tsg.counters', 'tsg.peers', 'tsg.policy', 'log.read', 'luci.getLEDs', 'network.interface.dump', 'uci.get', 'uci.changes' ];
 
 export class Box {
 	constructor(scenario) {
-		Object.assign(this, structuredClone({ gone: false, missing: [], denied: [], answers: {}, log: [], interfaces: [], uci: {}, ...scenario }));
+		Object.assign(this, structuredClone({ gone: false, missing: [], denied: [], answers: {}, log: [], interfaces: [], leds: {}, uci: {}, ...scenario }));
 		this.calls = [];
 		this.polls = 0;
 		this.changes = {};
@@ -19,8 +19,8 @@ export class Box {
 	}
 
 	/* Whose answers these are; the rest is the real box's, where there is one. */
-	answers_for(object, args) {
-		return object == 'tsg' || object == 'log' || object == 'file' && args.command == '/etc/init.d/tsg' ||
+	answers_for(object, method, args) {
+		return object == 'tsg' || object == 'luci' && method == 'getLEDs' || object == 'log' || object == 'file' && args.command == '/etc/init.d/tsg' ||
 			object == 'uci' && (args.config == null || args.config in this.uci);
 	}
 
@@ -42,6 +42,8 @@ export class Box {
 			return this.daemon(method, args);
 		case 'network.interface':
 			return method == 'dump' ? [ OK, { interface: this.interfaces } ] : [ METHOD_NOT_FOUND ];
+		case 'luci':
+			return method == 'getLEDs' ? [ OK, this.leds ] : [ METHOD_NOT_FOUND ];
 		case 'log':
 			return [ OK, { log: this.log } ];
 		case 'file':

@@ -9,6 +9,8 @@ const port = (name, role, more = {}) => ({
 	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true) }, ...more
 });
 
+const many = (count, make) => Array.from({ length: count }, (none, at) => make(at));
+
 const rule = (name, action, more = {}) => ({ name: name, action: action, proto: [], src: [], dest: [], src_port: [], dest_port: [], ...more });
 
 const status = {
@@ -61,6 +63,7 @@ const base = {
 		enrol: { ok: true },
 		bypass: { ok: true }
 	},
+	leds: { 'green:status': { active_trigger: 'none', brightness: 0 }, 'amber:wan': { active_trigger: 'netdev', brightness: 255 } },
 	log: [
 		{ msg: 'tsg[812]: the key server lets this gateway in: group line1', id: 1, priority: 30, source: 1, time: 1790000000000 },
 		{ msg: 'dnsmasq[700]: started', id: 2, priority: 30, source: 1, time: 1790000001000 },
@@ -114,6 +117,8 @@ const hostile = but({
 	ports: { ports: [ port('<img src=x onerror="window.pwned=4">', evil[0], { mac: evil[3], bridge: evil[0], switch: evil[1], mtu: 1e300, link: 'yes', offloads: evil[0] }), null, 'text' ] },
 	setup: { ok: false, error: evilText }, enrol: { ok: false, error: evilText }, bypass: { ok: false, error: evilText }, reconnect: { ok: false, error: evilText }
 });
+hostile.leds = Object.fromEntries(evil.map(name => [ name, evil ]));
+hostile.uci.tsg.main.led = evil[1];
 hostile.log = [ ...evil.map((text, at) => ({ msg: `tsg[1]: ${text}`, id: at, priority: 8 * at + at, time: 1e300 })), null, { msg: 7 }, { msg: 'tsg: ', priority: 'x', time: 'y' } ];
 
 /* An interface with `proto tsg`, and what netifd says of it. */
@@ -143,6 +148,23 @@ export const scenarios = {
 		peers: { unreached: [ '192.0.2.77' ] }
 	}),
 	unported: but({ status: { bridges: [] } }),
+	led: but({}, { denied: [ 'luci.getLEDs' ] }),
+	managed: but(),
+	throughput: but({ counters: { sealed_bytes: 1.1e12, opened_bytes: 1.2e12, bypassed_bytes: 4e9, in_clear_bytes: 0 } }),
+	plant: but({
+		peers: {
+			mine: [ '192.0.2.50', '192.0.2.51', '192.0.2.52' ], others: many(630, at => at < 250 ? `203.0.113.${at}` : `198.51.${at % 4 + 100}.${at >> 2}`), others_more: 1000,
+			unreached: [ '192.0.2.77', '192.0.2.78' ]
+		},
+		policy: { versions: [ {
+			version: 6, stage: 'active', mode: 'enforce', fail: 'closed', non_ip: 'pass', default_action: 'bypass',
+			rules: [ rule('cells', 'encrypt', { proto: [ 'tcp' ], dest: many(60, at => `192.0.2.${at}`), dest_port: [ '502' ] }) ]
+		} ] },
+		flows: { flows: many(900, at => ({
+			src: '192.0.2.50', dest: `203.0.113.${at % 250}`, proto: 'tcp', dest_port: 1000 + at, packets: 10000 - at, last_s: 3,
+			rule: at % 3 ? null : 'modbus', would: at % 3 == 1 ? 'seal' : 'drop'
+		})) }
+	}),
 	routed: but({ status: { bridges: [], routed: true } }),
 	detached: but({ status: { bridges: [ { device: 'br-lan', lan: [ 'lan1' ], wan: 'wan', attach: null, why: 'no kernel module' } ] } }),
 	bypass: but({ status: { bypass: { ends_in_s: 754 }, alarms: [ 'timed bypass: what the rules seal goes IN CLEAR until it ends; `tsg bypass off` ends it' ] } }),
@@ -164,6 +186,12 @@ export const scenarios = {
 	no_tunnel: tunnel({}, { up: false, errors: [ { subsystem: 'tsg', code: 'TSG_KEY_FILE', data: [] }, { subsystem: 'tsg', code: evil[1], data: evil } ] }),
 	hostile_tunnel: tunnel({ peer: evil[1], addresses: evil, routes: evil, key_file: evil[0], mtu: evil[3], tunlink: evil[0] }, { up: true, l3_device: evil[1] })
 };
+scenarios.led.uci.tsg.main.led = 'blue:seal';
+Object.assign(scenarios.managed.uci.tsg.bridge, { standalone: '1', box: 'box1' });
+Object.assign(scenarios.managed.uci.network, {
+	tsg_box: { '.type': 'device', '.name': 'tsg_box', '.anonymous': false, '.index': 3, name: 'box0', type: 'veth', peer_name: 'box1' },
+	lan: { ...scenarios.managed.uci.network.lan, device: 'box0.20' }
+});
 delete scenarios.fresh.uci.tsg.main.server;
 delete scenarios.fresh.uci.tsg.main.server_key;
 delete scenarios.older.answers.status.bypass;

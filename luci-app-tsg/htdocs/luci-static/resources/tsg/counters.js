@@ -4,8 +4,11 @@
 
 /* What each counter of the gateway means, for who has never heard of it. docs/operations.md says more. */
 
+/* Bytes of IP packets as the machines send and get them. */
+const BYTES = [ 'sealed_bytes', 'opened_bytes', 'bypassed_bytes', 'in_clear_bytes' ];
+
 /* Among the counters, and no packets: the page has it elsewhere. */
-const ELSEWHERE = [ 'senders_known' ];
+const ELSEWHERE = [ 'senders_known', ...BYTES ];
 
 const DROPPED = {
 	drop_in_clear: [ _('Arrived unprotected'), _('Somebody on the plant side sends unprotected what the policy wants sealed: a machine without a gateway, or an attacker.') ],
@@ -59,6 +62,8 @@ const PASSED = {
 };
 
 return baseclass.extend({
+	BYTES: BYTES,
+
 	/* The drops of `counters`, the largest first: [{ name, title, text, value }]. Also those of later versions. */
 	dropped(counters) {
 		return this.rows(counters, name => name.startsWith('drop_'), DROPPED)

@@ -44,6 +44,7 @@ function declare(object, method, params) {
 	}).catch(error => ({ fault: faultOf(error) }));
 }
 
+const leds = declare('luci', 'getLEDs');
 const run = declare('file', 'exec', [ 'command', 'params' ]);
 
 return baseclass.extend({
@@ -54,11 +55,14 @@ return baseclass.extend({
 	flows: declare('tsg', 'flows'),
 	preflight: declare('tsg', 'preflight'),
 	ports: declare('tsg', 'ports'),
-	setup: declare('tsg', 'setup', [ 'lan', 'wan', 'address' ]),
+	setup: declare('tsg', 'setup', [ 'lan', 'wan', 'address', 'vlan', 'standalone' ]),
 	enrol: declare('tsg', 'enrol', [ 'token' ]),
 	reconnect: declare('tsg', 'reconnect'),
 	bypass: declare('tsg', 'bypass', [ 'seconds' ]),
 	log: declare('log', 'read', [ 'lines', 'stream', 'oneshot' ]),
+
+	/* The names of this box's LEDs, as far as LuCI knows them. */
+	leds: () => leds().then(answer => Object.keys(answer.value || {}).sort()),
 
 	/* `start` or `restart`: exactly these two command lines are what the access list allows. */
 	service(action) {

@@ -1,6 +1,5 @@
 'use strict';
 'require baseclass';
-'require dom';
 'require ui';
 'require tsg.gateway as gateway';
 'require tsg.shape as shape';
@@ -11,6 +10,62 @@
  */
 
 let styled = false;
+
+/* A button that says the same is the same, also while LuCI lets it wait; other fields have what somebody chose in them. */
+function same(one, other) {
+	if (one.nodeName == 'BUTTON' && other.nodeName == 'BUTTON')
+		return one.textContent == other.textContent && one.title == other.title;
+
+	return one.isEqualNode(other);
+}
+
+/* Can one become the other by new attributes and children? */
+function alike(one, other) {
+	return one.nodeName == other.nodeName && one.id == other.id && ![ 'BUTTON', 'INPUT', 'SELECT', 'TEXTAREA' ].includes(one.nodeName);
+}
+
+function attributes(node, fresh) {
+	/* Who has unfolded it decides. */
+	const ours = name => node.nodeName != 'DETAILS' || name != 'open';
+
+	for (const { name } of Array.from(node.attributes))
+		if (ours(name) && !fresh.hasAttribute(name))
+			node.removeAttribute(name);
+	for (const { name, value } of fresh.attributes)
+		if (ours(name) && node.getAttribute(name) !== value)
+			node.setAttribute(name, value);
+}
+
+function become(node, fresh) {
+	if (same(node, fresh))
+		return;
+	if (!alike(node, fresh))
+		node.replaceWith(fresh);
+	else if (node.nodeType == Node.TEXT_NODE)
+		node.data = fresh.data;
+	else {
+		attributes(node, fresh);
+		patch(node, fresh);
+	}
+}
+
+/* Rows that come and go are seldom the first and the last: what is the same at both ends stays, what is between is gone through in pairs. */
+function patch(node, fresh) {
+	const before = Array.from(node.childNodes), after = Array.from(fresh.childNodes);
+
+	while (before.length && after.length && same(before[0], after[0])) {
+		before.shift();
+		after.shift();
+	}
+	let end = null;
+	while (before.length && after.length && same(before[before.length - 1], after[after.length - 1])) {
+		end = before.pop();
+		after.pop();
+	}
+	before.splice(after.length).forEach(old => old.remove());
+	before.forEach((old, at) => become(old, after[at]));
+	after.slice(before.length).forEach(added => node.insertBefore(added, end));
+}
 
 return baseclass.extend({
 	style() {
@@ -64,13 +119,20 @@ return baseclass.extend({
 	},
 
 	button(label, kind, handler, context) {
-		return E('button', {
+		const self = context || this;
+		const node = E('button', {
 			'class': 'btn cbi-button cbi-button-' + kind,
 			'type': 'button',
 			'disabled': this.readonly() ? true : null,
 			'title': this.readonly() ? _('This login may look, and change nothing.') : null,
-			'click': ui.createHandlerFn(context || this, handler)
+			/* LuCI takes the focus from a button that waits. */
+			'click': ui.createHandlerFn(self, (...args) => Promise.resolve(handler.apply(self, args)).finally(() => setTimeout(() => {
+				if (document.activeElement == document.body)
+					node.focus();
+			})))
 		}, [ label ]);
+
+		return node;
 	},
 
 	readonly() {
@@ -132,13 +194,8 @@ return baseclass.extend({
 			E('span', {}, [ group, at + 1 < groups.length ? E('span', { 'class': 'tsg-dash' }, [ '-' ]) : '' ])));
 	},
 
-	/* Puts new children into a node, unless it shows the same already: so nothing flickers or loses the focus. */
+	/* Makes a node show these children; what it shows already stays, and with it the focus and what is unfolded or selected. */
 	show(node, children) {
-		const fresh = E('div', {}, children);
-		const before = Array.from(node.childNodes), after = Array.from(fresh.childNodes);
-		if (before.length == after.length && before.every((child, at) => child.isEqualNode(after[at])))
-			return;
-
-		dom.content(node, after);
+		patch(node, E('div', {}, children));
 	}
 });

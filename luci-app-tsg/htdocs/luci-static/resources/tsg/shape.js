@@ -85,6 +85,14 @@ return baseclass.extend({
 		return (number < 10 && number % 1 ? number.toFixed(1) : grouped(Math.round(number))) + '/s';
 	},
 
+	/* Bits per second; as with network cards, a Mbit has a million. */
+	bits(value) {
+		const number = this.number(value) || 0;
+		const [ size, unit ] = [ [ 1e9, 'Gbit/s' ], [ 1e6, 'Mbit/s' ], [ 1e3, 'kbit/s' ] ].find(([ least ]) => number >= least) || [ 1, 'bit/s' ];
+
+		return (size == 1 ? String(Math.round(number)) : round(number / size, 1)) + '\u202f' + unit;
+	},
+
 	duration(value) {
 		const seconds = this.number(value);
 		if (seconds == null)

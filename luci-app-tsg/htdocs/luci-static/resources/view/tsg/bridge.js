@@ -19,7 +19,7 @@ return view.extend({
 	load() {
 		parts.style();
 
-		return Promise.all([ gateway.ports(), gateway.preflight(), uci.load('tsg') ]);
+		return Promise.all([ gateway.ports(), gateway.preflight(), uci.load('tsg'), L.resolveDefault(uci.load('network'), null) ]);
 	},
 
 	render([ listed, looked ]) {
@@ -63,18 +63,48 @@ return view.extend({
 			[ 'keep', _('keep what it has') ], [ 'dhcp', _('ask the plant network for one (DHCP)') ],
 			[ 'static', _('this one:') ], [ 'none', _('none; then nobody reaches it over these ports') ]
 		].map(([ value, label ]) => E('option', { 'value': value }, [ label ])));
-		const fixed = E('input', {
-			'id': 'tsg-static', 'class': 'cbi-input-text', 'placeholder': '192.0.2.20/24', 'aria-label': _('Address of this box, with its prefix length'), 'disabled': true
+		const fixed = this.field('tsg-static', '192.0.2.20/24', { 'aria-label': _('Address of this box, with its prefix length'), 'disabled': true });
+		const vlan = this.field('tsg-vlan', _('no VLAN'), { 'inputmode': 'numeric', 'size': 6, 'value': this.vlan() });
+		const standalone = E('input', {
+			'id': 'tsg-standalone', 'type': 'checkbox', 'disabled': parts.readonly() ? true : null,
+			'checked': uci.sections('tsg', 'bridge').some(bridge => bridge.standalone == '1') ? true : null
 		});
-		address.addEventListener('change', () => { fixed.disabled = address.value != 'static'; });
+		address.addEventListener('change', () => {
+			fixed.disabled = address.value != 'static';
+			vlan.disabled = address.value == 'none';
+		});
 
 		return E('div', {}, [
 			E('div', { 'class': 'tsg-row' }, [
-				E('label', { 'for': 'tsg-address' }, [ _('Address of this box itself') ]), address, fixed
+				E('label', { 'for': 'tsg-address' }, [ _('Address of this box itself') ]), address, fixed,
+				E('span', { 'class': 'tsg-pair' }, [ E('label', { 'for': 'tsg-vlan' }, [ _('in VLAN') ]), vlan ])
 			]),
-			E('p', {}, [ _('The key server has to be reachable from that address.') ]),
-			parts.button(_('Set up these ports\u2026'), 'action', () => this.propose(address.value == 'static' ? fixed.value.trim() : address.value))
+			E('p', {}, [ _('The key server has to be reachable from that address. With a VLAN, its packets carry that number: for plants that keep boxes in a network of their own.') ]),
+			E('div', { 'class': 'tsg-row tsg-pair' }, [ standalone, E('label', { 'for': 'tsg-standalone' }, [ _('Without a bridge: the gateway itself connects the ports. Ports of one switch chip are always set up like that.') ]) ]),
+			parts.button(_('Set up these ports\u2026'), 'action', () => this.propose({
+				address: address.value == 'static' ? fixed.value.trim() : address.value,
+				vlan: vlan.disabled ? '' : vlan.value.trim(), standalone: standalone.checked
+			}))
 		]);
+	},
+
+	field(id, placeholder, attributes) {
+		return E('input', {
+			'id': id, 'type': 'text', 'class': 'cbi-input-text', 'placeholder': placeholder, 'disabled': parts.readonly() ? true : null, ...attributes
+		});
+	},
+
+	/* In which VLAN the box's address is now: whoever sets the ports up again means that one. */
+	vlan() {
+		const devices = this.ports.filter(port => port.role == 'lan' || port.role == 'wan').map(port => port.bridge);
+		const boxes = uci.sections('tsg', 'bridge').map(bridge => bridge.box).filter(box => box);
+		for (const pair of uci.sections('network', 'device'))
+			if (pair.type == 'veth' && boxes.includes(pair.peer_name))
+				devices.push(pair.name);
+		const numbers = uci.sections('network', 'interface').filter(one => one.disabled != '1').map(one => /^(.+)\.(\d+)$/.exec(one.device || ''));
+		const found = numbers.find(parsed => parsed && devices.includes(parsed[1]));
+
+		return found ? found[2] : '';
 	},
 
 	chosen() {
@@ -90,7 +120,7 @@ return view.extend({
 		return { lan: lan, wan: wan };
 	},
 
-	propose(address) {
+	propose({ address, vlan, standalone }) {
 		const { lan, wan } = this.chosen();
 		if (!lan.length || wan.length != 1) {
 			parts.tell(_('Choose at least one port for the machines, and exactly one for the plant network.'), 'danger');
@@ -103,7 +133,13 @@ return view.extend({
 			return Promise.resolve();
 		}
 
-		return Promise.all([ gateway.setup(lan, wan[0], address), L.resolveDefault(uci.load('network'), null) ]).then(([ answer, loaded ]) => {
+		if (vlan && !(/^\d{1,4}$/.test(vlan) && +vlan >= 1 && +vlan <= 4094)) {
+			parts.tell(_('A VLAN is a number from 1 to 4094.'), 'danger');
+
+			return Promise.resolve();
+		}
+
+		return Promise.all([ gateway.setup(lan, wan[0], address, vlan ? +vlan : null, standalone), L.resolveDefault(uci.load('network'), null) ]).then(([ answer, loaded ]) => {
 			if (!parts.happened(answer))
 				return;
 			if (loaded == null) {

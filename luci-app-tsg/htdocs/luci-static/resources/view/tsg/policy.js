@@ -1,14 +1,17 @@
 'use strict';
 'require view';
+'require dom';
 'require poll';
 'require tsg.gateway as gateway';
+'require tsg.list as list';
 'require tsg.parts as parts';
 'require tsg.shape as shape';
 
 /* What is sealed, what passes, and who was heard. */
 
 const INTERVAL = 10;
-const MOST = 500;
+/* So many of a rule's values are seen at once. */
+const FEW = 20;
 const ACTIONS = { encrypt: _('sealed'), bypass: _('unprotected'), drop: _('dropped') };
 const MODES = {
 	'learn': _('learn: nothing is sealed, the gateway watches who talks to whom'),
@@ -17,6 +20,7 @@ const MODES = {
 	'enforce': _('enforce: sealed, and let in only sealed')
 };
 const WOULD = { drop: _('would be dropped'), seal: _('would be sealed, and nobody there can open it') };
+const PLACES = { unreached: _('behind no known gateway'), mine: _('behind this gateway'), others: _('behind other gateways') };
 const NON_IP = { pass: _('passes'), drop: _('is dropped') };
 const STAGES = { active: _('in force'), prepared: _('prepared'), retiring: _('being replaced') };
 
@@ -27,14 +31,18 @@ function known(table, value) {
 /* One value, a list, or nothing, which means any. */
 function several(value) {
 	const values = (Array.isArray(value) ? value : [ value ]).filter(one => one != null && one !== '');
+	const row = some => some.map((one, at) => E('span', {}, [ at ? ', ' : '', parts.foreign(one, 80) ]));
+	if (!values.length)
+		return _('any');
 
-	return values.length ? E('span', {}, values.slice(0, 20).map((one, at) => E('span', {}, [ at ? ', ' : '', parts.foreign(one, 80) ]))
-		.concat(values.length > 20 ? [ ' \u2026' ] : [])) : _('any');
+	return E('div', {}, row(values.slice(0, FEW)).concat(values.length > FEW ? [ E('details', {}, [
+		E('summary', {}, [ _('and %s more').format(shape.count(values.length - FEW)) ]), ...row(values.slice(FEW))
+	]) ] : []));
 }
 
 /* Rules of later versions may use fw4's words for addresses. */
 function rows(rules) {
-	return shape.list(rules).slice(0, MOST).map(shape.object).map((rule, at) => [
+	return shape.list(rules).map(shape.object).map((rule, at) => [
 		String(at + 1), parts.foreign(rule.name || '\u2013', 120), E('strong', {}, [ known(ACTIONS, rule.action) ]), several(rule.proto),
 		several(rule.src != null ? rule.src : rule.src_ip), several(rule.src_port),
 		several(rule.dest != null ? rule.dest : rule.dest_ip), several(rule.dest_port)
@@ -56,15 +64,19 @@ return view.extend({
 
 	render(answers) {
 		this.rules = E('div', { 'id': 'tsg-rules' });
-		this.machines = E('div', { 'id': 'tsg-machines' });
+		this.heard = E('div', { 'id': 'tsg-heard-facts' });
+		this.machines = list.create('tsg-machines', [ _('Address'), _('Where') ], PLACES, _('None heard yet.'));
 		this.would = E('div', { 'id': 'tsg-flows', 'aria-live': 'polite' });
+		this.talks = list.create('tsg-talks', [ _('From'), _('To'), _('Protocol'), _('To port'), _('Packets'), _('Rule'), _('With \u201cenforce\u201d') ], WOULD,
+			_('Nothing: nobody was heard talking unprotected that a rule wants sealed. Wait until every machine has done all that it ever does before you rely on it.'));
 		this.update(answers);
 		poll.add(() => this.ask().then(fresh => this.update(fresh)), INTERVAL);
 
 		return E('div', { 'id': 'tsg-policy' }, [
 			E('h2', {}, [ _('Policy and machines') ]),
 			E('div', { 'class': 'cbi-map-descr' }, [ _('The key server says what is sealed; this page shows what is in force here. The first rule that fits counts, for a packet and for its answer; if two differ, the stricter one.') ]),
-			this.rules, this.machines,
+			this.rules,
+			parts.section('tsg-heard', _('Machines'), _('What the gateway learned from what crosses it, and from the key server.'), [ this.heard, this.machines.node ]),
 			parts.section('tsg-would', _('What would \u201cenforce\u201d stop?'),
 				_('Before a group leaves \u201cmigrate\u201d: who still talks unprotected although a rule wants it sealed, and would be cut off.'), [
 					parts.button(_('Look now'), 'action', () => gateway.flows().then(answer => this.flows(answer))), this.would
@@ -78,7 +90,7 @@ return view.extend({
 
 	update([ policy, peers ]) {
 		parts.show(this.rules, policy.fault ? [ parts.section('tsg-rule-list', _('Rules of the key server'), null, [ parts.missing(policy) ]) ] : this.policies(policy.value));
-		parts.show(this.machines, [ this.heard(peers) ]);
+		this.learned(peers);
 	},
 
 	policies(policy) {
@@ -105,36 +117,39 @@ return view.extend({
 		]));
 	},
 
-	heard(peers) {
+	learned(peers) {
 		const value = shape.object(peers.value);
-		const group = (title, list, none, more) => {
-			const all = list.length + (shape.number(more) || 0);
+		const more = shape.number(value.others_more) || 0;
+		const count = (place, unnamed) => [ shape.count(shape.list(value[place]).length + unnamed) ];
 
-			return [ title, [ list.length ? several(list) : none, all > 20 ? ' ' + _('(%s together)').format(shape.count(all)) : '' ] ];
-		};
-
-		return parts.section('tsg-heard', _('Machines'), _('What the gateway learned from what crosses it, and from the key server.'), peers.fault ? [ parts.missing(peers) ] : [
+		this.machines.node.hidden = peers.fault != null;
+		parts.show(this.heard, peers.fault ? [ parts.missing(peers) ] : [
 			parts.facts([
-				group(_('Behind this gateway'), shape.list(value.mine), _('none heard yet')),
-				group(_('Behind other gateways'), shape.list(value.others), _('none known'), value.others_more),
-				group(_('Behind no known gateway'), shape.list(value.unreached), _('none known')),
-				[ _('Other gateways heard'), [ shape.count(value.senders_known) ] ]
+				[ _('Behind this gateway'), count('mine', 0), 'mine' ],
+				[ _('Behind other gateways'), count('others', more).concat(more ? [ ' ', _('(%s of them are not in the list)').format(shape.count(more)) ] : []), 'others' ],
+				[ _('Behind no known gateway'), count('unreached', 0), 'unreached' ],
+				[ _('Other gateways heard'), [ shape.count(value.senders_known) ], 'senders' ]
 			])
 		]);
+		this.machines.update(Object.keys(PLACES).flatMap(place => shape.list(value[place]).map(address => ({
+			kind: place, words: shape.text(address, 80), cells: () => [ parts.foreign(address, 80), PLACES[place] ]
+		}))));
 	},
 
 	flows(answer) {
 		const flows = shape.list(shape.object(answer.value).flows).map(shape.object);
 
-		parts.show(this.would, answer.fault ? [ parts.missing(answer) ] : [
-			parts.table([ _('From'), _('To'), _('Protocol'), _('To port'), _('Packets'), _('Rule'), _('With \u201cenforce\u201d') ],
-				flows.slice(0, MOST).map(flow => [
-					parts.foreign(flow.src, 80), parts.foreign(flow.dest, 80), several(flow.proto), several(flow.dest_port),
-					E('span', { 'class': 'tsg-number' }, [ shape.count(flow.packets) ]), parts.foreign(flow.rule || '\u2013', 120),
-					E('strong', {}, [ known(WOULD, flow.would) ])
-				]), _('Nothing: nobody was heard talking unprotected that a rule wants sealed. Wait until every machine has done all that it ever does before you rely on it.')),
-			flows.length > MOST ? E('p', {}, [ _('and %s more').format(shape.count(flows.length - MOST)) ]) : ''
-		]);
+		/* The list is made once: who reads on keeps the page. */
+		if (answer.fault || !this.talks.node.isConnected)
+			dom.content(this.would, answer.fault ? [ parts.missing(answer) ] : [ this.talks.node ]);
+		this.talks.update(flows.map(flow => ({
+			kind: flow.would, words: [ flow.src, flow.dest, flow.proto, flow.dest_port, flow.rule ].map(word => shape.text(word, 120)).join(' '),
+			cells: () => [
+				parts.foreign(flow.src, 80), parts.foreign(flow.dest, 80), several(flow.proto), several(flow.dest_port),
+				E('span', { 'class': 'tsg-number' }, [ shape.count(flow.packets) ]), parts.foreign(flow.rule || '\u2013', 120),
+				E('strong', {}, [ known(WOULD, flow.would) ])
+			]
+		})));
 	},
 
 	handleSaveApply: null,

@@ -23,10 +23,11 @@ return view.extend({
 	load() {
 		parts.style();
 
-		return Promise.all([ gateway.status(), uci.load('tsg') ]);
+		return Promise.all([ gateway.status(), gateway.leds(), uci.load('tsg') ]);
 	},
 
-	render([ status ]) {
+	render([ status, leds ]) {
+		this.leds = leds;
 		this.map = this.form();
 		this.enrolment = E('div', { 'id': 'tsg-enrolment' });
 		this.draw(status);
@@ -52,7 +53,7 @@ return view.extend({
 				_('A new token moves it to the key server and group of that token.') ]) : '',
 			E('label', { 'for': 'tsg-token', 'style': 'display:block' }, [ _('Token from the key server (it is used up at the first try)') ]),
 			token,
-			E('div', { 'class': 'tsg-row' }, [ parts.button(_('Join with this token'), 'positive', () => this.enrol(token)) ]),
+			E('div', { 'class': 'tsg-row' }, [ parts.button(_('Join with this token'), 'positive', () => this.enrol(document.getElementById('tsg-token'))) ]),
 			E('p', {}, [ _('Whoever runs the key server makes one with'), ' ',
 				parts.code('tsg-server token create --group GROUP --server tcp://ADDRESS:5555'), '. ',
 				_('Without a token: fill in address and public key of the key server below, and have the fingerprint approved there.') ])
@@ -122,6 +123,13 @@ return view.extend({
 
 		option = section.option(form.Flag, 'cache_keys', _('Keep keys over a power cut'), _('So that the plant starts again after a power cut although the key server is gone. The price: the keys are then on the flash of this box, and whoever steals the box has them, until they end.'));
 		option.default = '0';
+
+		option = section.option(form.Flag, 'routed', _('Keys for tunnels'), _('This box is a member of its group also when no port is set on the page Bridge, so that its sealed tunnels can have the keys of the group (Network, Interfaces, protocol \u201cSealed tunnel (TSG)\u201d).'));
+		option.default = '0';
+
+		option = section.option(form.ListValue, 'led', _('LED for the state'), _('A lamp of this box that shows how the gateway is. On: sealed. Slow blinking: sealed, and there is an alarm. Fast blinking: not sealed. Off: no gateway runs. Choose one that LuCI\u2019s own LED settings do not use.'));
+		const led = uci.get('tsg', 'main', 'led');
+		words(option, [ [ '', _('no LED') ] ].concat(this.leds.concat(led && !this.leds.includes(led) ? [ led ] : []).map(name => [ name, shape.text(name, 80) ])));
 
 		option = section.option(form.ListValue, 'log_level', _('Write to the log'), _('Detail and everything are for looking for a fault; they fill the log quickly.'));
 		words(option, [ [ 'off', _('nothing') ], [ 'error', _('errors') ], [ 'warn', _('warnings') ], [ 'info', _('what happens') ], [ 'debug', _('detail') ], [ 'trace', _('everything') ] ]);

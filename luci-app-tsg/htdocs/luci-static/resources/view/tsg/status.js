@@ -15,6 +15,11 @@
 const INTERVAL = 3;
 const SIGNS = { good: '\u2713', care: '\u2713', bad: '\u2717', off: '\u25cb' };
 const MOST_ALARMS = 50;
+const WAYS = [
+	{ key: 'sealed', label: _('sealed'), look: 'tsg-blue' },
+	{ key: 'opened', label: _('opened'), look: 'tsg-green' },
+	{ key: 'clear', label: _('unprotected'), look: 'tsg-grey' }
+];
 
 function listed(values) {
 	return values.length ? values.map((value, at) => E('span', {}, [ at ? ', ' : '', parts.foreign(value, 80) ])) : [ '\u2013' ];
@@ -37,16 +42,13 @@ return view.extend({
 		for (const name of [ 'banner', 'alarms', 'facts', 'bypass', 'counters' ])
 			this.nodes[name] = E('div', { 'id': 'tsg-' + name });
 		this.nodes.banner.setAttribute('role', 'status');
-		this.traffic = chart.create('tsg-traffic', _('Traffic'), [
-			{ key: 'sealed', label: _('sealed'), look: 'tsg-blue' },
-			{ key: 'opened', label: _('opened'), look: 'tsg-green' },
-			{ key: 'clear', label: _('unprotected'), look: 'tsg-grey' }
-		], INTERVAL);
-		this.drops = chart.create('tsg-drops', _('Dropped'), [
+		this.throughput = chart.create('tsg-throughput', _('Throughput'), 'bits', WAYS.map(way => ({ ...way, key: way.key + '_bits' })), INTERVAL);
+		this.traffic = chart.create('tsg-traffic', _('Traffic'), 'packets', WAYS, INTERVAL);
+		this.drops = chart.create('tsg-drops', _('Dropped'), 'packets', [
 			{ key: 'dropped', label: _('dropped'), look: 'tsg-red' }
 		], INTERVAL);
 		this.charts = parts.section('tsg-charts', _('Live'), null, [
-			E('div', { 'class': 'tsg-charts' }, [ this.traffic.node, this.drops.node ])
+			E('div', { 'class': 'tsg-charts' }, [ this.throughput.node, this.traffic.node, this.drops.node ])
 		]);
 
 		this.update(answers);
@@ -191,13 +193,14 @@ return view.extend({
 		const of = name => shape.number(totals[name]) || 0;
 		const now = performance.now() / 1000;
 
+		/* Without all of them, what is missing would look as if it did not cross. */
+		this.throughput.node.hidden = !counters.BYTES.every(name => shape.number(totals[name]) != null);
+		this.throughput.add([ of('sealed_bytes'), of('opened_bytes'), of('bypassed_bytes') + of('in_clear_bytes') ], now);
 		this.traffic.add([ of('sealed'), of('opened'), of('bypassed') + of('in_clear') ], now);
 		this.drops.add([ counters.drops(totals) ], now);
 	},
 
-	/* Which rows are unfolded stays as it is. */
 	table(totals) {
-		const open = this.nodes.counters.querySelector('details[open]') != null;
 		if (!totals) {
 			parts.show(this.nodes.counters, []);
 			return;
@@ -218,7 +221,7 @@ return view.extend({
 			]),
 			parts.section('tsg-passed-list', _('What else was counted'), null, [
 				parts.table(heads, rows(passed.filter(row => row.value > 0)), _('Nothing yet.')),
-				E('details', { 'open': open ? true : null }, [
+				E('details', {}, [
 					E('summary', {}, [ _('What stands at zero (%d)').format(idle.length) ]),
 					parts.table(heads, rows(idle), _('Nothing.'))
 				])
