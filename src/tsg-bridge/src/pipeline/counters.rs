@@ -74,6 +74,10 @@ pub struct Counters {
     pub sealed: u64,
     /// Packets opened.
     pub opened: u64,
+    /// Bytes of those that were sealed, as the machines had sent them: whole IP packets.
+    pub sealed_bytes: u64,
+    /// Bytes of those that were opened, likewise.
+    pub opened_bytes: u64,
     /// Packets that passed in clear, as the policy wants.
     pub bypassed: u64,
     /// Sealed packets that passed unopened: for or from a gateway in series.
@@ -106,6 +110,8 @@ impl Counters {
     pub(crate) fn add(&mut self, other: &Self) {
         self.sealed += other.sealed;
         self.opened += other.opened;
+        self.sealed_bytes += other.sealed_bytes;
+        self.opened_bytes += other.opened_bytes;
         self.bypassed += other.bypassed;
         self.in_series += other.in_series;
         self.in_clear += other.in_clear;
@@ -130,6 +136,8 @@ impl Counters {
         let named = [
             ("sealed", self.sealed),
             ("opened", self.opened),
+            ("sealed_bytes", self.sealed_bytes),
+            ("opened_bytes", self.opened_bytes),
             ("bypassed", self.bypassed),
             ("in_series", self.in_series),
             ("in_clear", self.in_clear),

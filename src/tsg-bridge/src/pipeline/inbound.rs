@@ -160,6 +160,7 @@ impl Worker {
         let path_mtu = self.path_mtu(opened.outline.src, now);
         self.clamp(packet, &opened.outline, &epoch.form, path_mtu);
         self.counters.opened += 1;
+        self.counters.opened_bytes += opened.outline.total_len as u64;
         Ok(Brings::Packet)
     }
 

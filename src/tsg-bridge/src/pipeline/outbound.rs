@@ -182,6 +182,7 @@ impl Worker {
             match sealing.sender.seal(packet, outline, time, &form) {
                 Ok(()) => {
                     self.counters.sealed += 1;
+                    self.counters.sealed_bytes += outline.total_len as u64;
                     return Ok(());
                 }
                 Err(SealError::Exhausted) => self.renew(now),

@@ -289,6 +289,22 @@ fn a_worker_counts_on_where_the_one_before_it_ended() {
 }
 
 #[test]
+fn bytes_are_those_of_the_machines() {
+    let (mut a, mut b) = pair(&[MODBUS]);
+    let mut sent = 0;
+    for size in [0, 1, 100, 1_400] {
+        let packet = tcp(40_000, 502, size);
+        sent += packet.len() as u64;
+        let sealed = a.handle(Side::Lan, &packet).packet;
+        assert!(sealed.len() > packet.len());
+        b.handle(Side::Wan, &sealed);
+        b.handle(Side::Wan, &sealed);
+    }
+    assert_eq!(a.worker.counters.sealed_bytes, sent);
+    assert_eq!(b.worker.counters.opened_bytes, sent, "a replay is no traffic");
+}
+
+#[test]
 fn without_a_key_fail_decides() {
     let keyless = |fail| {
         let mut view = view(1, Mode::Enforce, &[MODBUS]);

@@ -5,7 +5,7 @@
 /* What each counter of the gateway means, for who has never heard of it. docs/operations.md says more. */
 
 /* Bytes of IP packets as the machines send and get them. */
-const BYTES = [ 'sealed_bytes', 'opened_bytes', 'bypassed_bytes', 'in_clear_bytes' ];
+const BYTES = [ 'sealed_bytes', 'opened_bytes' ];
 
 /* Among the counters, and no packets: the page has it elsewhere. */
 const ELSEWHERE = [ 'senders_known', ...BYTES ];

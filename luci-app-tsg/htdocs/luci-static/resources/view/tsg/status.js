@@ -17,9 +17,10 @@ const SIGNS = { good: '\u2713', care: '\u2713', bad: '\u2717', off: '\u25cb' };
 const MOST_ALARMS = 50;
 const WAYS = [
 	{ key: 'sealed', label: _('sealed'), look: 'tsg-blue' },
-	{ key: 'opened', label: _('opened'), look: 'tsg-green' },
-	{ key: 'clear', label: _('unprotected'), look: 'tsg-grey' }
+	{ key: 'opened', label: _('opened'), look: 'tsg-green' }
 ];
+/* Most of what crosses unprotected is none of the gateway's business, and not counted. */
+const CLEAR = { key: 'clear', label: _('unprotected'), look: 'tsg-grey' };
 
 function listed(values) {
 	return values.length ? values.map((value, at) => E('span', {}, [ at ? ', ' : '', parts.foreign(value, 80) ])) : [ '\u2013' ];
@@ -43,7 +44,7 @@ return view.extend({
 			this.nodes[name] = E('div', { 'id': 'tsg-' + name });
 		this.nodes.banner.setAttribute('role', 'status');
 		this.throughput = chart.create('tsg-throughput', _('Throughput'), 'bits', WAYS.map(way => ({ ...way, key: way.key + '_bits' })), INTERVAL);
-		this.traffic = chart.create('tsg-traffic', _('Traffic'), 'packets', WAYS, INTERVAL);
+		this.traffic = chart.create('tsg-traffic', _('Traffic'), 'packets', [ ...WAYS, CLEAR ], INTERVAL);
 		this.drops = chart.create('tsg-drops', _('Dropped'), 'packets', [
 			{ key: 'dropped', label: _('dropped'), look: 'tsg-red' }
 		], INTERVAL);
@@ -193,9 +194,9 @@ return view.extend({
 		const of = name => shape.number(totals[name]) || 0;
 		const now = performance.now() / 1000;
 
-		/* Without all of them, what is missing would look as if it did not cross. */
+		/* What is not counted must not look as if it did not cross. */
 		this.throughput.node.hidden = !counters.BYTES.every(name => shape.number(totals[name]) != null);
-		this.throughput.add([ of('sealed_bytes'), of('opened_bytes'), of('bypassed_bytes') + of('in_clear_bytes') ], now);
+		this.throughput.add([ of('sealed_bytes'), of('opened_bytes') ], now);
 		this.traffic.add([ of('sealed'), of('opened'), of('bypassed') + of('in_clear') ], now);
 		this.drops.add([ counters.drops(totals) ], now);
 	},
