@@ -21,6 +21,11 @@ MARK = b"FORGED-IN-THE-LAB"
 # Nobody else has it: whatever arrives from it at a host got through.
 ATTACKER = bytes.fromhex("02bad0bad0ba")
 SEALED, HEADER, ETHER_TYPE = 253, {4: 20, 6: 40}, {4: b"\x08\x00", 6: b"\x86\xdd"}
+UDP_HEADER = 8
+# Bits of the IP header that are not authenticated (docs/protocol.md 1.4); the protocol number, as with another one the packet
+# is none of the sealed ones; and the version, which is another matter.
+UNPROTECTED = {4: [*range(4), *range(8, 16), *range(32, 50), *range(64, 96)],
+               6: [*range(32), *range(48, 64)]}
 # No gateway is given this many numbers, and the key server announces at least 256.
 SENDER = 200
 
@@ -80,13 +85,21 @@ def icmp(version, kind, code, field, quoted):
     return body if version == 6 else body[:2] + struct.pack("!H", checksum(body)) + body[4:]
 
 
+def carried(source, destination, esp, port=None):
+    """ESP on the plant network, as an IP protocol or in UDP from and to this port."""
+    if port:
+        return ip(source, destination, frames.UDP, udp(source, destination, port, port, esp))
+    return ip(source, destination, SEALED, esp)
+
+
 class Member:
-    """Seals as a member of the group, under a sender number that nobody uses.
+    """Seals as a member of the group, under a sender number that nobody uses; with `port` in UDP.
 
     The time comes from a sealed packet on the wire, as docs/protocol.md 1.2 gives it.
     """
 
-    def __init__(self, keys, heard, sender=SENDER):
+    def __init__(self, keys, heard, sender=SENDER, port=None):
+        self._port = port
         self._epochs = opener.Epochs(keys)
         self.epoch_byte, self._sender, self._sequence = heard.payload[0], sender, 0
         self._heard = struct.unpack_from("!I", heard.payload, 8)[0], heard.time
@@ -110,7 +123,7 @@ class Member:
         ends = ipaddress.ip_address(source).packed + ipaddress.ip_address(destination).packed
         plain = payload + padding + bytes([len(padding), protocol])
         sealed = cipher.encrypt(salt + iv, plain, head + ends)
-        return ip(source, destination, SEALED, head + iv + sealed)
+        return carried(source, destination, head + iv + sealed, self._port)
 
     def datagram(self, source, destination, when=None):
         """A sealed UDP datagram that the policy of the lab's plants wants sealed."""
@@ -118,16 +131,27 @@ class Member:
         return self.seal(source, destination, frames.UDP, inside, when)
 
 
-def looks_sealed(source, destination, epoch_byte, sender, pseudo_time):
+def looks_sealed(source, destination, epoch_byte, sender, pseudo_time, port=None):
     """What nobody can tell from a sealed packet without the key."""
     head = struct.pack("!IIII", epoch_byte << 24 | sender, 1, pseudo_time, 1)
-    return ip(source, destination, SEALED, head + bytes(48))
+    return carried(source, destination, head + bytes(48), port)
 
 
-def sealed_in(capture):
+def sealed_in(capture, port=None):
     """The sealed packets of a capture that was stopped."""
     with capture.path.open("rb") as file:
-        return list(frames.sealed(file, SEALED))
+        return list(frames.sealed(file, SEALED, port))
+
+
+def protected(packet, port=None):
+    """The bits of a sealed packet that the key or its shape protects."""
+    version = packet[0] >> 4
+    spared = set(UNPROTECTED[version])
+    if port:
+        header = 8 * HEADER[version]
+        # But its length. With other ports, or an IPv4 header that ends elsewhere, it is any datagram.
+        spared |= {*range(8), *range(header, header + 32), *range(header + 48, header + 8 * UDP_HEADER)}
+    return [bit for bit in range(len(packet) * 8) if bit not in spared]
 
 
 def flipped(packet, bits):

@@ -53,10 +53,10 @@ class Outage:
             assert late < UNDER_WAY, f"{poller.name}: answered {late:.2f} s after it was shut"
 
     def comes_back(self, seconds=SOON):
-        """Datagrams are answered again so soon, and then TCP, which waits longer and longer before it
+        """Datagrams are answered again so soon, all of them, and then TCP, which waits longer and longer before it
         tries again."""
-        for poller in self.load.datagrams():
-            poller.wait_answers(1, seconds)
+        are_back = {poller: poller.has_answers(1) for poller in self.load.datagrams()}
+        wait_for("datagrams are answered again", lambda: all(back(poller.now()) for poller, back in are_back.items()), seconds)
         self.load.goes_on(seconds=30)
 
     def kill(self):

@@ -59,8 +59,12 @@ class Poller:
 
     def wait_answers(self, more=10, seconds=10.0):
         """Waits for so many good answers from now on."""
+        self.wait(self.has_answers(more), seconds)
+
+    def has_answers(self, more):
+        """What is true of numbers with so many more good answers than now."""
         before = (self.now() or {"answered": 0})["answered"]
-        return self.wait(lambda report: report["answered"] >= before + more, seconds)
+        return lambda report: report["answered"] >= before + more
 
     def finish(self, seconds=15.0):
         """The final numbers, at the end of the run or now if it has none."""

@@ -15,25 +15,16 @@ from scapy.layers.inet6 import (IPv6, IPv6ExtHdrDestOpt, IPv6ExtHdrFragment, IPv
                                 IPv6ExtHdrRouting)
 from scapy.packet import Raw
 
-from daemons import MODBUS_AND_UDP, Box, bring_up
-from forging import (HEADER, MARK, SEALED, cut, ethernet, flipped, icmp, ip, looks_sealed, right,
+from daemons import Box, bring_up
+from forging import (HEADER, MARK, SEALED, cut, ethernet, flipped, icmp, ip, looks_sealed, protected, right,
                      sealed_in, tcp, udp)
 from netns import wait_for
 from plant import REPOSITORY, scale
-from sealed import sealed_plant
-from siege import ARRIVED, Siege
+from siege import ARRIVED, WINDOW, besieged
 
 SIZES = REPOSITORY / "tests" / "lab" / "sizes.py"
-LAYOUT = {"gwa": ["plc"], "gwb": ["hmi"], "": ["mallory"]}
-POLICY = {"rules": [
-    {"name": "time", "action": "bypass", "proto": "udp", "dest_port": "123"},
-    {"name": "web", "action": "bypass", "proto": "tcp", "dest_port": "80"},
-    *MODBUS_AND_UDP["rules"],
-]}
 # Until what a revoked member seals is opened nowhere.
 DELAY = 5
-# Wide, so that it is never the age alone that makes an attack fail.
-WINDOW = 60
 # Where an epoch's pseudo-time begins.
 HOUR_MS = 3_600_000
 TCP, UDP, ICMP, FRAGMENT, ICMPV6 = 6, 17, 1, 44, 58
@@ -47,24 +38,16 @@ FLOOD = (float(os.environ.get("TSG_LAB_FLOOD", "10")), 20_000 * scale())
 
 @pytest.fixture(scope="module")
 def plant(attach):
-    with sealed_plant(LAYOUT, attach=attach, policy=POLICY, replay_window=WINDOW, revoke_delay=DELAY) as plant:
-        yield Siege(plant)
-
-
-# Bits of the IP header that are not authenticated (docs/protocol.md 1.4); the protocol number, as with
-# another one the packet is none of the sealed ones and this policy lets it pass; and the version, which has
-# a test of its own.
-UNPROTECTED = {4: [*range(4), *range(8, 16), *range(32, 50), *range(64, 96)],
-               6: [*range(32), *range(48, 64)]}
+    with besieged(attach, revoke_delay=DELAY) as plant:
+        yield plant
 
 
 @BOTH
 def test_every_bit_flipped(plant, version, cases):
     packet = plant.member.datagram(*plant.ends(version))
-    bits = [bit for bit in range(len(packet) * 8) if bit not in UNPROTECTED[version]]
     # With one bit the address is that of a machine behind another gateway: such a packet passes unopened.
     others = plant.hmi.packed(version)
-    forged = [packet for packet in flipped(packet, bits) if others != packet[DESTINATION[version]]]
+    forged = [packet for packet in flipped(packet, protected(packet)) if others != packet[DESTINATION[version]]]
     tried = plant.repelled(plant.frames(version, forged), "malformed", "malformed_ip", "sealed_fragment",
                            "unknown_epoch", "unknown_sender", "replayed", "stale", "future", "too_old",
                            "unauthentic")
@@ -309,18 +292,20 @@ def test_a_version_that_is_not_the_frames(plant, outside, inside, cases):
     cases(plant.repelled(plant.frames(outside, packets), "malformed", "malformed_ip", "in_clear"))
 
 
-def test_flood_of_random_spis(plant, cases):
-    at = 14 + HEADER[4]
-    frames = plant.frames(4, [looks_sealed(*plant.ends(4), 0, 0, 0)])
+@BOTH
+def test_flood_of_random_spis(plant, version, cases):
+    at = 14 + HEADER[version]
+    frames = plant.frames(version, [looks_sealed(*plant.ends(version), 0, 0, 0)])
     cases(plant.flood(frames, *FLOOD, spots=[(at, 4), (at + 16, 48)]))
 
 
-def test_flood_of_what_looks_sealed(plant, cases):
+@BOTH
+def test_flood_of_what_looks_sealed(plant, version, cases):
     """The epoch in force and the next one, the right time, and senders that could be: each has to be
     tried. Still a rekey goes through, after which each gateway has to be heard for the first time."""
-    at = 14 + HEADER[4]
+    at = 14 + HEADER[version]
     epochs = {plant.member.epoch_byte: plant.member.now(), plant.member.epoch_byte + 1: HOUR_MS}
-    frames = plant.frames(4, [looks_sealed(*plant.ends(4), byte, sender, now)
+    frames = plant.frames(version, [looks_sealed(*plant.ends(version), byte, sender, now)
                               for byte, now in epochs.items() for sender in range(1, 250)])
     cases(plant.flood(frames, *FLOOD, spots=[(at + 16, 48)], meanwhile=plant.rekey))
     plant.follow()

@@ -72,6 +72,11 @@ impl Policies {
         self.unkept.as_ref().map(|unkept| unkept.why.as_str())
     }
 
+    /// The one that decides, of those that the server has told, or of before the boot.
+    pub(super) fn in_force<'a>(&'a self, known: &'a [PolicyVersion]) -> Option<&'a PolicyVersion> {
+        if known.is_empty() { self.last.as_ref() } else { in_force(known) }
+    }
+
     /// The server's policies, with `bypass` in front.
     pub(super) fn live(&self, known: &[PolicyVersion], bypass: &[Rule]) -> Vec<PolicyVersion> {
         let mut policies: Vec<PolicyVersion> = match known {

@@ -60,7 +60,7 @@ pub(super) fn overview(
 ) -> Overview {
     let gateway = &control.gateway;
     let keys = gateway.keys(now);
-    let policy = gateway.active_policy();
+    let policy = control.policies.in_force(gateway.policies());
     let counters = counted(control);
     let mut alarms = Vec::new();
     if control.is_active() {
