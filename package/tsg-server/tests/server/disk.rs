@@ -44,18 +44,13 @@ fn a_full_disk_is_said_and_nothing_is_half_done() {
 
 /// Runs a shell that sees the server's data folder as the server does.
 fn beside(daemon: &Daemon, script: &str) {
-    let (target, data) = (daemon.pid().to_string(), daemon.place.data());
-    let mut command = if is_root() {
-        let mut command = Command::new("sh");
-        command.env("DATA", format!("/proc/{target}/root{}", data.display()));
-        command
-    } else {
-        let mut command = Command::new("nsenter");
-        command.args(["--target", &target, "--user", "--mount", "--preserve-credentials", "sh"]);
-        command.env("DATA", data);
-        command
-    };
-    assert!(command.args(["-ec", script]).status().unwrap().success());
+    let mut command = Command::new("nsenter");
+    command.args(["--target", &daemon.pid().to_string(), "--mount"]);
+    if !is_root() {
+        command.args(["--user", "--preserve-credentials"]);
+    }
+    command.args(["sh", "-ec", script]).env("DATA", daemon.place.data());
+    assert!(command.status().unwrap().success());
 }
 
 #[test]
@@ -103,6 +98,40 @@ fn on_a_full_disk_the_running_state_stays() {
     daemon.ask(&["group", "add", "second"]);
     let trail = daemon.ask(&["audit"]).to_string();
     assert_eq!(trail.matches("signal from uid").count(), 2, "{trail}");
+}
+
+/// As a kernel does that has found the file system damaged, or the disk gone.
+#[test]
+#[ignore = "needs root: a file system of its own"]
+fn a_disk_that_becomes_read_only_ends_the_server_and_loses_nothing() {
+    let place = Place::new();
+    fs::create_dir(place.data()).unwrap();
+    let image = place.path().join("disk");
+    fs::File::create(&image).unwrap().set_len(32 << 20).unwrap();
+    let made = Command::new("mkfs.ext4").arg("-q").arg(&image).status().unwrap();
+    assert!(made.success());
+    let mount = format!(
+        "mount -o loop '{}' \"$DATA\"; rm -rf \"$DATA/lost+found\"; chmod 700 \"$DATA\"",
+        image.display()
+    );
+    let command = with_mounts(&place, &mount);
+    let mut daemon = Daemon::start_by(place, command);
+    let mut pump = members(&daemon, "plant", &["pump"]).pop().unwrap();
+    let epoch = pump.until_sealing(1);
+    beside(&daemon, "mount -o remount,abort \"$DATA\"");
+
+    let complaint = daemon.refused(&["group", "add", "second"]);
+    assert!(complaint.contains("tsg.db"), "{complaint}");
+    assert_eq!(daemon.wait_end().code(), Some(1));
+    assert_eq!(pump.sealing(), epoch, "what it has goes on");
+
+    let place = daemon.kill();
+    let command = with_mounts(&place, &mount);
+    let daemon = Daemon::start_by(place, command);
+    assert_eq!(daemon.ask(&["group", "list"]).as_array().unwrap().len(), 1);
+    pump.reconnected();
+    pump.until_sealing(epoch + 1);
+    daemon.ask(&["group", "add", "second"]);
 }
 
 #[test]

@@ -64,5 +64,10 @@ impl Tally {
             && self.let_in > 10_000
             && self.taken_up > 50
             && self.told_time > 20
+            && self.hostile > 10_000
+            && self.snapshots > 3
+            && self.worn > 100
+            && self.ended > 10
+            && self.crowded > 100
     }
 }
