@@ -157,7 +157,10 @@ impl Database {
             return Ok(());
         }
         self.write(batch, now).with_context(|| {
-            format!("cannot write the database {}: is its disk full?", self.path.display())
+            format!(
+                "cannot write the database {}: is its disk full, read-only or broken?",
+                self.path.display()
+            )
         })
     }
 
