@@ -11,6 +11,7 @@ mod offload;
 mod offloads;
 mod ports;
 mod report;
+mod rights;
 mod room;
 mod running;
 
@@ -109,6 +110,7 @@ fn check(
     let config = configuration(folders, report)?;
     identity(folders, report)?;
     cipher::check(report)?;
+    rights::check(machine, report)?;
     if let Some(config) = &config {
         ports::check(config, machine, report)?;
     }

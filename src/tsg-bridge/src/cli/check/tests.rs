@@ -226,6 +226,17 @@ fn the_chosen_attach_has_what_it_needs() {
 }
 
 #[test]
+fn a_box_without_ujail_is_told() {
+    let fake = Fake::new();
+    let (without, with) = ("install procd-ujail", "its three capabilities");
+    assert!(!fake.check().1.contains(without) && !fake.check().1.contains(with), "no procd");
+    fake.write("sbin/procd", "");
+    fake.has_warning(without);
+    fake.write("sbin/ujail", "");
+    assert!(fake.check().1.contains(with));
+}
+
+#[test]
 fn a_firewall_that_sees_what_crosses_the_bridge_is_told() {
     let fake = Fake::new();
     let told = "net.bridge.bridge-nf-call-ip6tables is 1, so the router's firewall sees";
