@@ -7,6 +7,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 
 const PROG_LOAD: libc::c_long = 5;
 const SCHED_CLS: u32 = 3;
+/// The verifier gives up when something else wants this thread, a signal or work inside the kernel, and says to try again.
+const ATTEMPTS: u32 = 20;
 
 /// The front of `union bpf_attr` for loading; the kernel takes what is behind it as zero.
 #[repr(C)]
@@ -22,11 +24,11 @@ struct Load {
 
 /// Loads a traffic control classifier. What the verifier says against it comes with the error.
 pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
-    match try_load(program, &mut []) {
+    match load_at_last(program, &mut []) {
         // The verifier was asked without a log, which costs nothing; now ask for its reasons.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EACCES | libc::EINVAL)) => {
             let mut log = vec![0; 1 << 20];
-            let error = match try_load(program, &mut log) {
+            let error = match load_at_last(program, &mut log) {
                 Ok(fd) => return Ok(fd),
                 Err(error) => error,
             };
@@ -39,6 +41,16 @@ pub(super) fn load(program: &[Instruction]) -> io::Result<OwnedFd> {
         }
         other => other,
     }
+}
+
+fn load_at_last(program: &[Instruction], log: &mut [u8]) -> io::Result<OwnedFd> {
+    for _ in 1..ATTEMPTS {
+        match try_load(program, log) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            loaded => return loaded,
+        }
+    }
+    try_load(program, log)
 }
 
 fn try_load(program: &[Instruction], log: &mut [u8]) -> io::Result<OwnedFd> {

@@ -9,6 +9,7 @@ use ::ubus::envelope::UbusAttr;
 use ::ubus::wire::{Header, PROTO_VERSION};
 use serde_json::json;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 
 const OBJECT: u32 = 0x1234_5678;
@@ -40,6 +41,12 @@ impl Broker {
 
     fn is_knocked(&self) -> bool {
         self.listener.accept().is_ok()
+    }
+
+    /// At once, though another test may just be starting a process, which has the socket too until it runs.
+    fn hang_up(&mut self) {
+        self.stream().shutdown(Shutdown::Both).unwrap();
+        self.stream = None;
     }
 
     fn stream(&mut self) -> &mut UnixStream {
@@ -251,12 +258,12 @@ fn pauses_grow_to_some_seconds_and_end_when_it_has_served_for_long() {
     }
     assert_eq!(pauses, [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000, 8_000]);
     broker.take(&mut bus, now);
-    broker.stream = None;
+    broker.hang_up();
     assert!(bus.turn(now + 1).is_none());
     assert_eq!(bus.due(), Some(now + 1 + 8_000), "it did not serve for long");
     now += 1 + 8_000;
     broker.take(&mut bus, now);
-    broker.stream = None;
+    broker.hang_up();
     assert!(bus.turn(now + PAUSE.1).is_none());
     assert_eq!(bus.due(), Some(now + PAUSE.1 + PAUSE.0));
 }
@@ -310,7 +317,7 @@ fn an_answer_of_an_earlier_connection_goes_nowhere() {
     broker.take(&mut bus, 0);
     broker.say(&call(5, "status", &json!({})));
     let asked = bus.turn(1).unwrap();
-    broker.stream = None;
+    broker.hang_up();
     assert!(bus.turn(1).is_none() && bus.link.is_none());
     bus.answer(asked.caller, Ok(&json!({})), 2);
     broker.take(&mut bus, 20_000);
