@@ -4,9 +4,9 @@ use crate::attach::batch::Exit as _;
 use crate::attach::sockets::number;
 use crate::attach::sys::{self, Sendings};
 use crate::attach::virtio::{Header, LEN};
+use crate::rules::frames;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -208,7 +208,7 @@ fn join(pieces: &[Vec<u8>]) -> Vec<(Vec<u8>, Offload, usize)> {
 #[ignore = "needs root: network namespaces"]
 fn the_kernel_cuts_as_we_do_and_what_we_join_to_what_it_was() {
     let mut cable = Cable::lay();
-    let mut runner = TestRunner::deterministic();
+    let mut runner = frames::runner();
     let (mut all, mut joined) = (0, 0);
     for _ in 0..400 {
         let uncut = uncut().new_tree(&mut runner).unwrap().current();
