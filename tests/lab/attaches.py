@@ -16,11 +16,17 @@ def offered():
     netdev = _none(_complaint("nft", "-f", "-", stdin=NETDEV_FORWARD))
     return {
         "nfqueue": _none(
-            _complaint("nft", "-f", "-", stdin=BRIDGE_QUEUE),
+            without_bridge_queue(),
             _complaint("iptables", "-A", "FORWARD", "-j", "NFQUEUE", "--queue-balance", "0:1")),
         "ingress": netdev,
         "standalone": netdev,
     }
+
+
+@functools.cache
+def without_bridge_queue():
+    """None, or the reason why this kernel's queue is one of iptables, which sees what br_netfilter makes of packets."""
+    return _complaint("nft", "-f", "-", stdin=BRIDGE_QUEUE)
 
 
 def _none(*complaints):

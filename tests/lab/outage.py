@@ -10,10 +10,12 @@ from daemons import unix_time
 from forging import MARK, ethernet, ip, udp
 from load import Load
 from netns import wait_for
-from plant import PORTS, REPOSITORY
+from plant import PORTS, REPOSITORY, scale
 
 FOLDER = REPOSITORY / "tests" / "lab"
 UDP, DISCARD = 17, 9
+# Frames a second.
+SHOUTS = 1000
 # What a restart may take until the polls go on.
 SOON = 2.0
 # What was under way may still arrive.
@@ -32,7 +34,7 @@ class Outage:
         data = udp(self.plc.ip4, self.hmi.ip4, PORTS["udp"], DISCARD, MARK)
         frame = ethernet(self.hmi.ns.mac("eth0"), 4, ip(self.plc.ip4, self.hmi.ip4, UDP, data),
                          source=self.plc.ns.mac("eth0"))
-        self.plc.start(sys.executable, FOLDER / "shout.py", "eth0", frame.hex(),
+        self.plc.start(sys.executable, FOLDER / "shout.py", "eth0", frame.hex(), SHOUTS * scale(),
                        log="shout").wait_line(lambda line: "shouting" in line)
 
     @contextmanager

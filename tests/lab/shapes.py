@@ -13,14 +13,16 @@ import struct
 import sys
 import time
 
+from netns import PATIENCE
+
 SOL_PACKET, VIRTIO_HEADERS, ALL, RECEIVE_BUFFER_FORCE = 263, 15, 3, 33
 VIRTIO = struct.Struct("=BBHHHH")
 LAST = b"the last of all shapes"
 MARK = b"tell me when you heard this"
 # Then a mark may have been lost, and is sent again; so often.
-PATIENCE, TRIES = 2.0, 5
+AGAIN, TRIES = 2.0 * PATIENCE, 5
 OUTGOING = 4
-SILENCE = 1.0
+SILENCE = 1.0 * PATIENCE
 ETHERNET, IPV4, IPV6 = 14, b"\x08\x00", b"\x86\xdd"
 
 
@@ -30,7 +32,7 @@ def send(device, file, path):
         wire.setsockopt(SOL_PACKET, VIRTIO_HEADERS, 1)
         wire.bind((device, 0))
         heard.bind(path)
-        heard.settimeout(PATIENCE)
+        heard.settimeout(AGAIN)
         while header := source.read(2):
             frame = source.read(struct.unpack("!H", header)[0])
             wire.send(frame)

@@ -1,32 +1,31 @@
 #!/usr/bin/python3
-"""Runs on a machine: sends one frame a thousand times a second, from the moment that the device is
+"""Runs on a machine: sends one frame so many times a second, from the moment that the device is
 there, and again when it is there again. So whatever opens for a moment lets something through.
 
-    shout.py DEVICE FRAME      FRAME in hex digits
+    shout.py DEVICE FRAME RATE      FRAME in hex digits
 """
 
 import socket
 import sys
 import time
 
-PAUSE = 0.001
 
-
-def shout(device, frame):
+def shout(device, frame, pause):
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as mouth:
         mouth.bind((device, 0))
         while True:
             mouth.send(frame)
-            time.sleep(PAUSE)
+            time.sleep(pause)
 
 
-def main(device, frame):
+def main(device, frame, rate):
+    pause = 1 / float(rate)
     print("shouting", flush=True)
     while True:
         try:
-            shout(device, bytes.fromhex(frame))
+            shout(device, bytes.fromhex(frame), pause)
         except OSError:  # No such device, for now; or it is down.
-            time.sleep(PAUSE)
+            time.sleep(pause)
 
 
 if __name__ == "__main__":

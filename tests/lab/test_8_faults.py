@@ -29,8 +29,10 @@ AT_ONCE = 0.15
 
 
 @pytest.fixture(scope="module")
-def plant(attach, island):
-    """Beside it the island's time runs out."""
+def plant(attach, request):
+    """Beside it the island's time runs out, if a test wants to see that."""
+    if any("island" in item.fixturenames for item in request.session.items):
+        request.getfixturevalue("island")
     with two_gateways(attach) as plant:
         yield Outage(plant)
 

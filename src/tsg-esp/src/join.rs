@@ -19,6 +19,9 @@ use core::ops::Range;
 /// The longest IP packet.
 const LONGEST: usize = 65_535;
 
+/// Newer versions of Linux, some of 6.12 among them, cut TCP into pieces no smaller than this, whatever they are told.
+const LEAST_SEGMENT: usize = 8;
+
 /// So many datagrams the kernel cuts out of one packet.
 const MOST_DATAGRAMS: u16 = 64;
 
@@ -191,7 +194,9 @@ impl Joined {
         let follows = match self.shape.kind {
             Kind::Tcp => {
                 let sequence = |packet| read_u32(packet, self.shape.upper + tcp::SEQUENCE);
-                sequence(next) == sequence(first).map(|first| first.wrapping_add(done as u32))
+                self.shape.len >= LEAST_SEGMENT
+                    && sequence(next)
+                        == sequence(first).map(|first| first.wrapping_add(done as u32))
             }
             Kind::Udp => self.count < MOST_DATAGRAMS,
         };

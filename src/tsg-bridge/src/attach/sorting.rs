@@ -9,7 +9,6 @@ use crate::attach::ethernet::Header;
 use crate::gate::reference::{flow, sealed};
 use crate::rules::{Plan, always_passes, frames};
 use proptest::strategy::{Strategy as _, ValueTree as _};
-use proptest::test_runner::TestRunner;
 use std::io::IoSlice;
 use std::os::fd::OwnedFd;
 use std::process::Command;
@@ -35,8 +34,13 @@ fn wanted(plan: &Plan, shot: &Shot) -> Sorted {
     if *tags == 2 {
         // What is below a second tag the daemon alone can see.
         let looks = plan.acts() || plan.non_ip != NonIp::Pass;
-        let looks = looks && (*lies || !always_passes(outline, &plan.servers));
-        return if looks { Sorted::Daemon } else { Sorted::Passes };
+        if looks {
+            let passes = !lies && always_passes(outline, &plan.servers);
+            return if passes { Sorted::Passes } else { Sorted::Daemon };
+        }
+        // Where it looks at nothing there, nobody opens what is sealed, and the gate lets no machine have that.
+        let stopped = !lies && *from == Side::Wan && sealed(plan, outline);
+        return if stopped { Sorted::Dropped } else { Sorted::Passes };
     }
     if *lies {
         // The daemon refuses it.
@@ -172,7 +176,7 @@ fn sort_with(kind: Kind, ports: &Ports) -> [usize; 3] {
     let handlers = move || vec![Box::new(Recorder(Arc::clone(&for_handler))) as Box<dyn Handler>];
     let mut running = start(kind, ports, Box::new(handlers)).unwrap();
     let mut hosts = [Host::new("plc"), Host::new("hmi")];
-    let mut runner = TestRunner::deterministic();
+    let mut runner = frames::runner();
     let (mut counts, mut lied) = ([0; 3], 0);
     for _ in 0..PLANS {
         let plan = Plan {

@@ -3,11 +3,24 @@
 use super::{Plan, always};
 use core::net::{IpAddr, SocketAddr};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::{Config, RngSeed, TestRunner};
 use std::sync::Arc;
 use tsg_control::group::{Carriage, Fail, Mode, NonIp};
 use tsg_control::policy::{Action, Policy};
 
 const LINK: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
+
+/// Other frames and plans at each run; `PROPTEST_RNG_SEED` makes those of an earlier run again, whose seed it printed.
+pub(crate) fn runner() -> TestRunner {
+    let mut config = Config::default();
+    if config.rng_seed == RngSeed::Random {
+        let seed = any::<u64>().new_tree(&mut TestRunner::default()).unwrap().current();
+        config.rng_seed = RngSeed::Fixed(seed);
+    }
+    println!("PROPTEST_RNG_SEED={}", config.rng_seed);
+    TestRunner::new(config)
+}
 
 fn address(v4: bool) -> impl Strategy<Value = Vec<u8>> {
     (0..6u8).prop_map(move |n| match v4 {

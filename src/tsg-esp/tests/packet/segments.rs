@@ -244,6 +244,18 @@ fn a_short_or_pushed_one_is_the_last() {
     assert_eq!(join(&[&pushed[..], &[packet(&next)]].concat()).1.count(), 2);
 }
 
+/// The kernel would make longer ones of them.
+#[test]
+fn the_smallest_pieces_of_tcp_go_by_themselves() {
+    let joined = |kind, size| {
+        let whole = packet(&Plain { kind, body: 30, ..TCP });
+        join(&cut(&whole, kind, size).unwrap()).1.count()
+    };
+    assert_eq!(joined(Kind::Tcp, 7), 1);
+    assert_eq!(joined(Kind::Tcp, 8), 4);
+    assert_eq!(joined(Kind::Udp, 1), 30);
+}
+
 #[test]
 fn order_counts_within_a_flow_only() {
     let add = |next: &[u8]| {

@@ -4,9 +4,9 @@ use crate::attach::batch::Exit as _;
 use crate::attach::sockets::number;
 use crate::attach::sys::{self, Sendings};
 use crate::attach::virtio::{Header, LEN};
+use crate::rules::frames;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
 use std::os::fd::OwnedFd;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,6 +39,8 @@ fn uncut() -> impl Strategy<Value = Uncut> {
     let shape = (any::<bool>(), kind, places, size, 2usize..50, 0usize..1_000);
     shape.prop_flat_map(|(v6, kind, places, size, count, short)| {
         let (flags, options, sequence, id, may_be_cut) = places;
+        // Into smaller ones the kernel does not cut TCP, and nobody asks it to.
+        let size = if kind == Kind::Tcp { size.max(8) } else { size };
         let len = usize::from(size) * count - short.min(usize::from(size) - 1);
         proptest::collection::vec(any::<u8>(), len).prop_map(move |body| Uncut {
             v6,
@@ -208,7 +210,7 @@ fn join(pieces: &[Vec<u8>]) -> Vec<(Vec<u8>, Offload, usize)> {
 #[ignore = "needs root: network namespaces"]
 fn the_kernel_cuts_as_we_do_and_what_we_join_to_what_it_was() {
     let mut cable = Cable::lay();
-    let mut runner = TestRunner::deterministic();
+    let mut runner = frames::runner();
     let (mut all, mut joined) = (0, 0);
     for _ in 0..400 {
         let uncut = uncut().new_tree(&mut runner).unwrap().current();
