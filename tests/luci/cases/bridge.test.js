@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { eventually, open, text } from '../harness.js';
+import { eventually, open, picture, text } from '../harness.js';
 
 const save = page => page.locator('.cbi-page-actions .cbi-button-save').click();
 
@@ -25,8 +25,7 @@ test('ports are set up by staged changes that LuCI can take back', async t => {
 	assert.match(await text(page, '#tsg-changes'), /uci set network\.br_tsg='device' uci set network\.br_tsg\.name='br-tsg'.*uci delete network\.wan uci del_list tsg\.bridge\.lan='lan2'/);
 	assert.match(await text(page, '.modal'), /lan2 leaves the bridge/);
 	assert.deepEqual(box.changes, {}, 'nothing before it is confirmed');
-	if (process.env.LUCI_PICTURES)
-		await page.screenshot({ path: `${process.env.LUCI_PICTURES}/${process.env.LUCI_URL ? 'luci' : 'host'}-bridge-review.png` });
+	await picture(page, 'bridge-review', { fullPage: false });
 	await page.getByRole('button', { name: 'Take over these changes' }).click();
 	await page.getByText('The changes are noted').waitFor();
 	const { br_tsg: bridge, lan, wan } = box.uci.network;

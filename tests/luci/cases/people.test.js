@@ -2,7 +2,7 @@
 
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { eventually, open, PICTURES, REAL, text, VIEWER } from '../harness.js';
+import { eventually, open, picture, REAL, text, VIEWER } from '../harness.js';
 
 const PAGES = [ 'status', 'settings', 'bridge', 'policy', 'log' ];
 
@@ -85,13 +85,11 @@ for (const [ view, scenario ] of STATES)
 		assert.deepEqual(await page.evaluate(pale), [], 'contrast, light');
 		await darken(page, true);
 		assert.deepEqual(await page.evaluate(pale), [], 'contrast, dark');
-		if (PICTURES)
-			await page.screenshot({ path: `${PICTURES}/${REAL ? 'luci' : 'host'}-dark-${view}-${scenario}.png`, fullPage: true });
+		await picture(page, `dark-${view}-${scenario}`);
 		assert.deepEqual(await page.evaluate(nameless), [], 'without a name');
 		await page.setViewportSize({ width: 380, height: 800 });
 		await page.waitForTimeout(200);
-		if (PICTURES)
-			await page.screenshot({ path: `${PICTURES}/${REAL ? 'luci' : 'host'}-phone-${view}-${scenario}.png`, fullPage: true });
+		await picture(page, `phone-${view}-${scenario}`);
 		assert.ok(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth) <= 0, 'cut off');
 	});
 
