@@ -94,7 +94,7 @@ function but(changes = {}, rest = {}) {
 	return { ...box, ...rest };
 }
 
-const unset = { group: null, servers: [], since_server_s: null, next_rekey_s: null, epoch: 0, epochs: [], policy: 0, policies: [], mode: null, connected: false };
+const unset = { name: null, group: null, servers: [], since_server_s: null, next_rekey_s: null, epoch: 0, epochs: [], policy: 0, policies: [], mode: null, connected: false };
 
 /* Markup, what turns the direction of reading, what ends lines, and length. */
 const evil = [
@@ -134,7 +134,7 @@ export const scenarios = {
 	sealing: but(),
 	fresh: but({ status: { ...unset, state: 'idle', enabled: true, bridges: [] }, peers: { mine: [], others: [], senders_known: 0 }, policy: { versions: [] } }),
 	off: but({ status: { state: 'idle', enabled: false, bridges: [] } }),
-	pending: but({ status: { ...unset, servers: status.servers, state: 'pending', since_server_s: 2, alarms: [ 'an operator has to approve this gateway', 'no key: what the rules match is stopped' ] } }),
+	pending: but({ status: { ...unset, name: status.name, servers: status.servers, state: 'pending', since_server_s: 2, alarms: [ 'an operator has to approve this gateway', 'no key: what the rules match is stopped' ] } }),
 	no_server: but({ status: { connected: false, since_server_s: 7300, alarms: [ 'the key server does not answer for 7300 s; the keys at hand serve until they end' ] } }),
 	no_key: but({ status: { state: 'no key', fail: 'open', epoch: 0, alarms: [ 'no key: what the rules match goes IN CLEAR, as `fail open` says' ] } }),
 	revoked: but({ status: { state: 'revoked', connected: false, alarms: [ 'thrown out of the group: stolen' ] } }),
