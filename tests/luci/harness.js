@@ -170,6 +170,8 @@ export async function picture(page, name, options = {}) {
 	if (!PICTURES)
 		return;
 	await mkdir(PICTURES, { recursive: true });
+	/* LuCI's menu is where one has scrolled to. */
+	await page.evaluate(() => scrollTo(0, 0));
 	await page.evaluate(() => Promise.allSettled(document.getAnimations().filter(one => one.effect.getComputedTiming().endTime < Infinity).map(one => one.finished)));
 	await page.screenshot({ path: join(PICTURES, `${REAL ? 'luci' : 'host'}-${name}.png`), fullPage: true, ...options });
 }

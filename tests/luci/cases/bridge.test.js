@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { eventually, open, picture, text } from '../harness.js';
+import { eventually, open, picture, REAL, text } from '../harness.js';
 
 const save = page => page.locator('.cbi-page-actions .cbi-button-save').click();
 
@@ -79,6 +79,29 @@ test('a list is replaced in a section without a name', async t => {
 	await page.getByRole('button', { name: 'Take over these changes' }).click();
 	await page.getByText('The changes are noted').waitFor();
 	assert.deepEqual(box.uci.network.cfg030f15.ports, [ 'lan1', 'wan' ]);
+});
+
+test('on a real box: staged by its own uci, and reverted', { skip: !REAL && 'LUCI_URL is not set' }, async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing', { live: true });
+	const set = (...words) => [ 'set', 'network', 'tsg_test', ...words ], list = (verb, port) => [ verb, 'network', 'tsg_test', 'ports', port ];
+	box.answers.setup = { ok: true, notes: [], changes: [
+		set('device'), set('name', 'tsg-test'), list('add_list', 'lan1'), list('add_list', 'lan2'), list('del_list', 'lan1'), [ 'set', 'tsg', 'bridge', 'standalone', '1' ]
+	] };
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.getByRole('button', { name: 'Take over these changes' }).click();
+	await page.locator('[data-indicator=uci-changes]').waitFor();
+	const there = () => page.evaluate(() => window.L.require('uci').then(uci => {
+		uci.unload([ 'network', 'tsg' ]);
+
+		return uci.load([ 'network', 'tsg' ]).then(() => [ uci.get('network', 'tsg_test', 'ports'), uci.get('network', 'tsg_test', 'name'), uci.get('tsg', 'bridge', 'standalone') ]);
+	}));
+	assert.deepEqual(await there(), [ [ 'lan2' ], 'tsg-test', '1' ]);
+	await page.reload();
+	await page.locator('#tsg-standalone:checked').waitFor();
+	await page.locator('[data-indicator=uci-changes]').click();
+	await page.locator('.modal .cbi-button-reset').click();
+	await page.locator('#tsg-standalone:not(:checked)').waitFor();
+	assert.equal((await there())[1] ?? null, null);
 });
 
 test('a choice that cannot be is not asked for', async t => {

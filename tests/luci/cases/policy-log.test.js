@@ -1,9 +1,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { eventually, open, text } from '../harness.js';
+import { eventually, open, picture, text } from '../harness.js';
 
 test('the rules in force, and what they do', async t => {
-	const { page } = await open(t, 'policy', 'migrate', { picture: 'policy' });
+	const { page } = await open(t, 'policy', 'migrate');
 	const rules = page.locator('#tsg-version-0 .table:not(.tsg-facts) tr');
 	assert.equal(await rules.count(), 4);
 	const row = async at => (await rules.nth(at).locator('td').allInnerTexts()).map(cell => cell.trim());
@@ -77,6 +77,7 @@ test('what enforce would stop is looked up on demand', async t => {
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.locator('#tsg-flows table').waitFor();
 	assert.match(await text(page, '#tsg-flows'), /192\.0\.2\.50 192\.0\.2\.77 tcp 502 4 211 modbus would be dropped 192\.0\.2\.50 192\.0\.2\.78 udp any 9 – would be sealed, and nobody there can open it/);
+	await picture(page, 'policy');
 	box.answers.flows = { flows: [] };
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.getByText(/Nothing: nobody was heard/).waitFor();

@@ -21,7 +21,7 @@ export class Box {
 	/* Whose answers these are; the rest is the real box's, where there is one. */
 	answers_for(object, method, args) {
 		return object == 'tsg' || object == 'luci' && method == 'getLEDs' || object == 'log' || object == 'file' && args.command == '/etc/init.d/tsg' ||
-			object == 'uci' && (args.config == null || args.config in this.uci);
+			object == 'uci' && (args.config == null ? Object.keys(this.uci).length > 0 : args.config in this.uci);
 	}
 
 	/* A whole JSON-RPC answer. */

@@ -4,7 +4,7 @@ const FINGERPRINT = '3f07-a1c2-99de-0b54-7e21-c8d0-4412-5a9b';
 
 const offload = (on, fixed = false) => ({ on: on, fixed: fixed, wanted: null });
 const port = (name, role, more = {}) => ({
-	name: name, section: role == 'none' ? null : 'bridge', role: role, link: true, mtu: 1500, mac: '02:00:00:00:00:0' + name.length,
+	name: name, section: role == 'none' ? null : 'bridge', role: role, link: true, mtu: 1500, mac: '02:00:00:00:00:0' + [ '', 'lan1', 'lan2', 'wan' ].indexOf(name),
 	switch: null, bridge: role == 'none' ? null : 'br-lan',
 	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true) }, ...more
 });
@@ -140,6 +140,7 @@ export const scenarios = {
 	revoked: but({ status: { state: 'revoked', connected: false, alarms: [ 'thrown out of the group: stolen' ] } }),
 	migrate: but({
 		status: { mode: 'migrate' },
+		policy: { versions: [ { ...base.answers.policy.versions[0], mode: 'migrate' } ] },
 		flows: { flows: [ { src: '192.0.2.50', dest: '192.0.2.77', proto: 'tcp', dest_port: 502, packets: 4211, last_s: 3, rule: 'modbus', would: 'drop' },
 			{ src: '192.0.2.50', dest: '192.0.2.78', proto: 'udp', dest_port: null, packets: 9, last_s: 60, rule: null, would: 'seal' } ] }
 	}),
