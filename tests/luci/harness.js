@@ -23,7 +23,7 @@ const APPS = Object.keys(CATALOGUES);
 export const REAL = process.env.LUCI_URL?.replace(/\/+$/, '');
 /* A user there who has only the reading half of the access list, and the same password. */
 export const VIEWER = process.env.LUCI_VIEWER;
-export const PICTURES = process.env.LUCI_PICTURES;
+const PICTURES = process.env.LUCI_PICTURES;
 
 const TYPES = { '.js': 'text/javascript', '.css': 'text/css', '.html': 'text/html; charset=utf-8' };
 const FLAGS = [ '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -158,12 +158,22 @@ export async function open(test, view, name, options = {}) {
 	await page.goto(`${REAL ?? origin}/cgi-bin/luci/admin/services/tsg/${view}`);
 	await page.waitForSelector(`#tsg-${view == 'log' ? 'log-page' : view}`);
 	if (PICTURES && options.picture) {
-		await mkdir(PICTURES, { recursive: true });
 		await page.waitForTimeout(options.wait ?? 300);
-		await page.screenshot({ path: join(PICTURES, `${REAL ? 'luci' : 'host'}-${options.picture}.png`), fullPage: true });
+		await picture(page, options.picture);
 	}
 
 	return { page: page, box: box };
+}
+
+/* Of the page as it is once nothing moves or fades in any more, where somebody wants pictures. */
+export async function picture(page, name, options = {}) {
+	if (!PICTURES)
+		return;
+	await mkdir(PICTURES, { recursive: true });
+	/* LuCI's menu is where one has scrolled to. */
+	await page.evaluate(() => scrollTo(0, 0));
+	await page.evaluate(() => Promise.allSettled(document.getAnimations().filter(one => one.effect.getComputedTiming().endTime < Infinity).map(one => one.finished)));
+	await page.screenshot({ path: join(PICTURES, `${REAL ? 'luci' : 'host'}-${name}.png`), fullPage: true, ...options });
 }
 
 export async function text(page, selector) {

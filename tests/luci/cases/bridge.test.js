@@ -1,6 +1,6 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { eventually, open, text } from '../harness.js';
+import { eventually, open, picture, REAL, text } from '../harness.js';
 
 const save = page => page.locator('.cbi-page-actions .cbi-button-save').click();
 
@@ -25,8 +25,7 @@ test('ports are set up by staged changes that LuCI can take back', async t => {
 	assert.match(await text(page, '#tsg-changes'), /uci set network\.br_tsg='device' uci set network\.br_tsg\.name='br-tsg'.*uci delete network\.wan uci del_list tsg\.bridge\.lan='lan2'/);
 	assert.match(await text(page, '.modal'), /lan2 leaves the bridge/);
 	assert.deepEqual(box.changes, {}, 'nothing before it is confirmed');
-	if (process.env.LUCI_PICTURES)
-		await page.screenshot({ path: `${process.env.LUCI_PICTURES}/${process.env.LUCI_URL ? 'luci' : 'host'}-bridge-review.png` });
+	await picture(page, 'bridge-review', { fullPage: false });
 	await page.getByRole('button', { name: 'Take over these changes' }).click();
 	await page.getByText('The changes are noted').waitFor();
 	const { br_tsg: bridge, lan, wan } = box.uci.network;
@@ -80,6 +79,29 @@ test('a list is replaced in a section without a name', async t => {
 	await page.getByRole('button', { name: 'Take over these changes' }).click();
 	await page.getByText('The changes are noted').waitFor();
 	assert.deepEqual(box.uci.network.cfg030f15.ports, [ 'lan1', 'wan' ]);
+});
+
+test('on a real box: staged by its own uci, and reverted', { skip: !REAL && 'LUCI_URL is not set' }, async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing', { live: true });
+	const set = (...words) => [ 'set', 'network', 'tsg_test', ...words ], list = (verb, port) => [ verb, 'network', 'tsg_test', 'ports', port ];
+	box.answers.setup = { ok: true, notes: [], changes: [
+		set('device'), set('name', 'tsg-test'), list('add_list', 'lan1'), list('add_list', 'lan2'), list('del_list', 'lan1'), [ 'set', 'tsg', 'bridge', 'standalone', '1' ]
+	] };
+	await page.getByRole('button', { name: 'Set up these ports' }).click();
+	await page.getByRole('button', { name: 'Take over these changes' }).click();
+	await page.locator('[data-indicator=uci-changes]').waitFor();
+	const there = () => page.evaluate(() => window.L.require('uci').then(uci => {
+		uci.unload([ 'network', 'tsg' ]);
+
+		return uci.load([ 'network', 'tsg' ]).then(() => [ uci.get('network', 'tsg_test', 'ports'), uci.get('network', 'tsg_test', 'name'), uci.get('tsg', 'bridge', 'standalone') ]);
+	}));
+	assert.deepEqual(await there(), [ [ 'lan2' ], 'tsg-test', '1' ]);
+	await page.reload();
+	await page.locator('#tsg-standalone:checked').waitFor();
+	await page.locator('[data-indicator=uci-changes]').click();
+	await page.locator('.modal .cbi-button-reset').click();
+	await page.locator('#tsg-standalone:not(:checked)').waitFor();
+	assert.equal((await there())[1] ?? null, null);
 });
 
 test('a choice that cannot be is not asked for', async t => {

@@ -1,9 +1,9 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
-import { eventually, open, text } from '../harness.js';
+import { eventually, open, picture, text } from '../harness.js';
 
 test('the rules in force, and what they do', async t => {
-	const { page } = await open(t, 'policy', 'migrate', { picture: 'policy' });
+	const { page } = await open(t, 'policy', 'migrate');
 	const rules = page.locator('#tsg-version-0 .table:not(.tsg-facts) tr');
 	assert.equal(await rules.count(), 4);
 	const row = async at => (await rules.nth(at).locator('td').allInnerTexts()).map(cell => cell.trim());
@@ -12,6 +12,8 @@ test('the rules in force, and what they do', async t => {
 	assert.deepEqual((await row(3)).slice(1, 3), [ 'no telnet', 'dropped' ]);
 	assert.match(await text(page, '#tsg-local'), /There are none/);
 	assert.match(await text(page, '#tsg-heard'), /192\.0\.2\.50 behind this gateway 192\.0\.2\.60 behind other gateways 192\.0\.2\.61/);
+	for (const needless of [ '#tsg-machines-words', '#tsg-machines [role=status]', '#tsg-machines [title="Next page"]' ])
+		assert.equal(await page.locator(needless).isVisible(), false, needless);
 });
 
 const cells = (page, list) => page.locator(`${list} td:first-child`).allInnerTexts();
@@ -40,6 +42,7 @@ test('all machines that were learned are shown, by pages and by what one looks f
 
 	await page.selectOption('#tsg-machines-kind', { label: 'behind no known gateway' });
 	assert.deepEqual(await cells(page, '#tsg-machines'), [ '192.0.2.77', '192.0.2.78' ]);
+	assert.equal(await page.getByRole('button', { name: 'Next page' }).isVisible(), false, 'all are on one page');
 	await page.selectOption('#tsg-machines-kind', { label: 'everything' });
 	await page.fill('#tsg-machines-words', ' 203.0.113.12 ');
 	assert.deepEqual(await cells(page, '#tsg-machines'), [ '203.0.113.12', ...[ 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 ].map(at => `203.0.113.12${at}`) ]);
@@ -74,6 +77,7 @@ test('what enforce would stop is looked up on demand', async t => {
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.locator('#tsg-flows table').waitFor();
 	assert.match(await text(page, '#tsg-flows'), /192\.0\.2\.50 192\.0\.2\.77 tcp 502 4 211 modbus would be dropped 192\.0\.2\.50 192\.0\.2\.78 udp any 9 – would be sealed, and nobody there can open it/);
+	await picture(page, 'policy');
 	box.answers.flows = { flows: [] };
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.getByText(/Nothing: nobody was heard/).waitFor();

@@ -349,7 +349,7 @@ const Map_ = baseclass.extend({
 		for (const section of this.children)
 			for (const name of section.names())
 				for (const option of section.children)
-					option.frame(name)?.toggleAttribute('hidden', !option.isActive(name));
+					option.frame(name)?.classList.toggle('hidden', !option.isActive(name));
 	}
 });
 

@@ -21,7 +21,7 @@ export class Box {
 	/* Whose answers these are; the rest is the real box's, where there is one. */
 	answers_for(object, method, args) {
 		return object == 'tsg' || object == 'luci' && method == 'getLEDs' || object == 'log' || object == 'file' && args.command == '/etc/init.d/tsg' ||
-			object == 'uci' && (args.config == null || args.config in this.uci);
+			object == 'uci' && (args.config == null ? Object.keys(this.uci).length > 0 : args.config in this.uci);
 	}
 
 	/* A whole JSON-RPC answer. */
@@ -66,8 +66,7 @@ export class Box {
 		if (answer === undefined || this.missing.includes(method))
 			return [ METHOD_NOT_FOUND ];
 		if (method == 'counters' && this.grow)
-			for (const [ name, steps ] of Object.entries(this.grow))
-				answer[name] += steps[this.polls++ % steps.length];
+			this.count(answer);
 		if (method == 'bypass' && answer.ok)
 			this.answers.status.bypass = args.seconds > 0 ? { ends_in_s: args.seconds } : null;
 		if (method == 'enrol' && answer.ok) {
@@ -77,6 +76,15 @@ export class Box {
 		}
 
 		return [ OK, answer ];
+	}
+
+	/* `grow`: for each counter what it gains in three seconds, in turn. A real LuCI asks a second time at once. */
+	count(counters) {
+		const now = performance.now(), past = (now - (this.counted ?? now)) / 3000;
+		this.counted = now;
+		this.polls += 1;
+		for (const [ name, steps ] of Object.entries(this.grow))
+			counters[name] += Math.round(steps[this.polls % steps.length] * past);
 	}
 
 	configuration(method, { config, section, type, name, values, options }) {

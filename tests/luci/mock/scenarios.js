@@ -4,7 +4,7 @@ const FINGERPRINT = '3f07-a1c2-99de-0b54-7e21-c8d0-4412-5a9b';
 
 const offload = (on, fixed = false) => ({ on: on, fixed: fixed, wanted: null });
 const port = (name, role, more = {}) => ({
-	name: name, section: role == 'none' ? null : 'bridge', role: role, link: true, mtu: 1500, mac: '02:00:00:00:00:0' + name.length,
+	name: name, section: role == 'none' ? null : 'bridge', role: role, link: true, mtu: 1500, mac: '02:00:00:00:00:0' + [ '', 'lan1', 'lan2', 'wan' ].indexOf(name),
 	switch: null, bridge: role == 'none' ? null : 'br-lan',
 	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true) }, ...more
 });
@@ -94,7 +94,7 @@ function but(changes = {}, rest = {}) {
 	return { ...box, ...rest };
 }
 
-const unset = { group: null, servers: [], since_server_s: null, next_rekey_s: null, epoch: 0, epochs: [], policy: 0, policies: [], mode: null, connected: false };
+const unset = { name: null, group: null, servers: [], since_server_s: null, next_rekey_s: null, epoch: 0, epochs: [], policy: 0, policies: [], mode: null, connected: false };
 
 /* Markup, what turns the direction of reading, what ends lines, and length. */
 const evil = [
@@ -134,12 +134,13 @@ export const scenarios = {
 	sealing: but(),
 	fresh: but({ status: { ...unset, state: 'idle', enabled: true, bridges: [] }, peers: { mine: [], others: [], senders_known: 0 }, policy: { versions: [] } }),
 	off: but({ status: { state: 'idle', enabled: false, bridges: [] } }),
-	pending: but({ status: { ...unset, servers: status.servers, state: 'pending', since_server_s: 2, alarms: [ 'an operator has to approve this gateway', 'no key: what the rules match is stopped' ] } }),
+	pending: but({ status: { ...unset, name: status.name, servers: status.servers, state: 'pending', since_server_s: 2, alarms: [ 'an operator has to approve this gateway', 'no key: what the rules match is stopped' ] } }),
 	no_server: but({ status: { connected: false, since_server_s: 7300, alarms: [ 'the key server does not answer for 7300 s; the keys at hand serve until they end' ] } }),
 	no_key: but({ status: { state: 'no key', fail: 'open', epoch: 0, alarms: [ 'no key: what the rules match goes IN CLEAR, as `fail open` says' ] } }),
 	revoked: but({ status: { state: 'revoked', connected: false, alarms: [ 'thrown out of the group: stolen' ] } }),
 	migrate: but({
 		status: { mode: 'migrate' },
+		policy: { versions: [ { ...base.answers.policy.versions[0], mode: 'migrate' } ] },
 		flows: { flows: [ { src: '192.0.2.50', dest: '192.0.2.77', proto: 'tcp', dest_port: 502, packets: 4211, last_s: 3, rule: 'modbus', would: 'drop' },
 			{ src: '192.0.2.50', dest: '192.0.2.78', proto: 'udp', dest_port: null, packets: 9, last_s: 60, rule: null, would: 'seal' } ] }
 	}),

@@ -118,13 +118,23 @@ return baseclass.extend({
 			])));
 	},
 
+	/* Changes something: not for a login that may only look. */
 	button(label, kind, handler, context) {
+		const node = this.asker(label, kind, handler, context || this);
+		if (this.readonly()) {
+			node.disabled = true;
+			node.title = _('This login may look, and change nothing.');
+		}
+
+		return node;
+	},
+
+	/* A button that only asks. */
+	asker(label, kind, handler, context) {
 		const self = context || this;
 		const node = E('button', {
 			'class': 'btn cbi-button cbi-button-' + kind,
 			'type': 'button',
-			'disabled': this.readonly() ? true : null,
-			'title': this.readonly() ? _('This login may look, and change nothing.') : null,
 			/* LuCI takes the focus from a button that waits. */
 			'click': ui.createHandlerFn(self, (...args) => Promise.resolve(handler.apply(self, args)).finally(() => setTimeout(() => {
 				if (document.activeElement == document.body)

@@ -216,7 +216,7 @@ return view.extend({
 						shape.among(SIGNS, check.grade) || '?', ' ', shape.among(GRADES, check.grade) || parts.foreign(check.grade, 20)
 					]), parts.foreign(check.what, 60), parts.foreign(check.text, 1000)
 				]), _('Nothing was looked at.')),
-			parts.button(_('Look again'), 'neutral', () => gateway.preflight().then(fresh => this.checked(fresh)))
+			parts.asker(_('Look again'), 'neutral', () => gateway.preflight().then(fresh => this.checked(fresh)))
 		]) ]);
 	},
 

@@ -79,7 +79,7 @@ return view.extend({
 			parts.section('tsg-heard', _('Machines'), _('What the gateway learned from what crosses it, and from the key server.'), [ this.heard, this.machines.node ]),
 			parts.section('tsg-would', _('What would \u201cenforce\u201d stop?'),
 				_('Before a group leaves \u201cmigrate\u201d: who still talks unprotected although a rule wants it sealed, and would be cut off.'), [
-					parts.button(_('Look now'), 'action', () => gateway.flows().then(answer => this.flows(answer))), this.would
+					parts.asker(_('Look now'), 'action', () => gateway.flows().then(answer => this.flows(answer))), this.would
 				]),
 			parts.section('tsg-always', _('What always passes'), null, [
 				E('p', {}, [ _('What a network needs to work at all: ARP, IPv6 neighbour discovery, DHCP, IGMP and MLD, EAPOL, LLDP and spanning tree as far as the bridge forwards them, and the gateway\u2019s own connection to the key server.') ]),

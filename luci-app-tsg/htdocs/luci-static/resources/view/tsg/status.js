@@ -106,7 +106,7 @@ return view.extend({
 		const heard = shape.object(peers.value);
 
 		return parts.section('tsg-fact-list', _('At a glance'), null, [ parts.facts([
-			[ _('This gateway'), [ parts.foreign(state.name) ], 'name' ],
+			[ _('This gateway'), [ parts.foreign(state.name || '\u2013') ], 'name' ],
 			[ _('Group'), [ parts.foreign(state.group || '\u2013') ], 'group' ],
 			[ _('Key server'), listed(shape.list(state.servers)), 'servers' ],
 			[ _('Last answer of the key server'), [
