@@ -20,6 +20,7 @@ import opener  # noqa: E402
 MARK = b"FORGED-IN-THE-LAB"
 # Nobody else has it: whatever arrives from it at a host got through.
 ATTACKER = bytes.fromhex("02bad0bad0ba")
+VERSIONS = (4, 6)
 SEALED, HEADER, ETHER_TYPE = 253, {4: 20, 6: 40}, {4: b"\x08\x00", 6: b"\x86\xdd"}
 UDP_HEADER = 8
 # Bits of the IP header that are not authenticated (docs/protocol.md 1.4); the protocol number, as with another one the packet

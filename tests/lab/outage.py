@@ -57,8 +57,8 @@ class Outage:
     def comes_back(self, seconds=SOON):
         """Datagrams are answered again so soon, all of them, and then TCP, which waits longer and longer before it
         tries again."""
-        are_back = {poller: poller.has_answers(1) for poller in self.load.datagrams()}
-        wait_for("datagrams are answered again", lambda: all(back(poller.now()) for poller, back in are_back.items()), seconds)
+        pollers = [(poller, poller.has_answers(1)) for poller in self.load.datagrams()]
+        wait_for("datagrams are answered again", lambda: all(has(poller.now()) for poller, has in pollers), seconds)
         self.load.goes_on(seconds=30)
 
     def kill(self):

@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -10,10 +11,10 @@ from contextlib import contextmanager
 
 from capture import Capture
 from daemons import MODBUS_AND_UDP, resident_kb
-from forging import ATTACKER, MARK, Member, carried, ethernet, sealed_in
+from forging import ATTACKER, HEADER, MARK, VERSIONS, Member, carried, cut, ethernet, flipped, protected, sealed_in
 from load import Load
 from netns import wait_for
-from plant import REPOSITORY
+from plant import REPOSITORY, scale
 from sealed import sealed_plant
 
 FOLDER = REPOSITORY / "tests" / "lab"
@@ -38,6 +39,8 @@ POLICY = {"rules": [
     {"name": "web", "action": "bypass", "proto": "tcp", "dest_port": "80"},
     *MODBUS_AND_UDP["rules"],
 ]}
+# How long, and how many frames a second.
+FLOOD = (float(os.environ.get("TSG_LAB_FLOOD", "10")), 20_000 * scale())
 # Wide, so that it is never the age alone that makes an attack fail.
 WINDOW = 60
 
@@ -138,6 +141,36 @@ class Siege:
                 total += sum(int(value) for name, value in zip(names.split(), values.split())
                              if name in UNREADABLE and value.isdigit())
         return total + sum(int(line.split()[1]) for line in lines if line.split()[0] in UNREADABLE)
+
+    def repels_flipped(self, version, *more):
+        """A packet with each bit turned over that is protected, and for `more` reasons than all of them have."""
+        packet, others = self.member.datagram(*self.ends(version)), self.hmi.packed(version)
+        place = slice(HEADER[version] - len(others), HEADER[version])
+        # With one bit the address is that of a machine behind another gateway: such a packet passes unopened.
+        forged = [packet for packet in flipped(packet, protected(packet, self.port)) if packet[place] != others]
+        tried = self.repelled(self.frames(version, forged), "malformed", "malformed_ip", "sealed_fragment",
+                              "unknown_epoch", "unknown_sender", "replayed", "stale", "future", "too_old",
+                              "unauthentic", *more)
+        self.taken(version, packet)
+        return tried
+
+    def repels_cut(self, version, uncounted=0):
+        """A packet at every length."""
+        packet = self.member.datagram(*self.ends(version))
+        tried = self.repelled(self.frames(version, cut(packet)), "malformed", "malformed_ip", "unauthentic", "in_clear",
+                              uncounted=uncounted)
+        self.taken(version, packet)
+        return tried
+
+    def repels_replays(self):
+        """Of what was opened a moment ago, and of the other gateway's polls in the middle of their stream."""
+        frames = []
+        for version in VERSIONS:
+            packet = self.member.datagram(*self.ends(version))
+            self.taken(version, packet)
+            frames += self.frames(version, [packet] * 100)
+        frames += [self.again(heard) for heard in self.record()]
+        return self.repelled(frames, "replayed")
 
     def taken(self, version, packet):
         """This one is opened: it was the attack that made the others fail, and not how they were made."""

@@ -427,8 +427,13 @@ impl Control {
     }
 
     /// The key server's policies or, without its word, the last one.
-    pub(super) fn known_policies(&self) -> Vec<PolicyVersion> {
-        self.policies.live(self.gateway.policies(), &[])
+    pub(super) fn known_policies(&self) -> &[PolicyVersion] {
+        self.policies.known(self.gateway.policies())
+    }
+
+    /// The one of them that decides.
+    pub(super) fn policy_in_force(&self) -> Option<&PolicyVersion> {
+        policy::in_force(self.known_policies())
     }
 
     fn answer(&mut self, now: u64) {

@@ -72,17 +72,14 @@ impl Policies {
         self.unkept.as_ref().map(|unkept| unkept.why.as_str())
     }
 
-    /// The one that decides, of those that the server has told, or of before the boot.
-    pub(super) fn in_force<'a>(&'a self, known: &'a [PolicyVersion]) -> Option<&'a PolicyVersion> {
-        if known.is_empty() { self.last.as_ref() } else { in_force(known) }
+    /// What the server has told or, without its word, the last one.
+    pub(super) fn known<'a>(&'a self, told: &'a [PolicyVersion]) -> &'a [PolicyVersion] {
+        if told.is_empty() { self.last.as_slice() } else { told }
     }
 
-    /// The server's policies, with `bypass` in front.
-    pub(super) fn live(&self, known: &[PolicyVersion], bypass: &[Rule]) -> Vec<PolicyVersion> {
-        let mut policies: Vec<PolicyVersion> = match known {
-            [] => self.last.iter().cloned().collect(),
-            known => known.to_vec(),
-        };
+    /// The same, with `bypass` in front.
+    pub(super) fn live(&self, told: &[PolicyVersion], bypass: &[Rule]) -> Vec<PolicyVersion> {
+        let mut policies = self.known(told).to_vec();
         for version in &mut policies {
             Arc::make_mut(&mut version.policy.rules).splice(..0, bypass.iter().cloned());
         }
@@ -126,7 +123,8 @@ pub(super) fn plan(
     }
 }
 
-fn in_force(policies: &[PolicyVersion]) -> Option<&PolicyVersion> {
+/// The one that decides.
+pub(super) fn in_force(policies: &[PolicyVersion]) -> Option<&PolicyVersion> {
     policies.iter().rev().find(|version| version.stage == Stage::Active)
 }
 

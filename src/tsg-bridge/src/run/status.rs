@@ -60,7 +60,7 @@ pub(super) fn overview(
 ) -> Overview {
     let gateway = &control.gateway;
     let keys = gateway.keys(now);
-    let policy = control.policies.in_force(gateway.policies());
+    let policy = control.policy_in_force();
     let counters = counted(control);
     let mut alarms = Vec::new();
     if control.is_active() {
@@ -123,7 +123,7 @@ pub(super) fn overview(
         "epoch": sealing.map_or(0, |key| key.id),
         "epochs": keys.iter().map(|key| epoch(key, now)).collect::<Vec<_>>(),
         "policy": policy.map_or(0, |version| version.version),
-        "policies": gateway.policies().iter().map(|v| json!({
+        "policies": control.known_policies().iter().map(|v| json!({
             "version": v.version, "stage": v.stage, "mode": v.mode, "fail": v.fail,
             "rules": v.policy.rules.len(),
         })).collect::<Vec<_>>(),

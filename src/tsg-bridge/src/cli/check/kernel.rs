@@ -97,7 +97,7 @@ pub(super) fn firewall(
     if !bridged || matches!(kind, None | Some(Kind::NfqueueIptables)) {
         return Ok(());
     }
-    for (name, _) in &BR_NETFILTER[..2] {
+    for (name, _) in BR_NETFILTER.iter().filter(|(name, _)| name.starts_with("bridge-nf-call-")) {
         if machine.sysctl(&format!("net/bridge/{name}")).as_deref() == Some("1") {
             let text = format!(
                 "net.bridge.{name} is 1, so the router's firewall sees what crosses the bridge and may drop it; run \

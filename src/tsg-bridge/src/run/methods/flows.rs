@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// The answer to `flows`, what there was most of first. `would` is what becomes of it in `enforce`: `drop`, or `seal` for
 /// a machine that no gateway opens for.
 pub(super) fn flows(control: &mut Control, _: &Arguments, now: u64) -> Result<Value> {
-    let mode = control.gateway.active_policy().map(|version| version.mode);
+    let mode = control.policy_in_force().map(|version| version.mode);
     let view = control.shared.view();
     let one = |(talk, heard): (Talk, Heard)| {
         let rule = view.deciding_rule(&heard.flow);
