@@ -11,6 +11,9 @@ OUTSIDE = ("10.79.0.1", "10.79.0.2")
 class Layout:
     """`bridged`: the wire between the gateways is a port of their bridges."""
 
+    # The wire between the gateways carries nothing uncut, as real ones do not.
+    real_wire = False
+
     def __init__(self, lab: Lab, bridged=True):
         self.lab = lab
         self.gateways = [lab.gateway("gwa"), lab.gateway("gwb")]
@@ -24,6 +27,9 @@ class Layout:
                 gateway.ns.ip("link", "set", "wan0", "up")
         self.hosts = [lab.host("hosta", near), lab.host("hostb", far)]
         self.target = self.hosts[1].ip4
+        if self.real_wire:
+            for gateway in self.gateways:
+                gateway.cut_at_wan()
 
     def set_mtu(self, mtu):
         """What a tunnel leaves to the hosts."""

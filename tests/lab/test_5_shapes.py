@@ -179,13 +179,16 @@ class Shapes:
 class Pair:
     """plc – gwa – switch – gwb – hmi. What reaches hmi's cable is cut, so that what is heard is packets."""
 
-    def __init__(self, lab):
+    def __init__(self, lab, cut_at_wan):
         switch = lab.switch()
         self.server = KeyServer(lab.server(switch))
         self.gateways = [lab.gateway(name, switch) for name in ("gwa", "gwb")]
         self.hosts = {name: lab.host(name, gateway) for name, gateway in zip(("plc", "hmi"), self.gateways)}
         self.gateways[1].run("ethtool", "-K", "lan0", "tso", "off", "gso", "off", "tx-udp-segmentation", "off",
                              "tx", "off")
+        if cut_at_wan:
+            for gateway in self.gateways:
+                gateway.cut_at_wan()
         # Only what was sent on purpose.
         for host in self.hosts.values():
             host.run("nft", "-f", "-", input="table inet quiet { chain out { type filter hook output priority 0; "
@@ -230,19 +233,22 @@ def flow(packet):
     return packet[9], packet[12:20], packet[4:6] if fragment else packet[at:at + 4]
 
 
-@pytest.mark.parametrize("encap", ("protocol", "udp"))
-def test_every_shape_arrives_as_from_a_plain_bridge(attach, encap, cases):
+@pytest.mark.parametrize(("encap", "cut_at_wan"), (("protocol", False), ("udp", False), ("udp", True)))
+def test_every_shape_arrives_as_from_a_plain_bridge(attach, encap, cut_at_wan, cases):
     # An iptables queue gets fragments put together, and cuts them as it pleases.
     fragments = attach != "nfqueue" or attaches.without_bridge_queue() is None
     seed = int(os.environ.get("TSG_LAB_SEED") or random.SystemRandom().getrandbits(32))
     print(f"seed {seed}")
     with Lab("shapes") as lab:
-        pair = Pair(lab)
+        pair = Pair(lab, cut_at_wan)
         wanted = pair.arrives(seed, fragments)
         pair.server.start()
         pair.server.group(GROUP, EVERYTHING, mode="enforce", encap=encap)
         boxes = [Box(gateway, pair.server, attach) for gateway in pair.gateways]
         bring_up(pair.server, boxes)
+        joins = {f"rx-udp-gro-forwarding: {'off' if attach == 'nfqueue' else 'on'}" in features(gateway)
+                 for gateway in pair.gateways}
+        assert joins == {True}, "what comes over a cable is joined for `ingress`, and for nobody else"
         got = pair.arrives(seed, fragments)
         sealed = boxes[0].status()["counters"]
         # Told in a line each: the packets themselves would fill pages.
@@ -252,6 +258,10 @@ def test_every_shape_arrives_as_from_a_plain_bridge(attach, encap, cases):
         number = sum(map(len, wanted.values()))
         assert sealed["sealed"] >= number, sealed
         cases(number)
+
+
+def features(gateway):
+    return gateway.run("ethtool", "-k", "wan0").stdout
 
 
 def differs(got, wanted):

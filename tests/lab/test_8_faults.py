@@ -360,6 +360,7 @@ WRONG = {
         "tso": "option tso 'perhaps'",
         "gso": "option gso '-1'",
         "rx_gro_list": "option rx_gro_list 'of'",
+        "rx_udp_gro_forwarding": "option rx_udp_gro_forwarding 'yess'",
     },
 }
 # A section of its own, for options of sections that the file has none of.

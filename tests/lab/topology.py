@@ -142,6 +142,10 @@ class Gateway(Bridge):
     def forwards(self):
         return self.standalone or super().forwards()
 
+    def cut_at_wan(self):
+        """The wire at `wan0` is as real ones are: nothing goes over it uncut, and GRO may join what comes."""
+        self.run("ethtool", "-K", "wan0", "tso", "off", "gso", "off", "tx-udp-segmentation", "off", "gro", "on")
+
     @property
     def lan(self):
         return [port for port in self.ports if port.startswith("lan")]

@@ -18,7 +18,7 @@ WRONG = [
     ("bridge.wan", "a-name-of-16-let"), ("bridge.device", "a-name-of-16-let"), ("bridge.standalone", "alone"),
     ("bridge.box", "a-name-of-16-let"), ("front.action", "encode"), ("front.enabled", "perhaps"),
     ("eth.device", "a-name-of-16-let"), ("eth.gro", "full"), ("eth.lro", "x"), ("eth.tso", "x"),
-    ("eth.gso", "x"), ("eth.rx_gro_list", "x"),
+    ("eth.gso", "x"), ("eth.rx_gro_list", "x"), ("eth.rx_udp_gro_forwarding", "x"),
 ]
 
 

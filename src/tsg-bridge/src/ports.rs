@@ -125,7 +125,7 @@ mod tests {
         let nothing = json!({ "on": false, "fixed": true, "wanted": null });
         let none = |gro: Value| {
             json!({ "gro": gro, "lro": nothing, "tso": nothing, "gso": nothing,
-                    "rx_gro_list": nothing })
+                    "rx_gro_list": nothing, "rx_udp_gro_forwarding": nothing })
         };
         let gro = json!({ "on": true, "fixed": false, "wanted": false });
         let expected = json!({ "ports": [

@@ -38,6 +38,8 @@ pub struct Shape {
     len: usize,
     /// Nothing may follow it.
     last: bool,
+    /// This gateway made it.
+    own: bool,
 }
 
 impl Shape {
@@ -66,7 +68,7 @@ impl Shape {
         };
         let head = upper + header_len;
         let len = packet.len().checked_sub(head).filter(|len| *len > 0)?;
-        let shape = Self { version, kind, upper, head, len, last };
+        let shape = Self { version, kind, upper, head, len, last, own };
         (own || shape.is_sound(packet)).then_some(shape)
     }
 
@@ -264,10 +266,10 @@ impl Joined {
     /// # Errors
     /// [`Malformed`] if `first` is not the packet that it was.
     pub fn finish(&self, first: &mut [u8]) -> Result<Offload, Malformed> {
-        if self.count == 1 {
+        let Shape { version, kind, upper, head, len, own, .. } = self.shape;
+        if self.count == 1 && !own {
             return Ok(Offload::default());
         }
-        let Shape { version, kind, upper, head, len, .. } = self.shape;
         let sum = self.shape.pseudo_header(first, self.total - upper).folded();
         match version {
             Version::V4 => v4::Header::new_checked(&mut *first)?.set_total_len(self.total as u16),
@@ -290,6 +292,9 @@ impl Joined {
         };
         inner[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
         let checksum = Some(Partial { start: upper, offset });
-        Ok(Offload { checksum, cut: Some((kind, len as u16)) })
+        // One that is alone gets its checksum all the same: where the kernel joins what it receives, a datagram
+        // without one overtakes those before it.
+        let cut = (self.count > 1).then_some((kind, len as u16));
+        Ok(Offload { checksum, cut })
     }
 }

@@ -6,7 +6,7 @@ const offload = (on, fixed = false) => ({ on: on, fixed: fixed, wanted: null });
 const port = (name, role, more = {}) => ({
 	name: name, section: role == 'none' ? null : 'bridge', role: role, link: true, mtu: 1500, mac: '02:00:00:00:00:0' + [ '', 'lan1', 'lan2', 'wan' ].indexOf(name),
 	switch: null, bridge: role == 'none' ? null : 'br-lan',
-	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true) }, ...more
+	offloads: { gro: offload(true), lro: offload(false, true), tso: offload(true), gso: offload(true), rx_gro_list: offload(true), rx_udp_gro_forwarding: offload(false) }, ...more
 });
 
 const many = (count, make) => Array.from({ length: count }, (none, at) => make(at));

@@ -22,7 +22,8 @@ pub struct Port {
     pub offloads: BTreeMap<Feature, bool>,
 }
 
-const OPTIONS: [&str; 6] = ["device", "gro", "lro", "tso", "gso", "rx_gro_list"];
+const OPTIONS: [&str; 7] =
+    ["device", "gro", "lro", "tso", "gso", "rx_gro_list", "rx_udp_gro_forwarding"];
 
 /// None without a device; that is then among the findings.
 pub(super) fn read(section: &Section, label: String, found: &mut Findings<'_>) -> Option<Port> {

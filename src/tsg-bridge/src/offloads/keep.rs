@@ -2,7 +2,7 @@
 //! anything else any more. A port that has gone and come back is a new one: it has what its driver gave it.
 
 use super::{Feature, of_feature, read, sys};
-use crate::config::Config;
+use crate::config::{Attach, Bridge, Config};
 use crate::folders::Folders;
 use crate::identity::{Replace, prepare_folder, write_secret_file};
 use crate::interface;
@@ -23,32 +23,75 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// A longer file is none of ours.
 const MAX_BYTES: u64 = 256 * 1024;
 
+/// On or off, and how much that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// Where it cannot be, somebody has to know.
+    Must(bool),
+    /// It is faster so. Where it cannot be, nothing is wrong.
+    Rather(bool),
+}
+
+impl Wish {
+    pub(crate) const fn on(self) -> bool {
+        match self {
+            Self::Must(on) | Self::Rather(on) => on,
+        }
+    }
+}
+
+/// What is wanted of one port.
+type Wishes = BTreeMap<Feature, Wish>;
+
 /// What each port should have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted(pub(crate) BTreeMap<String, BTreeMap<Feature, bool>>);
+pub(crate) struct Wanted(pub(crate) BTreeMap<String, Wishes>);
 
 impl Wanted {
-    /// What a configuration asks for, and what a gateway needs by itself: no LRO on its ports, since nobody can cut
-    /// again as they were what that has joined. A bridge sees to that, too; nobody else does for standalone ports,
-    /// which are connected even while the gateway is idle.
+    /// What a configuration asks for, and what a gateway wants by itself.
     pub(crate) fn of(config: &Config) -> Self {
         let mut wanted = Self::default();
         let at_work = |standalone: bool| standalone || !config.is_idle();
         for bridge in config.bridges.iter().filter(|bridge| at_work(bridge.standalone)) {
-            for port in bridge.ports() {
-                wanted.0.entry(port.to_owned()).or_default().insert(Feature::Lro, false);
-            }
+            wanted.add_needs(bridge);
+        }
+        let ingress = |bridge: &&Bridge| bridge.standalone || config.attach == Attach::Ingress;
+        for bridge in config.bridges.iter().filter(|_| !config.is_idle()).filter(ingress) {
+            wanted.add_speed(bridge);
         }
         for port in config.ports.iter().filter(|_| config.enabled) {
-            wanted.0.entry(port.device.clone()).or_default().extend(&port.offloads);
+            let offloads = port.offloads.iter().map(|(&feature, &on)| (feature, Wish::Must(on)));
+            wanted.port(&port.device).extend(offloads);
         }
         wanted
     }
 
     /// What stays when the daemon goes: its rules still connect standalone ports.
     pub(crate) fn after(config: &Config) -> Self {
-        let bridges = config.bridges.iter().filter(|bridge| bridge.standalone).cloned().collect();
-        Self::of(&Config { bridges, ports: Vec::new(), ..config.clone() })
+        let mut wanted = Self::default();
+        config.bridges.iter().filter(|bridge| bridge.standalone).for_each(|b| wanted.add_needs(b));
+        wanted
+    }
+
+    fn port(&mut self, name: &str) -> &mut Wishes {
+        self.0.entry(name.to_owned()).or_default()
+    }
+
+    /// No LRO, since nobody can cut again as they were what that has joined. A bridge sees to that, too; nobody else
+    /// does for standalone ports, which are connected even while the gateway is idle.
+    fn add_needs(&mut self, bridge: &Bridge) {
+        for port in bridge.ports() {
+            self.port(port).insert(Feature::Lro, Wish::Must(false));
+        }
+    }
+
+    /// The attach `ingress` takes what GRO has joined, and nothing that is a list. Of datagrams those from the WAN are
+    /// joined, which are sealed ones that the other gateway had joined; for hosts' own there is no need.
+    fn add_speed(&mut self, bridge: &Bridge) {
+        for port in bridge.ports() {
+            self.port(port).insert(Feature::RxGroList, Wish::Rather(false));
+        }
+        self.port(&bridge.wan).insert(Feature::RxUdpGroForwarding, Wish::Rather(true));
     }
 
     /// The ports that something is wanted of, and the numbers of those that are there.
@@ -109,7 +152,7 @@ fn one(
     folders: &Folders,
     originals: &mut Originals,
     port: &str,
-    wanted: &BTreeMap<Feature, bool>,
+    wanted: &Wishes,
     troubles: &mut Vec<String>,
 ) -> Result<()> {
     let Some(number) = interface::index(port) else { return Ok(()) };
@@ -118,7 +161,8 @@ fn one(
     let mut targets: Vec<(String, bool)> = Vec::new();
     let mut before =
         originals.ports.remove(port).unwrap_or(Original { number, bits: BTreeMap::new() });
-    for (&feature, &on) in wanted {
+    for (&feature, wish) in wanted {
+        let on = wish.on();
         for bit in of_feature(&bits, feature).filter(|bit| bit.changeable) {
             if bit.requested != on && (!on || Feature::switches_on(&bit.name)) {
                 before.bits.entry(bit.name.clone()).or_insert(bit.requested);
@@ -146,10 +190,11 @@ fn one(
     Ok(())
 }
 
-/// What stayed as it was all the same.
-fn disobeyed(port: &str, wanted: &BTreeMap<Feature, bool>) -> Result<Vec<String>> {
+/// What stayed as it was all the same, and must not.
+fn disobeyed(port: &str, wanted: &Wishes) -> Result<Vec<String>> {
     let now = read(port)?;
-    let differs = wanted.iter().filter_map(|(feature, &on)| {
+    let differs = wanted.iter().filter_map(|(feature, wish)| {
+        let Wish::Must(on) = *wish else { return None };
         let setting = now.get(feature).filter(|setting| setting.on != on)?;
         let (is, name) = (if setting.on { "on" } else { "off" }, feature.name());
         Some(match setting.fixed {

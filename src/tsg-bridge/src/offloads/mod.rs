@@ -1,5 +1,5 @@
-//! What a network card, or the kernel for it, does to packets before the gateway sees them: GRO, LRO, TSO, GSO and
-//! fraglist GRO. Read and set for each port, as `ethtool -k` and `-K` do.
+//! What a network card, or the kernel for it, does to packets before the gateway sees them: GRO, LRO, TSO, GSO,
+//! fraglist GRO and GRO of datagrams for others. Read and set for each port, as `ethtool -k` and `-K` do.
 //!
 //! What was there before is kept until the next boot (`keep`), and put back when nobody wants it changed any more.
 //! Not here: why a gateway wants what (docs/ports.md).
@@ -9,7 +9,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use keep::{Wanted, apply, restore};
+pub(crate) use keep::{Wanted, Wish, apply, restore};
 
 use std::collections::BTreeMap;
 use std::io;
@@ -27,11 +27,14 @@ pub enum Feature {
     Gso,
     /// GRO of packets that go on, as lists of packets.
     RxGroList,
+    /// GRO of datagrams that go on, which are cut again as they were.
+    RxUdpGroForwarding,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Gro, Self::Lro, Self::Tso, Self::Gso, Self::RxGroList];
+    pub const ALL: [Self; 6] =
+        [Self::Gro, Self::Lro, Self::Tso, Self::Gso, Self::RxGroList, Self::RxUdpGroForwarding];
 
     /// Its option in UCI, and its name in JSON.
     pub const fn name(self) -> &'static str {
@@ -41,6 +44,7 @@ impl Feature {
             Self::Tso => "tso",
             Self::Gso => "gso",
             Self::RxGroList => "rx_gro_list",
+            Self::RxUdpGroForwarding => "rx_udp_gro_forwarding",
         }
     }
 
@@ -57,6 +61,7 @@ impl Feature {
             Self::Tso => bit.starts_with("tx-tcp") && bit.ends_with("-segmentation"),
             Self::Gso => bit == "tx-generic-segmentation",
             Self::RxGroList => bit == "rx-gro-list",
+            Self::RxUdpGroForwarding => bit == "rx-udp-gro-forwarding",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Offloads of real veth devices, in a network namespace of the test's own thread.
 
 use super::*;
-use crate::config::{Bridge, Config, Port};
+use crate::config::{Attach, Bridge, Config, Port};
 use crate::folders::Folders;
 use std::process::Command;
 
@@ -28,7 +28,8 @@ fn ethtool(port: &str, feature: &str) -> String {
 }
 
 fn wanted(port: &str, features: &[(Feature, bool)]) -> Wanted {
-    Wanted(BTreeMap::from([(port.to_owned(), features.iter().copied().collect())]))
+    let wishes = features.iter().map(|&(feature, on)| (feature, Wish::Must(on)));
+    Wanted(BTreeMap::from([(port.to_owned(), wishes.collect())]))
 }
 
 #[test]
@@ -53,6 +54,7 @@ fn a_feature_of_several_bits_is_on_if_one_is_and_fixed_if_all_are() {
         (Feature::Lro, false, true),
         (Feature::Gso, true, true),
         (Feature::RxGroList, false, true),
+        (Feature::RxUdpGroForwarding, false, true),
     ];
     for (feature, on, fixed) in expected {
         assert_eq!(now[&feature], Setting { on, fixed }, "{feature:?}");
@@ -60,7 +62,7 @@ fn a_feature_of_several_bits_is_on_if_one_is_and_fixed_if_all_are() {
 }
 
 #[test]
-fn a_gateway_wants_no_lro_where_it_works() {
+fn a_gateway_wants_no_lro_where_it_works_and_speed_with_ingress() {
     let bridge = |standalone| Bridge {
         lan: vec!["lan1".to_owned()],
         wan: "wan".to_owned(),
@@ -80,19 +82,34 @@ fn a_gateway_wants_no_lro_where_it_works() {
         ports: vec![port.clone()],
         ..Config::default()
     };
-    let no_lro = (Feature::Lro, false);
-    let both = BTreeMap::from([
-        ("lan1".to_owned(), BTreeMap::from([(Feature::Gro, false), no_lro])),
-        ("wan".to_owned(), BTreeMap::from([no_lro])),
-    ]);
-    let lro_alone = ["lan1", "wan"].map(|port| (port.to_owned(), BTreeMap::from([no_lro])));
+    let no_lro = (Feature::Lro, Wish::Must(false));
+    let no_gro = (Feature::Gro, Wish::Must(false));
+    let of = |lan1: &[_], wan: &[_]| {
+        let port = |name: &str, wishes: &[_]| (name.to_owned(), wishes.iter().copied().collect());
+        BTreeMap::from([port("lan1", lan1), port("wan", wan)])
+    };
+    let both = of(&[no_gro, no_lro], &[no_lro]);
+    let lro_alone = of(&[no_lro], &[no_lro]);
     assert_eq!(Wanted::of(&config(&server, false, true)).0, both);
     assert_eq!(Wanted::of(&config(&Vec::new(), true, true)).0, both, "idle, but connected");
+    let no_lists = (Feature::RxGroList, Wish::Rather(false));
+    let trains = (Feature::RxUdpGroForwarding, Wish::Rather(true));
+    let quick = of(&[no_gro, no_lro, no_lists], &[no_lro, no_lists, trains]);
+    assert_eq!(Wanted::of(&config(&server, true, true)).0, quick);
+    let mut ingress = config(&server, false, true);
+    ingress.attach = Attach::Ingress;
+    assert_eq!(Wanted::of(&ingress).0, quick);
+    ingress.ports[0].offloads = BTreeMap::from([(Feature::RxGroList, true)]);
+    let asked = of(
+        &[no_lro, (Feature::RxGroList, Wish::Must(true))],
+        &quick["wan"].clone().into_iter().collect::<Vec<_>>(),
+    );
+    assert_eq!(Wanted::of(&ingress).0, asked, "who asks for it gets it");
     let idle = Wanted::of(&config(&Vec::new(), false, true));
     assert_eq!(idle, wanted("lan1", &[(Feature::Gro, false)]), "a router's ports are not ours");
-    assert_eq!(Wanted::of(&config(&server, true, false)).0, BTreeMap::from(lro_alone.clone()));
+    assert_eq!(Wanted::of(&config(&server, true, false)).0, lro_alone);
     assert_eq!(Wanted::of(&config(&server, false, false)), Wanted::default());
-    assert_eq!(Wanted::after(&config(&server, true, true)).0, BTreeMap::from(lro_alone));
+    assert_eq!(Wanted::after(&config(&server, true, true)).0, lro_alone);
     assert_eq!(Wanted::after(&config(&server, false, true)), Wanted::default());
 }
 
@@ -107,6 +124,7 @@ fn what_the_kernel_says_is_what_ethtool_says() {
         (Feature::Tso, "tcp-segmentation-offload"),
         (Feature::Gso, "generic-segmentation-offload"),
         (Feature::RxGroList, "rx-gro-list"),
+        (Feature::RxUdpGroForwarding, "rx-udp-gro-forwarding"),
     ];
     for (feature, name) in names {
         let says = ethtool("near", name);
@@ -189,6 +207,11 @@ fn what_is_fixed_is_said_and_what_another_boot_kept_is_not_believed() {
     std::fs::write(&file, kept.replace(boot.trim(), "an-earlier-boot")).unwrap();
     restore(&folders).unwrap();
     assert_eq!(ethtool("near", "generic-receive-offload"), "off");
+
+    // What would only be faster is no trouble.
+    let rather = BTreeMap::from([(Feature::Lro, Wish::Rather(true))]);
+    let wanted = Wanted(BTreeMap::from([("near".to_owned(), rather)]));
+    assert_eq!(apply(&folders, &wanted).unwrap(), [""; 0]);
 
     // Damaged: nothing is known, and nothing breaks.
     std::fs::write(&file, "{\"boot\":").unwrap();

@@ -13,8 +13,9 @@ const MOST_COUNTERS: usize = 128;
 /// More offloads of a port are not kept.
 const MOST_OFFLOADS: usize = 8;
 
-/// Names of ports and offloads are at most this long.
+/// Names of ports are at most this long, those of offloads as long as the kernel's.
 const MOST_PORT_NAME: usize = 15;
+const MOST_OFFLOAD_NAME: usize = 31;
 
 /// Counters that are followed over the last minutes, beside drops.
 const FOLLOWED: [&str; 4] = ["sealed", "opened", "bypassed", "in_clear"];
@@ -211,16 +212,21 @@ const fn is_recent(minute: u64, now: u64) -> bool {
 pub(super) fn shown_ports(ports: Vec<PortState>) -> Vec<PortState> {
     let all = ports.into_iter().take(MOST_PORTS);
     let one = |port: PortState| PortState {
-        name: short(&port.name),
-        offloads: port.offloads.iter().take(MOST_OFFLOADS).map(|name| short(name)).collect(),
+        name: short(&port.name, MOST_PORT_NAME),
+        offloads: port
+            .offloads
+            .iter()
+            .take(MOST_OFFLOADS)
+            .map(|name| short(name, MOST_OFFLOAD_NAME))
+            .collect(),
         ..port
     };
     all.map(one).collect()
 }
 
 /// A name that the kernel gives.
-fn short(name: &str) -> String {
-    name.chars().filter(|c| !c.is_control()).take(MOST_PORT_NAME).collect()
+fn short(name: &str, most: usize) -> String {
+    name.chars().filter(|c| !c.is_control()).take(most).collect()
 }
 
 pub(super) fn shown_counters(counters: BTreeMap<String, u64>) -> BTreeMap<String, u64> {

@@ -54,7 +54,7 @@ fn seen(flows: u16) -> Seen {
         wan: false,
         up: true,
         mbits: Some(100),
-        offloads: vec!["gro".to_owned()],
+        offloads: vec!["rx_udp_gro_forwarding".to_owned()],
     };
     Seen { flows: (1..=flows).map(|n| flow(40_000 + n)).collect(), ports: vec![port] }
 }

@@ -2,10 +2,10 @@
 
 use proptest::prelude::*;
 use tsg_esp::buffer::Packet;
-use tsg_esp::checksum::Sum;
+use tsg_esp::checksum::{self, Sum};
 use tsg_esp::ip::{Malformed, Outline};
 use tsg_esp::join::{Added, Joined, Shape};
-use tsg_esp::segment::{Cut, Kind};
+use tsg_esp::segment::{Cut, Kind, Offload, Partial};
 
 use crate::traffic::{cases, ipv4, ipv6, noise};
 
@@ -242,6 +242,21 @@ fn a_short_or_pushed_one_is_the_last() {
     let pushed = cut(&packet(&Plain { flags: ACK | PSH, ..TCP }), Kind::Tcp, 500).unwrap();
     let next = Plain { sequence: TCP.sequence.wrapping_add(1_000), id: 1, body: 500, ..TCP };
     assert_eq!(join(&[&pushed[..], &[packet(&next)]].concat()).1.count(), 2);
+}
+
+/// Where the kernel joins what it receives, one without a checksum would overtake the others.
+#[test]
+fn a_sealed_datagram_that_is_alone_gets_a_checksum() {
+    let mut datagram = packet(&UDP);
+    datagram[26..28].fill(0);
+    let shape = Shape::of(&datagram, true).unwrap();
+    let Offload { checksum, cut } = Joined::new(shape).finish(&mut datagram).unwrap();
+    let Partial { start, offset } = checksum.unwrap();
+    assert_eq!((start, offset, cut), (20, 6, None));
+    checksum::complete(&mut datagram, start, offset).unwrap();
+    assert_eq!(upper_sum(&datagram), 0);
+    let others = Shape::of(&datagram, false).unwrap();
+    assert_eq!(Joined::new(others).finish(&mut datagram).unwrap(), Offload::default());
 }
 
 /// The kernel would make longer ones of them.

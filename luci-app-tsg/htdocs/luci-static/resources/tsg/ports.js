@@ -10,6 +10,7 @@ const OFFLOADS = {
 	gro: _('join on receipt (GRO)'),
 	lro: _('join on receipt, in the card (LRO)'),
 	rx_gro_list: _('join as lists (rx-gro-list)'),
+	rx_udp_gro_forwarding: _('join datagrams (rx-udp-gro-forwarding)'),
 	gso: _('cut when sending (GSO)'),
 	tso: _('cut when sending, in the card (TSO)')
 };

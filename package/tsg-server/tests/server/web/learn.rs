@@ -259,7 +259,7 @@ fn ports_events_and_drops_are_shown() {
         wan,
         up,
         mbits,
-        offloads: vec!["gro".to_owned(), "<script>alert(1)</script>".to_owned()],
+        offloads: vec!["rx_udp_gro_forwarding".to_owned(), "<script>alert(1)</script>".to_owned()],
     };
     let say = |gateway: &TestGateway, stale: u64| {
         let counters = [("drop_stale", stale), ("drop_<script>", stale), ("sealed", 5)];
@@ -277,6 +277,7 @@ fn ports_events_and_drops_are_shown() {
     let words = ["gateway", "show", "press"];
     let shown = wait(&site, &mut plant[0], &words, |answer| answer["recent"]["drop_stale"] == 9);
     assert_eq!(shown["ports"][0]["mbits"], 100);
+    assert_eq!(shown["ports"][0]["offloads"][0], "rx_udp_gro_forwarding");
     let events: Vec<_> =
         shown["events"].as_array().unwrap().iter().map(|one| &one["text"]).collect();
     assert_eq!(events, [&json!("came online"), &json!("was let in")]);

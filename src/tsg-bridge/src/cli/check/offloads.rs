@@ -9,7 +9,7 @@ use crate::{
     attach::Kind,
     config::Config,
     machine::Machine,
-    offloads::{Feature, Settings, Wanted},
+    offloads::{Feature, Settings, Wanted, Wish},
 };
 
 /// Asks how the features of a port stand. A parameter, so that a test's machine answers for itself.
@@ -35,7 +35,8 @@ pub(super) fn check(
                 continue;
             }
         };
-        for (feature, &on) in features {
+        for (feature, wish) in features {
+            let Wish::Must(on) = *wish else { continue };
             let Some(setting) = now.get(feature).filter(|setting| setting.on != on) else {
                 continue;
             };
@@ -53,7 +54,9 @@ pub(super) fn check(
             };
             report.warning("offloads", &text)?;
         }
-        let lists = now.get(&Feature::RxGroList).is_some_and(|setting| setting.on);
+        let list = Feature::RxGroList;
+        let stay = features.get(&list).is_none_or(|wish| wish.on());
+        let lists = stay && now.get(&list).is_some_and(|setting| setting.on);
         if lists && at_work == Some(Kind::Ingress) {
             all_well = false;
             let text = format!(

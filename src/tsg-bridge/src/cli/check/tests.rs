@@ -366,6 +366,11 @@ fn offloads_that_stand_in_the_way_are_told() {
     set(&mut fake, Feature::RxGroList, true, false);
     assert!(fake.check().1.ends_with("0 problems, 0 warnings\n"), "a queue does not mind");
     fake.configure(" option attach ingress");
+    assert!(fake.check().1.ends_with("0 problems, 0 warnings\n"), "that is seen to");
+    fake.write_config(
+        " option attach ingress",
+        "config port\n option device lan1\n option rx_gro_list 1",
+    );
     fake.has_warning("lan1: rx_gro_list is on: nothing is lost");
     fake.write_config("", "config port\n option device lan2\n option gro 1");
     fake.has_warning("offloads: lan2: gro is off; run `tsg offloads`");
