@@ -11,8 +11,8 @@ OUTSIDE = ("10.79.0.1", "10.79.0.2")
 class Layout:
     """`bridged`: the wire between the gateways is a port of their bridges."""
 
-    # The wire between the gateways carries nothing uncut, as real ones do not.
-    real_wire = False
+    # The wire between the gateways carries 64 KiB at once, as between virtual machines, and not what a cable carries.
+    uncut = False
 
     def __init__(self, lab: Lab, bridged=True):
         self.lab = lab
@@ -27,7 +27,7 @@ class Layout:
                 gateway.ns.ip("link", "set", "wan0", "up")
         self.hosts = [lab.host("hosta", near), lab.host("hostb", far)]
         self.target = self.hosts[1].ip4
-        if self.real_wire:
+        if not self.uncut:
             for gateway in self.gateways:
                 gateway.cut_at_wan()
 
