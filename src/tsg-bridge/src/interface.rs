@@ -89,11 +89,22 @@ pub(crate) fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
     ask(libc::SIOCSIFMTU as _, &mut request)
 }
 
-/// How many packets may wait in it.
-pub(crate) fn set_queue(name: &str, packets: libc::c_int) -> io::Result<()> {
+/// Sets how many packets may wait in each queue of a TUN or TAP device, of which there are `queues` on this machine:
+/// each may have 64 KiB, and together they take at most an eighth of its memory.
+pub(crate) fn set_waiting(name: &str, queues: usize) -> io::Result<()> {
+    let memory = nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total());
     let mut request = request(name)?;
-    request.ifr_ifru.ifru_metric = packets;
+    request.ifr_ifru.ifru_metric = waiting(memory, queues);
     ask(libc::SIOCSIFTXQLEN as _, &mut request)
+}
+
+/// Below the least of them a burst of small packets that a slow processor takes in at once would be lost.
+fn waiting(memory: u64, queues: usize) -> libc::c_int {
+    const LONGEST: u64 = 64 << 10;
+    const LEAST: u64 = 256;
+    const MOST: u64 = 1_024;
+    let all = memory / 8 / LONGEST;
+    (all / queues.max(1) as u64).clamp(LEAST, MOST) as libc::c_int
 }
 
 fn add_flags(name: &str, wanted: libc::c_int) -> io::Result<()> {
@@ -125,4 +136,19 @@ fn ask(what: libc::Ioctl, request: &mut libc::ifreq) -> io::Result<()> {
     // SAFETY: the kernel reads and writes one ifreq, which lives during the call.
     let done = unsafe { libc::ioctl(fd.as_raw_fd(), what, std::ptr::from_mut(request)) };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_takes_an_eighth_of_the_memory() {
+        let cases =
+            [(64, 2, 256), (512, 2, 512), (512, 4, 256), (4_096, 8, 1_024), (4_096, 64, 256)];
+        for (mib, queues, packets) in cases {
+            assert_eq!(waiting(mib << 20, queues), packets, "{mib} MiB, {queues} queues");
+        }
+        assert_eq!(waiting(0, 0), 256);
+    }
 }

@@ -99,7 +99,7 @@ impl Keeper {
             return Ok(false);
         }
         self.looks = (self.looks + 1) % FULL_LOOK;
-        ingress::keep_up(&self.taps)?;
+        ingress::keep_up(&self.taps, self.queues.count)?;
         set_up(&self.ports, interface::hear_all)?;
         let settings_kept = self.kind != Kind::NfqueueIptables || self.sysctls.verify()?;
         let place = self.place()?;

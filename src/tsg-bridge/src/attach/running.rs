@@ -286,7 +286,7 @@ impl Crew {
                     let worker = ingress::Worker::open(Arc::clone(shared), &taps, at, handler)?;
                     work.push(Box::new(|| worker.run()));
                 }
-                ingress::keep_up(&taps)?;
+                ingress::keep_up(&taps, queues.count)?;
             }
         }
         shared.ears().follow(&shared.interfaces);

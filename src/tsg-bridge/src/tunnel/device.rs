@@ -17,12 +17,6 @@ use std::sync::Arc;
 /// The longest packet.
 pub(super) const LONGEST: usize = 65_535;
 
-/// Packets that wait in all queues before the kernel drops; each may have 64 KiB.
-const WAITING: i32 = 1_024;
-
-/// In one queue at least.
-const LEAST_WAITING: i32 = 256;
-
 /// The way into the host; there is only one.
 const IN: To<'_> = To { port: 1, link: None, own: false };
 
@@ -73,7 +67,7 @@ impl Device {
         let queues = (0..queues).map(|_| open()).collect::<Result<Vec<_>>>()?;
         ensure_none_but(queues.len())?;
         // Less only costs packets under load.
-        let _ = interface::set_queue(name, (WAITING / queues.len() as i32).max(LEAST_WAITING));
+        let _ = interface::set_waiting(name, queues.len());
         let file = Arc::clone(&queues[0].file);
         Ok((Self { file, name: name.to_owned() }, queues))
     }

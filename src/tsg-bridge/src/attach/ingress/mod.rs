@@ -54,9 +54,6 @@ const BUSY: u64 = 8;
 /// So long it lets them gather; at a million frames in a second a tenth of what a TAP holds.
 const GATHER: Duration = Duration::from_micros(20);
 
-/// Frames that wait in a TAP before the kernel drops; each may have 64 KiB.
-const WAITING: i32 = 1_024;
-
 const BEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// A frame that nobody takes (its EtherType is one of those for experiments), behind an empty virtio-net header.
@@ -76,8 +73,8 @@ pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
     names.filter(free).take(ports.all().count()).collect()
 }
 
-/// Sets those TAPs up that are down, without addresses of their own: the kernel shall say nothing through them.
-pub(super) fn keep_up(taps: &[String]) -> Result<()> {
+/// Sets those TAPs up that are down, with a queue for each thread and without addresses of their own: the kernel shall say nothing through them.
+pub(super) fn keep_up(taps: &[String], threads: u16) -> Result<()> {
     for tap in taps {
         if interface::is_up(tap).with_context(|| format!("there is no {tap} any more"))? {
             continue;
@@ -86,13 +83,14 @@ pub(super) fn keep_up(taps: &[String]) -> Result<()> {
         if std::path::Path::new(&quiet).exists() {
             std::fs::write(&quiet, "1").with_context(|| format!("cannot set {quiet}"))?;
         }
-        set_up(tap).with_context(|| format!("cannot set up {tap}"))?;
+        set_up(tap, taps.len() * usize::from(threads))
+            .with_context(|| format!("cannot set up {tap}"))?;
     }
     Ok(())
 }
 
-fn set_up(tap: &str) -> io::Result<()> {
-    interface::set_queue(tap, WAITING)?;
+fn set_up(tap: &str, queues: usize) -> io::Result<()> {
+    interface::set_waiting(tap, queues)?;
     interface::bring_up(tap)
 }
 
