@@ -73,7 +73,8 @@ pub(super) fn tap_names(ports: &Ports) -> Vec<String> {
     names.filter(free).take(ports.all().count()).collect()
 }
 
-/// Sets those TAPs up that are down, with a queue for each thread and without addresses of their own: the kernel shall say nothing through them.
+/// Sets those TAPs up that are down, with a queue for each thread and without addresses of their own: the kernel
+/// shall say nothing through them.
 pub(super) fn keep_up(taps: &[String], threads: u16) -> Result<()> {
     for tap in taps {
         if interface::is_up(tap).with_context(|| format!("there is no {tap} any more"))? {
