@@ -89,8 +89,8 @@ pub(crate) fn set_mtu(name: &str, mtu: u16) -> io::Result<()> {
     ask(libc::SIOCSIFMTU as _, &mut request)
 }
 
-/// Sets how many packets may wait in each queue of a TUN or TAP device, of which there are `queues` on this machine:
-/// each may have 64 KiB, and together they take at most an eighth of its memory.
+/// Sets how many packets may wait in each queue of a TUN or TAP device. Each may have 64 KiB; `queues` together take
+/// at most an eighth of the machine's memory, unless that is too little for any.
 pub(crate) fn set_waiting(name: &str, queues: usize) -> io::Result<()> {
     let memory = nix::sys::sysinfo::sysinfo().map_or(0, |info| info.ram_total());
     let mut request = request(name)?;

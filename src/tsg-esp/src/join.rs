@@ -38,8 +38,6 @@ pub struct Shape {
     len: usize,
     /// Nothing may follow it.
     last: bool,
-    /// This gateway made it.
-    own: bool,
 }
 
 impl Shape {
@@ -68,7 +66,7 @@ impl Shape {
         };
         let head = upper + header_len;
         let len = packet.len().checked_sub(head).filter(|len| *len > 0)?;
-        let shape = Self { version, kind, upper, head, len, last, own };
+        let shape = Self { version, kind, upper, head, len, last };
         (own || shape.is_sound(packet)).then_some(shape)
     }
 
@@ -266,8 +264,11 @@ impl Joined {
     /// # Errors
     /// [`Malformed`] if `first` is not the packet that it was.
     pub fn finish(&self, first: &mut [u8]) -> Result<Offload, Malformed> {
-        let Shape { version, kind, upper, head, len, own, .. } = self.shape;
-        if self.count == 1 && !own {
+        let Shape { version, kind, upper, head, len, .. } = self.shape;
+        // Only what this gateway has sealed can be here without a checksum. It gets one also when it goes alone: where
+        // the kernel joins what it receives, a datagram without one overtakes those before it.
+        let bare = kind == Kind::Udp && read_u16(first, upper + UDP_CHECKSUM) == Some(0);
+        if self.count == 1 && !bare {
             return Ok(Offload::default());
         }
         let sum = self.shape.pseudo_header(first, self.total - upper).folded();
@@ -292,8 +293,6 @@ impl Joined {
         };
         inner[offset..offset + 2].copy_from_slice(&sum.to_be_bytes());
         let checksum = Some(Partial { start: upper, offset });
-        // One that is alone gets its checksum all the same: where the kernel joins what it receives, a datagram
-        // without one overtakes those before it.
         let cut = (self.count > 1).then_some((kind, len as u16));
         Ok(Offload { checksum, cut })
     }

@@ -22,14 +22,12 @@ pub struct Port {
     pub offloads: BTreeMap<Feature, bool>,
 }
 
-const OPTIONS: [&str; 7] =
-    ["device", "gro", "lro", "tso", "gso", "rx_gro_list", "rx_udp_gro_forwarding"];
-
 /// None without a device; that is then among the findings.
 pub(super) fn read(section: &Section, label: String, found: &mut Findings<'_>) -> Option<Port> {
     let mut port = Port { section: label, ..Port::default() };
     let before = found.problems.len();
-    found.only_options(section, &OPTIONS, |opt| set(opt, &mut port));
+    let options = [&["device"][..], &Feature::ALL.map(Feature::name)].concat();
+    found.only_options(section, &options, |opt| set(opt, &mut port));
     if port.device.is_empty() && !found.failed_option(before, "device") {
         let advice = "Add `option device 'lan1'`, with the port's name from `ip link`";
         found.missing("device", "the port that these offloads are for", advice);

@@ -255,8 +255,10 @@ fn a_sealed_datagram_that_is_alone_gets_a_checksum() {
     assert_eq!((start, offset, cut), (20, 6, None));
     checksum::complete(&mut datagram, start, offset).unwrap();
     assert_eq!(upper_sum(&datagram), 0);
-    let others = Shape::of(&datagram, false).unwrap();
-    assert_eq!(Joined::new(others).finish(&mut datagram).unwrap(), Offload::default());
+    for own in [false, true] {
+        let summed = Shape::of(&datagram, own).unwrap();
+        assert_eq!(Joined::new(summed).finish(&mut datagram).unwrap(), Offload::default());
+    }
 }
 
 /// The kernel would make longer ones of them.
