@@ -32,14 +32,17 @@ def measure(layout, seconds):
 
 
 def tcp(layout, seconds, streams):
-    """What arrives, in Mbit/s and in bytes."""
+    """What arrives, in Mbit/s and in bytes; None and 0 if the connections broke."""
     server = layout.hosts[1].start("iperf3", "-s", "-1", "--forceflush", log="iperf3")
     server.wait_line(lambda line: "listening" in line)
     shown = layout.hosts[0].run("iperf3", "-c", layout.target, "-t", seconds, "-P", streams, "-J",
                                 timeout=seconds + 30, check=False).stdout
     server.stop()
-    received = json.loads(shown).get("end", {}).get("sum_received", {})
-    return received.get("bits_per_second", 0) / 1e6, received.get("bytes", 0)
+    report = json.loads(shown)
+    if "error" in report:
+        return None, 0
+    received = report["end"]["sum_received"]
+    return received["bits_per_second"] / 1e6, received["bytes"]
 
 
 def udp(layout, seconds, size):

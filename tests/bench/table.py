@@ -10,7 +10,7 @@ SHOWN = (
     ("loaded_rtt_p50_us", "loaded p50", 0), ("loaded_rtt_p99_us", "p99", 0), ("loaded_rtt_p999_us", "p99.9", 0),
     ("cpu_s_per_gb", "CPU s/GB", 2), ("rss_mb", "RSS MB", 1),
 )
-RATIOS = ("tcp1_mbit", "tcp4_mbit", "udp64_pps", "udp512_pps", "rtt_p50_us", "rtt_p99_us")
+HEADINGS = ["", *(heading for _, heading, _ in SHOWN)]
 
 
 def table(rows):
@@ -23,7 +23,7 @@ def table(rows):
 
 
 def _medians(rows):
-    yield ["", *(heading for _, heading, _ in SHOWN)]
+    yield HEADINGS
     for row in rows:
         yield [row["name"], *(_number(row, column, digits) for column, _, digits in SHOWN)]
 
@@ -38,10 +38,9 @@ def _number(row, column, digits):
 
 def _ratios(rows, to):
     base = next((row for row in rows if row["name"] == to), None)
-    headings = {column: heading for column, heading, _ in SHOWN}
-    yield ["", *(headings[column] if column != "rtt_p99_us" else "rtt p99" for column in RATIOS)]
+    yield HEADINGS
     for row in rows:
-        yield [row["name"], *(_ratio(row[column], base and base[column]) for column in RATIOS)]
+        yield [row["name"], *(_ratio(row[column], base and base[column]) for column, _, _ in SHOWN)]
 
 
 def _ratio(value, base):
