@@ -1,5 +1,5 @@
-"""Line 5: packets of every size, with and without DF, and TCP bulk at MTU 1500: all arrive, or the
-sender is told by ICMP what the path takes, and told right."""
+"""Line 5: packets of every size, with and without DF, and TCP bulk, at MTU 1500 and between jumbo frames and a
+narrow path: all arrive, or the sender is told by ICMP what the path takes, and told right."""
 
 import json
 import sys
@@ -7,10 +7,11 @@ import sys
 import pytest
 
 from daemons import EVERYTHING
+from netns import wait_for
 from plant import REPOSITORY, scale, serve
 from sealed import two_gateways
 
-MTU = 1500
+MTU, JUMBO, NARROW = 1500, 9000, 1400
 HEADERS = {4: 28, 6: 48}  # IP and UDP, or IP and ICMP echo
 SIZES = REPOSITORY / "tests" / "lab" / "sizes.py"
 STREAM = REPOSITORY / "tests" / "lab" / "bulk.py"
@@ -33,6 +34,26 @@ def plant(attach):
         yield plant
 
 
+@pytest.fixture(scope="module")
+def uneven(plant):
+    """Hosts with jumbo frames, and WAN ports that take less than usual, from one moment to the next."""
+    def wires():
+        for host in plant.hosts.values():
+            yield host.ns, "eth0", JUMBO
+        for box in plant.boxes.values():
+            yield box.gateway.ns, "lan0", JUMBO
+            yield box.gateway.ns, "wan0", NARROW
+    try:
+        for ns, device, mtu in wires():
+            ns.ip("link", "set", device, "mtu", mtu)
+        narrow = {"too big": [NARROW - HEADERS[4]]}
+        wait_for("that is noticed", lambda: probe(plant, "udp", 4, 20000, 1, *narrow["too big"])["ended"] == narrow, 5)
+        yield plant
+    finally:
+        for ns, device, _ in wires():
+            ns.ip("link", "set", device, "mtu", MTU)
+
+
 def probe(plant, kind, version, *numbers):
     """Sends from a host that knows nothing of the path yet; see sizes.py."""
     plc, hmi = plant.hosts["plc"], plant.hosts["hmi"]
@@ -43,10 +64,18 @@ def probe(plant, kind, version, *numbers):
     return json.loads(done.stdout)
 
 
-def fits(plant, version):
-    """The largest payload that must cross whole: found by asking, checked to be the very limit."""
-    report = probe(plant, "udp", version, 20000, 1, *range(1380, MTU - HEADERS[version] + 1))
-    return report, report["ended"]["answered"][-1]
+def must_stay_whole(plant, version, path):
+    """What is too big is told so, with the MTU that is exactly right; the rest arrives."""
+    tried = range(path - 120, path - HEADERS[version] + 1)
+    report = probe(plant, "udp", version, 20000, 1, *tried)
+    limit = report["ended"]["answered"][-1]
+    assert report["ended"] == {"answered": [size for size in tried if size <= limit],
+                               "too big": [size for size in tried if size > limit]}, summary(report)
+    assert report["mtus"] == [limit + HEADERS[version]], summary(report)
+    assert path - 80 <= report["mtus"][0] < path
+    big = probe(plant, "udp", version, 20000, 1, path - HEADERS[version], 8000)
+    assert big["ended"] == {"too big": [path - HEADERS[version], 8000]}, summary(big)
+    return len(tried) + 2
 
 
 @pytest.mark.parametrize("version", (4, 6))
@@ -61,16 +90,7 @@ def test_ping_of_every_size(plant, version, cases):
 
 @pytest.mark.parametrize("version", (4, 6))
 def test_udp_that_must_stay_whole(plant, version, cases):
-    """What is too big is told so, with the MTU that is exactly right; the rest arrives."""
-    report, limit = fits(plant, version)
-    tried = list(range(1380, MTU - HEADERS[version] + 1))
-    assert report["ended"] == {"answered": [size for size in tried if size <= limit],
-                               "too big": [size for size in tried if size > limit]}, summary(report)
-    assert report["mtus"] == [limit + HEADERS[version]], summary(report)
-    assert MTU - 80 <= report["mtus"][0] < MTU
-    big = probe(plant, "udp", version, 20000, 1, MTU - HEADERS[version], 8000)
-    assert big["ended"] == {"too big": [MTU - HEADERS[version], 8000]}, summary(big)
-    cases(len(tried) + 2)
+    cases(must_stay_whole(plant, version, MTU))
 
 
 @pytest.mark.parametrize("version", (4, 6))
@@ -89,18 +109,31 @@ def test_udp_that_may_be_cut(plant, version, cases):
 @pytest.mark.parametrize("version", (4, 6))
 @pytest.mark.parametrize("direction", ("send", "fetch"))
 def test_tcp_bulk(plant, version, direction, cases):
+    bulk(plant, version, direction, MTU)
+    cases(1)
+
+
+@pytest.mark.parametrize("version", (4, 6))
+def test_between_unlike_ports(uneven, version, cases):
+    kept = must_stay_whole(uneven, version, NARROW)
+    for direction in ("send", "fetch"):
+        bulk(uneven, version, direction, NARROW)
+    cases(kept + 2)
+
+
+def bulk(plant, version, direction, path):
+    """TCP whose segments come as long as the path takes them, and hardly any twice."""
     plc, hmi = plant.hosts["plc"], plant.hosts["hmi"]
     capture = plant.capture("bulk", snap=200)
     done = hmi.run(sys.executable, STREAM, direction, plc.address(version), BULK_PORT, BULK, timeout=200)
     capture.stop()
-    report, segments = json.loads(done.stdout), BULK / MTU
+    report, segments = json.loads(done.stdout), BULK / path
     print(f"IPv{version} {direction}: {report['mbit']:.0f} Mbit/s, "
           f"{report['retransmits']} retransmits of {segments:.0f} segments")
     sealed, clear, unfit = capture.count("sealed", f"tcp.port == {BULK_PORT}", "unfit")
     assert report["same"], "what arrived is not what was sent"
     assert sealed > segments and (clear, unfit) == (0, 0)
     assert report["retransmits"] <= segments * LOSS, report
-    cases(1)
 
 
 def summary(report):

@@ -185,6 +185,11 @@ impl Joined {
         Self { shape, total, count: 1, closed: shape.last, push: false }
     }
 
+    /// One packet that stays alone.
+    pub const fn alone(shape: Shape) -> Self {
+        Self { closed: true, ..Self::new(shape) }
+    }
+
     /// Takes the payload of `next` behind all that came before, if it belongs there.
     pub fn add(&mut self, first: &[u8], next: &[u8], shape: &Shape) -> Added {
         if !self.is_flow_of(first, next, shape) {

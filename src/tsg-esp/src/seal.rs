@@ -64,6 +64,7 @@ pub struct Sender<C> {
     salt: [u8; 4],
     next: u64,
     limit: u64,
+    leaves_sums: bool,
 }
 
 impl<C: Cipher> Sender<C> {
@@ -72,7 +73,14 @@ impl<C: Cipher> Sender<C> {
     /// `cipher` and `salt` come from the [`SenderKey`](crate::crypto::SenderKey) of `spi`. Two
     /// senders with the same key must never share a sequence number: the nonce is made of it.
     pub fn new(spi: Spi, cipher: C, salt: [u8; 4], first_sequence: u64, limit: u64) -> Self {
-        Self { spi, cipher, salt, next: first_sequence.max(1), limit: limit.min(SEQUENCE_END) }
+        let (next, limit) = (first_sequence.max(1), limit.min(SEQUENCE_END));
+        Self { spi, cipher, salt, next, limit, leaves_sums: false }
+    }
+
+    /// From now on a sealed datagram right behind an IPv6 header has a UDP checksum of zero, as all have over IPv4:
+    /// whoever sends it on fills it in ([`Joined::finish`](crate::join::Joined::finish)).
+    pub const fn leave_sums(&mut self) {
+        self.leaves_sums = true;
     }
 
     /// The SPI of its packets.
@@ -139,7 +147,10 @@ impl<C: Cipher> Sender<C> {
         let nonce = header.nonce(self.salt);
         esp::seal(&self.cipher, &nonce, &aad, body, layout.payload_len, layout.next_header);
         match form.encap {
-            Encap::Udp { port } => udp::emit(datagram, port, outline.src, outline.dst),
+            Encap::Udp { port } => {
+                let summed = !self.leaves_sums || outline.header_len > v6::HEADER_LEN;
+                udp::emit(datagram, port, outline.src, outline.dst, summed);
+            }
             Encap::Protocol(_) => {}
         }
         Ok(())

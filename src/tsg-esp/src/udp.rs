@@ -2,7 +2,8 @@
 //!
 //! **Checksum.** Zero over IPv4, as RFC 3948 section 2.1 says. Over IPv6 it is computed: RFC 6935
 //! lets a tunnel send zero, but hosts, firewalls and network cards on the way discard it unless
-//! they are told not to. Nobody here checks it on reception: the ICV is the better check.
+//! they are told not to. A sender may [leave it](crate::seal::Sender::leave_sums) to the network card.
+//! Nobody here checks it on reception: the ICV is the better check.
 //!
 //! Not for: IKE and keep-alives, which share the port in the routed modes; [`Kind::of`] tells them
 //! apart.
@@ -57,14 +58,15 @@ pub(crate) fn payload(datagram: &[u8]) -> Result<&[u8], Malformed> {
     }
 }
 
-/// Writes the UDP header into the first 8 bytes of `datagram`, which holds the payload behind them.
-pub(crate) fn emit(datagram: &mut [u8], port: u16, src: IpAddr, dst: IpAddr) {
+/// Writes the UDP header into the first 8 bytes of `datagram`, which holds the payload behind them. `summed`: with
+/// the checksum that IPv6 wants; otherwise it is zero.
+pub(crate) fn emit(datagram: &mut [u8], port: u16, src: IpAddr, dst: IpAddr, summed: bool) {
     let len = datagram.len();
     let [port_hi, port_lo] = port.to_be_bytes();
     let [len_hi, len_lo] = (len as u16).to_be_bytes();
     let header = [port_hi, port_lo, port_hi, port_lo, len_hi, len_lo, 0, 0];
     datagram[..HEADER_LEN].copy_from_slice(&header);
-    if src.is_ipv6() {
+    if summed && src.is_ipv6() {
         let mut sum = Sum::pseudo_header(src, dst, protocol::UDP, len);
         sum.add(datagram);
         // A computed zero is sent as all ones (RFC 768): zero means that there is none.
@@ -84,10 +86,10 @@ mod tests {
     fn a_checksum_of_zero_is_sent_as_all_ones() {
         let (src, dst) = (IpAddr::from([1u16; 8]), IpAddr::from([2u16; 8]));
         let mut datagram = [0; HEADER_LEN + 2];
-        emit(&mut datagram, 4253, src, dst);
+        emit(&mut datagram, 4253, src, dst, true);
         let [.., hi, lo, _, _] = datagram;
         datagram[HEADER_LEN..].copy_from_slice(&[hi, lo]);
-        emit(&mut datagram, 4253, src, dst);
+        emit(&mut datagram, 4253, src, dst, true);
         assert_eq!(datagram[6..8], [0xff, 0xff]);
     }
 

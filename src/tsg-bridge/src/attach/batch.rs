@@ -147,12 +147,13 @@ impl<E: Exit> Batch<E> {
     fn put(&mut self, range: Range<usize>, to: To<'_>) {
         // The kernel cuts nothing below a tag that it has not put there itself.
         let is_tagged = to.link.is_some_and(|link| !link.vlans.tags().is_empty());
-        let shape = Shape::of(&self.bytes[range.clone()], to.own)
-            .filter(|shape| !is_tagged && (self.cuts_udp || shape.kind() == Kind::Tcp));
-        if !shape.as_ref().is_some_and(|shape| self.join(&range, shape, &to)) {
+        let shape = Shape::of(&self.bytes[range.clone()], to.own);
+        let joins = |shape: &Shape| !is_tagged && (self.cuts_udp || shape.kind() == Kind::Tcp);
+        let joins = shape.as_ref().is_some_and(joins);
+        if !shape.as_ref().is_some_and(|shape| joins && self.join(&range, shape, &to)) {
             let mut outgoing = Outgoing::new(to.port, range);
             outgoing.link = to.link.copied();
-            outgoing.joined = shape.map(Joined::new);
+            outgoing.joined = shape.map(if joins { Joined::new } else { Joined::alone });
             self.frames.push(outgoing);
         }
         if self.is_full() {

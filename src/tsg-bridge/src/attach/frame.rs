@@ -61,6 +61,9 @@ pub trait Handler: Send {
     /// Called once before all frames, if a frame from the WAN that several LAN ports get comes once for each of them.
     fn expect_copies(&mut self) {}
 
+    /// Called once before all frames, if a UDP checksum of zero is filled in when a packet for the WAN is sent.
+    fn leave_sums(&mut self) {}
+
     /// Called before each batch of frames.
     fn begin(&mut self) {}
 

@@ -191,6 +191,7 @@ pub struct Worker {
     recent: Recent,
     /// Where each LAN port gets a copy of its own.
     copies: Option<Copies>,
+    leaves_sums: bool,
     counters: Counters,
     scratch: Vec<u8>,
     seen: HashSet<IpAddr>,
@@ -218,6 +219,7 @@ impl Worker {
             sender: None,
             recent: Recent::default(),
             copies: None,
+            leaves_sums: false,
             counters: counted.unwrap_or_default(),
             scratch: vec![0; HEAD_ROOM + LARGEST + TAIL_ROOM],
             seen: HashSet::new(),
@@ -312,6 +314,10 @@ impl Worker {
 impl Handler for Worker {
     fn expect_copies(&mut self) {
         self.copies = Some(Copies::new());
+    }
+
+    fn leave_sums(&mut self) {
+        self.leaves_sums = true;
     }
 
     fn begin(&mut self) {

@@ -208,7 +208,10 @@ impl Worker {
     fn key_sender(&mut self, epoch: &EpochView, lease: &Lease) -> Result<(), Reason> {
         let spi = Spi::new(epoch.tag.id, lease.sender).ok_or(Reason::NoKey)?;
         let cipher = AnyCipher::blank(epoch.suite).map_err(|_| Reason::NoKey)?;
-        let sender = Sender::new(spi, cipher, [0; 4], lease.first, lease.limit);
+        let mut sender = Sender::new(spi, cipher, [0; 4], lease.first, lease.limit);
+        if self.leaves_sums {
+            sender.leave_sums();
+        }
         let sealing = Sealing { epoch: epoch.tag, number: lease.sender, sender };
         let (cipher, salt) = self.sender.insert(sealing).sender.key_mut();
         let key = Sodium::derive(&epoch.tek, spi);

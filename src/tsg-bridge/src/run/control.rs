@@ -360,7 +360,7 @@ impl Control {
         if now < self.next_look() {
             return;
         }
-        self.links.settle();
+        let moved = self.links.settle();
         self.looked_at = now;
         self.offloads.verify(now);
         self.settings.look_after(&self.folders.config_file());
@@ -369,6 +369,8 @@ impl Control {
             let overview = self.overview(now);
             return self.tell(&overview, now);
         }
+        // The WAN port may have another MTU.
+        self.stale_view |= moved;
         if let Some(plan) = &self.plan {
             self.stale_view |= plan.servers != self.server_addresses();
             self.data.verify(plan, &self.shared);

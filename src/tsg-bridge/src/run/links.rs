@@ -47,8 +47,8 @@ impl Links {
         self.moved
     }
 
-    /// What has moved is about to be looked at.
-    pub(super) const fn settle(&mut self) {
-        self.moved = false;
+    /// What has moved is about to be looked at. Says whether something had.
+    pub(super) const fn settle(&mut self) -> bool {
+        core::mem::replace(&mut self.moved, false)
     }
 }

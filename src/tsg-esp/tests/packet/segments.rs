@@ -3,11 +3,13 @@
 use proptest::prelude::*;
 use tsg_esp::buffer::Packet;
 use tsg_esp::checksum::{self, Sum};
+use tsg_esp::crypto::Suite;
+use tsg_esp::form::{Aad, Encap, Form};
 use tsg_esp::ip::{Malformed, Outline};
 use tsg_esp::join::{Added, Joined, Shape};
 use tsg_esp::segment::{Cut, Kind, Offload, Partial};
 
-use crate::traffic::{cases, ipv4, ipv6, noise};
+use crate::traffic::{cases, extended, ipv4, ipv6, noise, pair, sealed};
 
 const ACK: u8 = 0x10;
 const PSH: u8 = 0x08;
@@ -259,6 +261,35 @@ fn a_sealed_datagram_that_is_alone_gets_a_checksum() {
         let summed = Shape::of(&datagram, own).unwrap();
         assert_eq!(Joined::new(summed).finish(&mut datagram).unwrap(), Offload::default());
     }
+}
+
+#[test]
+fn a_sum_that_was_left_is_made_once() {
+    let form = Form { encap: Encap::Udp { port: 4253 }, aad: Aad::WithAddresses };
+    let (mut sender, _) = pair(Suite::Aes256Gcm);
+    sender.leave_sums();
+    let inner = noise(33, 4);
+    let mut alone = sealed(&mut sender, &ipv6(17, &inner), &form);
+    assert_eq!(alone[46..48], [0, 0]);
+    for joined in [Joined::new, Joined::alone] {
+        let mut first = alone.clone();
+        let Offload { checksum, cut } =
+            joined(Shape::of(&first, true).unwrap()).finish(&mut first).unwrap();
+        assert_eq!((checksum, cut), (Some(Partial { start: 40, offset: 6 }), None));
+        checksum::complete(&mut first, 40, 6).unwrap();
+        assert_eq!(upper_sum(&first), 0);
+    }
+    let next = sealed(&mut sender, &ipv6(17, &inner), &form);
+    let shape = |packet| Shape::of(packet, true).unwrap();
+    assert_eq!(Joined::alone(shape(&alone)).add(&alone, &next, &shape(&next)), Added::Apart);
+    let mut train = Joined::new(shape(&alone));
+    assert_eq!(train.add(&alone, &next, &shape(&next)), Added::Behind);
+    train.finish(&mut alone).unwrap();
+
+    // Behind other headers nobody finds it, so it is there.
+    let far = sealed(&mut sender, &ipv6(0, &extended(17, 0, &inner)), &form);
+    assert!(Shape::of(&far, true).is_none());
+    assert_ne!(far[54..56], [0, 0]);
 }
 
 /// The kernel would make longer ones of them.

@@ -188,8 +188,9 @@ impl Worker {
         shared: Arc<Shared>,
         taps: &[String],
         at: usize,
-        handler: Box<dyn Handler>,
+        mut handler: Box<dyn Handler>,
     ) -> Result<Self> {
+        handler.leave_sums();
         let taps: Vec<File> = taps.iter().map(|name| try_tap(name)).collect::<Result<_>>()?;
         let mut cuts_udp = true;
         for tap in &taps {
