@@ -87,6 +87,23 @@ def test_bypass_ends_with_the_daemon(attach, how, cases):
         cases(1)
 
 
+@pytest.mark.parametrize("how", (signal.SIGKILL, signal.SIGTERM))
+def test_a_restart_in_migrate(attach, how, cases):
+    """Machines are behind the gateway that starts anew before it has heard them again."""
+    with two_gateways(attach, mode="migrate") as whole:
+        plant = Outage(whole)
+        for box in (plant.box, plant.other):
+            box.wait_status("has the map, and goes by it", lambda status: status["machines_of_others"] > 0)
+        with plant.nothing_in_clear():
+            plant.box.process.stop(how)
+            plant.stays_shut()
+            plant.box.start()
+            plant.box.wait_ready()
+            plant.comes_back()
+        assert "restart" in plant.box.process.said()
+        cases(1)
+
+
 def test_flows_before_enforce(attach, cases):
     """Who would be cut off is told before it is, and nobody else."""
     layout = {"gwa": ["plc"], "gwb": ["hmi"], "": ["laptop"]}
@@ -99,7 +116,7 @@ def test_flows_before_enforce(attach, cases):
 
         def told():
             rows = [line.split() for line in box.ask("flows").splitlines()[1:]]
-            return sorted((row[0], row[1], row[6]) for row in rows if row[2:5] == ["tcp", "502", "modbus"]
+            return sorted((row[0], row[1], row[-1]) for row in rows if row[2:5] == ["tcp", "502", "modbus"]
                           and int(row[5]) > 10)
         # hmi is in clear only until the map knows it; a change of the policy begins anew.
         for other in plant.boxes.values():

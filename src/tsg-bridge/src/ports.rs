@@ -26,7 +26,7 @@ fn list_of(
     reader: &dyn Fn(&str) -> io::Result<Settings>,
 ) -> Value {
     let mut names = machine.interfaces();
-    names.retain(|name| is_port(machine, name));
+    names.retain(|name| is_port(machine, name) && !leads_here(&config.bridges, machine, name));
     let configured = config.bridges.iter().flat_map(Bridge::ports);
     for name in configured.chain(config.ports.iter().map(|port| port.device.as_str())) {
         // What is configured and not there is shown as such.
@@ -44,6 +44,18 @@ fn is_port(machine: &Machine, name: &str) -> bool {
     machine.interface_value(name, "type").as_deref() == Some(ETHERNET)
         && !machine.interface_has(name, "bridge")
         && !machine.interface_has(name, "tun_flags")
+}
+
+/// One of the two ends that a box with standalone ports is behind.
+fn leads_here(bridges: &[Bridge], machine: &Machine, name: &str) -> bool {
+    let number = |name: &str, value| machine.interface_value(name, value);
+    bridges.iter().filter_map(|bridge| bridge.box_port.as_deref()).any(|end| {
+        let peer = number(name, "iflink");
+        let is_other = peer.is_some()
+            && peer == number(end, "ifindex")
+            && number(name, "ifindex") == number(end, "iflink");
+        name == end || is_other
+    })
 }
 
 fn port(name: &str, config: &Config, machine: &Machine, settings: Option<Settings>) -> Value {
@@ -103,6 +115,11 @@ mod tests {
         write("tsg-0/tun_flags", "0x1002\n");
         write("ppp0/type", "512\n");
         write("bonding_masters", "");
+        for (name, own, peer) in [("box0", "11", "12"), ("box1", "12", "11"), ("lan1", "3", "2")] {
+            write(&format!("{name}/type"), "1\n");
+            write(&format!("{name}/ifindex"), own);
+            write(&format!("{name}/iflink"), peer);
+        }
         write("lan1/mtu", "1500\n");
         write("lan1/address", "02:00:00:00:00:01\n");
         write("lan1/carrier", "1\n");
@@ -114,7 +131,7 @@ mod tests {
         )
         .unwrap();
         let text = "config tsg main\nconfig bridge plant\n list lan lan1\n option wan wan9\n\
-                    config port\n option device lan1\n option gro 0\n";
+                    option standalone 1\n option box box1\nconfig port\n option device lan1\n option gro 0\n";
         let package = uci::Package::parse(text.as_bytes()).unwrap();
         let config = Config::from_package(Path::new("tsg"), &package).0;
         let reader = |name: &str| match name {

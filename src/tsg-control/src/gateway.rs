@@ -319,7 +319,7 @@ impl Gateway {
                 let newer = map.instance != self.map.instance || map.revision > self.map.revision;
                 if newer && self.state.as_ref().is_some_and(|s| s.instance == map.instance) {
                     self.map = map;
-                    self.events.push_back(Event::Machines);
+                    self.events.extend([Event::Machines, Event::Save]);
                 }
             }
             ToGateway::Command(command) => self.command(command, now),

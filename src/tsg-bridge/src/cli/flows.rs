@@ -9,8 +9,8 @@ use super::ask::ask;
 use super::overview::printable;
 use crate::folders::Folders;
 
-const HEADINGS: [&str; 7] =
-    ["SOURCE", "DESTINATION", "PROTO", "PORT", "RULE", "PACKETS", "IN ENFORCE"];
+const HEADINGS: [&str; 8] =
+    ["SOURCE", "DESTINATION", "PROTO", "PORT", "RULE", "PACKETS", "LAST", "IN ENFORCE"];
 
 pub(super) fn run(folders: &Folders, json: bool, out: &mut dyn Write) -> Result<()> {
     let answer = ask(folders, "flows", Value::Null)?;
@@ -27,8 +27,8 @@ fn show(answer: &Value, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "nothing that a rule wants sealed was seen in clear")?;
         return Ok(());
     }
-    let rows: Vec<[String; 7]> = flows.iter().map(row).collect();
-    let widths: [usize; 7] = core::array::from_fn(|column| {
+    let rows: Vec<[String; 8]> = flows.iter().map(row).collect();
+    let widths: [usize; 8] = core::array::from_fn(|column| {
         let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
         cells.chain(HEADINGS.get(column).map(|heading| heading.len())).max().unwrap_or(0)
     });
@@ -36,7 +36,7 @@ fn show(answer: &Value, out: &mut dyn Write) -> Result<()> {
     rows.iter().try_for_each(|row| line(row, &widths, out))
 }
 
-fn row(flow: &Value) -> [String; 7] {
+fn row(flow: &Value) -> [String; 8] {
     let word = |name: &str| match flow.get(name) {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => printable(text),
@@ -49,10 +49,21 @@ fn row(flow: &Value) -> [String; 7] {
     };
     let [src, dest, proto, port, rule, packets] =
         ["src", "dest", "proto", "dest_port", "rule", "packets"].map(word);
-    [src, dest, proto, port, rule, packets, fate]
+    let last = flow.get("last_s").and_then(Value::as_u64);
+    let last = last.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", short(seconds)));
+    [src, dest, proto, port, rule, packets, last, fate]
 }
 
-fn line(cells: &[String; 7], widths: &[usize; 7], out: &mut dyn Write) -> Result<()> {
+/// The largest unit of it: an entry is as old as a day at most.
+fn short(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7199 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+fn line(cells: &[String; 8], widths: &[usize; 8], out: &mut dyn Write) -> Result<()> {
     let padded: Vec<String> =
         cells.iter().zip(widths).map(|(cell, &width)| format!("{cell:<width$}")).collect();
     writeln!(out, "{}", padded.join("  ").trim_end())?;
@@ -73,7 +84,7 @@ mod tests {
     #[test]
     fn a_line_for_each_pair_and_service() {
         let answer = json!({ "mode": "migrate", "flows": [
-            {"src": "192.0.2.9", "dest": "192.0.2.10", "proto": "tcp", "dest_port": 502, "packets": 1200,
+            {"src": "192.0.2.9", "dest": "192.0.2.10", "proto": "tcp", "dest_port": 502, "packets": 1200, "last_s": 7500,
              "rule": "modbus\u{1b}[2J", "would": "drop"},
             {"src": "192.0.2.10", "dest": "192.0.2.9", "proto": null, "dest_port": null, "packets": 7,
              "rule": null, "would": "seal"},
@@ -81,9 +92,9 @@ mod tests {
         assert_eq!(
             shown(&answer),
             "\
-SOURCE      DESTINATION  PROTO  PORT  RULE             PACKETS  IN ENFORCE
-192.0.2.9   192.0.2.10   tcp    502   modbus\\u{1b}[2J  1200     dropped
-192.0.2.10  192.0.2.9    -      -     -                7        unreached
+SOURCE      DESTINATION  PROTO  PORT  RULE             PACKETS  LAST     IN ENFORCE
+192.0.2.9   192.0.2.10   tcp    502   modbus\\u{1b}[2J  1200     2 h ago  dropped
+192.0.2.10  192.0.2.9    -      -     -                7        -        unreached
 "
         );
         assert!(shown(&json!({ "flows": [] })).starts_with("nothing"));

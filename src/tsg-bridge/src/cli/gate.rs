@@ -43,7 +43,10 @@ pub(super) fn run(options: &Options, wanted: &Wanted, out: &mut dyn Write) -> Re
         let ports = Ports::of(bridge);
         let done = match (idle, wanted, plan.fail) {
             (_, Wanted::Clear { .. }, _) => removed(&ports),
-            (true, _, _) => attach::clear(&ports).map(|()| "no gate: switched off".to_owned()),
+            (true, _, _) => {
+                let why = if config.enabled { "no key server is set" } else { "switched off" };
+                attach::clear(&ports).map(|()| format!("no gate: {why}"))
+            }
             (false, Wanted::Isolate, _) => isolated(&ports),
             (false, Wanted::Hold, Fail::Open) => gate::unlock(&ports)
                 .and_then(|()| attach::connect(&ports, &plan))

@@ -40,6 +40,7 @@ use std::net::IpAddr;
 use std::os::fd::AsRawFd as _;
 use std::sync::Arc;
 use tsg_control::gateway::{Event, Gateway, Standing};
+use tsg_control::group::Fail;
 use tsg_control::message::PolicyVersion;
 
 /// Rules and ports are looked after this often, in milliseconds.
@@ -141,6 +142,7 @@ impl Control {
                 cache.forget_earlier();
             }
         }
+        let machines = gateway.machines().iter().map(|&machine| (machine, now)).collect();
         let active = config.enabled && !config.servers.is_empty();
         let link = match (active, config.server_key) {
             (true, Some(key)) => Some(Link::open(&config.servers, key)?),
@@ -164,7 +166,7 @@ impl Control {
             shared,
             plan: None,
             judging: Vec::new(),
-            machines: BTreeMap::new(),
+            machines,
             unreached: BTreeMap::new(),
             seen: Told::default(),
             bypass: Bypass::default(),
@@ -493,7 +495,11 @@ impl Control {
             cache.close(&self.gateway, boottime::now());
         }
         let done = if self.running { "beginning anew" } else { "stopped" };
-        log::info!("{done}; `fail` is {fail:?} for what the rules match");
+        let fate = match fail {
+            Fail::Closed => "is stopped",
+            Fail::Open => "goes in clear",
+        };
+        log::info!("{done}; what the rules match {fate} meanwhile, as `fail` says");
     }
 }
 

@@ -61,7 +61,9 @@ pub fn run(options: &Options) -> Result<()> {
     say_undone(undone);
     let started = loaded.and_then(|(config, warnings)| start(config, &warnings, options));
     if let Err(error) = &started {
-        log::error!(target: tsg_log::SAID, "{error:#}");
+        for finding in format!("{error:#}").lines() {
+            log::error!(target: tsg_log::SAID, "{finding}");
+        }
     }
     started
 }

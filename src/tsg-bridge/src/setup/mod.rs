@@ -19,7 +19,7 @@ pub(crate) use request::{Address, Request};
 
 use crate::folders::Folders;
 use crate::machine::Machine;
-use crate::uci::{self, Package};
+use crate::uci::{self, Package, Section};
 use anyhow::{Context as _, Result, ensure};
 use draft::Place;
 use serde_json::{Value, json};
@@ -90,6 +90,7 @@ pub(crate) fn plan(files: &Files, machine: &Machine, request: &Request) -> Resul
     plan.address(files, request, &layout)?;
     plan.gateway(request, &layout)?;
     plan.explain(files, request, &layout);
+    plan.name_left_over(files, machine);
     plan.warn_of_chip(machine, request);
     Ok(plan)
 }
@@ -109,6 +110,17 @@ fn shares_chip(machine: &Machine, request: &Request) -> bool {
         |port: &str| machine.interface_value(port, "phys_switch_id").filter(|id| !id.is_empty());
     let wan = chip(&request.wan);
     wan.is_some() && request.lan.iter().any(|port| chip(port) == wan)
+}
+
+/// The ports that a `config bridge` names.
+fn sides(bridge: &Section) -> Vec<String> {
+    let values = ["lan", "wan"].map(|option| bridge.value(option));
+    let texts = values.into_iter().flatten().flat_map(|value| value.texts());
+    texts.flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+}
+
+fn all_sides(tsg: &Package) -> Vec<String> {
+    tsg.of_kind("bridge").flat_map(sides).collect()
 }
 
 impl Plan {
@@ -211,9 +223,7 @@ impl Plan {
         let all: Vec<usize> =
             (0..sections.len()).filter(|&at| sections[at].kind == "bridge").collect();
         let names = |at: &&usize| {
-            let texts = ["lan", "wan"].map(|option| sections[**at].value(option));
-            let mut texts = texts.into_iter().flatten().flat_map(|value| value.texts());
-            texts.any(|text| text.split_whitespace().any(|name| request.ports().any(|p| p == name)))
+            sides(&sections[**at]).iter().any(|name| request.ports().any(|port| port == name))
         };
         let ours: Vec<usize> = all.iter().filter(names).copied().collect();
         ensure!(
@@ -230,6 +240,23 @@ impl Plan {
                     .section(Place::Tsg, "bridge", &name)
                     .context("a further section `config bridge`")
             }
+        }
+    }
+
+    /// Ports that were a side of a gateway, and belong nowhere from now on.
+    fn name_left_over(&mut self, files: &Files, machine: &Machine) {
+        let network = &self.draft.network;
+        let bridged: Vec<String> = interfaces::bridges(network)
+            .into_iter()
+            .flat_map(|at| interfaces::ports_of(network, at))
+            .collect();
+        let (now, mut left) = (all_sides(&self.draft.tsg), all_sides(&files.tsg));
+        left.retain(|port| {
+            !now.contains(port) && !bridged.contains(port) && machine.has_interface(port)
+        });
+        if !left.is_empty() {
+            let left = left.join(", ");
+            self.notes.push(format!("in no bridge any more, and cut off from everything: {left}"));
         }
     }
 

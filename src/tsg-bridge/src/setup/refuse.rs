@@ -21,6 +21,7 @@ pub(super) fn ports(network: &Package, machine: &Machine, request: &Request) -> 
     }
     for port in request.ports() {
         kind(machine, port)?;
+        pair(network, port)?;
         bond(network, machine, port)?;
         vlans(network, port)?;
     }
@@ -49,6 +50,19 @@ fn kind(machine: &Machine, port: &str) -> Result<()> {
         machine.interface_value(port, "type").as_deref() == Some("1"),
         "{port} is no Ethernet; there are {}",
         there()
+    );
+    Ok(())
+}
+
+/// What the box itself is behind, with standalone ports.
+fn pair(network: &Package, port: &str) -> Result<()> {
+    let is_end = |section: &Section| {
+        section.text("type") == Some("veth")
+            && ["name", "peer_name"].iter().any(|option| section.text(option) == Some(port))
+    };
+    ensure!(
+        !network.of_kind("device").any(is_end),
+        "{port} is one end of a pair of veth devices, which leads to this box itself: name a port that takes a cable"
     );
     Ok(())
 }

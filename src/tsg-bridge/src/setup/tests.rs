@@ -202,6 +202,32 @@ fn ports_of_one_chip_stand_alone_and_the_box_is_behind_a_veth() {
 }
 
 #[test]
+fn a_port_that_belongs_nowhere_any_more_is_named() {
+    let network = "config device 'br_tsg'\n option name 'br-tsg'\n option type 'bridge'\n \
+                   list ports 'eth0'\n list ports 'eth1'\n list ports 'eth2'\n\
+                   config interface 'lan'\n option device 'br-tsg'\n option proto 'dhcp'\n";
+    let mut three = Sample::new(network, &[("eth0", ""), ("eth1", ""), ("eth2", "")]);
+    three.files.tsg = parse(
+        "config tsg 'main'\nconfig bridge 'bridge'\n list lan 'eth0'\n list lan 'eth2'\n option wan 'eth1'\n",
+    );
+    let plan = three.plan(&["eth0"], "eth1", "keep").unwrap();
+    has_note(&plan, "in no bridge any more, and cut off from everything: eth2");
+    let plan = three.plan(&["eth0", "eth2"], "eth1", "keep").unwrap();
+    assert!(!plan.notes.iter().any(|note| note.contains("cut off")), "{:?}", plan.notes);
+}
+
+#[test]
+fn what_leads_to_the_box_itself_is_no_port() {
+    let network = format!(
+        "{DSA}\nconfig device 'tsg_box'\n option name 'box0'\n option type 'veth'\n option peer_name 'box1'\n"
+    );
+    let ports = [("lan1", ""), ("wan", ""), ("box0", ""), ("box1", "")];
+    let sample = Sample::new(&network, &ports);
+    sample.refuses(&["box0"], "wan", "box0 is one end of a pair of veth devices");
+    sample.refuses(&["lan1", "box1"], "wan", "box1 is one end of a pair of veth devices");
+}
+
+#[test]
 fn two_cards_share_a_bridge_and_the_box_keeps_its_addresses() {
     let mut two = Sample::two_nics();
     two.files.dhcp = parse("config dhcp 'lan'\n option interface 'lan'\n option start '100'\n");

@@ -37,7 +37,7 @@ impl Gateway {
         if machines != self.machines {
             self.machines = machines;
             self.report_soon(now);
-            self.events.push_back(Event::Machines);
+            self.events.extend([Event::Machines, Event::Save]);
         }
     }
 

@@ -9,10 +9,11 @@
 use super::keyring::{Key, Keyring};
 use super::{Event, Gateway, Known};
 use crate::clock::Estimate;
-use crate::message::{EpochKeys, GroupSettings, PolicyVersion};
+use crate::message::{EpochKeys, GroupSettings, Map, PolicyVersion};
 use crate::timeline::Stage;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use tsg_esp::crypto::Tek;
 
 /// What is opened by a process may be sealed so much later than the estimate of a time that has no
@@ -31,6 +32,11 @@ pub struct Saved {
     #[serde(default)]
     floors: Vec<(u64, u64)>,
     epochs: Vec<SavedEpoch>,
+    /// Behind this gateway. Who speaks seldom is still there after a restart, and nobody is told otherwise meanwhile.
+    #[serde(default)]
+    machines: BTreeSet<IpAddr>,
+    #[serde(default)]
+    map: Map,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -115,6 +121,8 @@ impl Gateway {
             clocks: self.clocks.iter().map(Estimate::parts).collect(),
             floors: open.map(|clock| (clock.clock, clock.floor())).collect(),
             epochs: self.keyring.keys.iter().map(epoch).collect(),
+            machines: self.machines.clone(),
+            map: self.map.clone(),
         })
     }
 
@@ -124,6 +132,8 @@ impl Gateway {
         let mut saved = self.save()?;
         saved.clocks.clear();
         saved.floors.clear();
+        saved.machines.clear();
+        saved.map = Map::default();
         saved.epochs.retain(|epoch| epoch.closes.is_none());
         for epoch in &mut saved.epochs {
             let unused = |number: &u32| epoch.kept.contains(number);
@@ -153,6 +163,7 @@ impl Gateway {
     pub fn forget(&mut self) {
         self.keyring = Keyring::default();
         self.state = None;
+        self.map = Map::default();
         self.clocks.clear();
         self.events.extend([Event::Keys, Event::Policy]);
     }
@@ -183,6 +194,8 @@ impl Gateway {
             closes: epoch.closes,
             since: now,
         };
+        self.machines = saved.machines;
+        self.map = saved.map;
         self.keyring = Keyring::from_keys(saved.epochs.into_iter().map(key).collect());
         self.state = Some(Known {
             instance: 0,

@@ -6,6 +6,7 @@
 mod power_cut;
 mod reports;
 
+use std::collections::BTreeSet;
 use tsg_control::gateway::{Event, Gateway, Identity, KeyView, SILENCE, Standing, pseudo_time};
 use tsg_control::group::{Carriage, FOREVER};
 use tsg_control::message::{
@@ -478,6 +479,10 @@ fn a_number_that_is_almost_used_up_serves_until_there_is_another() {
 #[test]
 fn a_daemon_that_restarts_goes_on_with_what_was_saved() {
     let mut this = Box::member(1_000);
+    let map = Map { instance: 9, revision: 1, mine: vec![], others: vec![[192, 0, 2, 9].into()] };
+    this.hear(ToGateway::Map(map.clone()));
+    let machines = BTreeSet::from([[192, 0, 2, 7].into(), [192, 0, 2, 8].into()]);
+    this.gateway.handle_machines(machines.clone(), this.now);
     this.gateway.handle_exhausted(1, 1, this.now);
     let saved = this.gateway.save().unwrap();
     let bytes = encode(&saved);
@@ -486,6 +491,7 @@ fn a_daemon_that_restarts_goes_on_with_what_was_saved() {
     assert_eq!(next.sealing(), Some(1));
     assert_eq!(next.keys()[0].senders, [2], "a number that was used up stays so");
     assert!(next.keys()[0].origin.is_some());
+    assert_eq!((next.gateway.machines(), next.gateway.map()), (&machines, &map));
     // After its end there is nothing left to go on with.
     let mut late = Box::new(this.now + 100 * DAY);
     late.gateway.restore(saved, late.now);

@@ -65,6 +65,21 @@ pub(super) fn check(
             );
             report.warning("offloads", &text)?;
         }
+        let joining = Feature::RxUdpGroForwarding;
+        let could_join = now.get(&joining).is_some_and(|setting| !setting.on && !setting.fixed);
+        let is_wan = config.bridges.iter().any(|bridge| bridge.wan == *port);
+        if could_join
+            && is_wan
+            && !features.contains_key(&joining)
+            && at_work == Some(Kind::Ingress)
+        {
+            all_well = false;
+            let text = format!(
+                "{port}: rx_udp_gro_forwarding is off: nothing is lost, but with `encap udp` the gateway is faster with \
+                 `option rx_udp_gro_forwarding '1'` in a `config port` for {port}"
+            );
+            report.warning("offloads", &text)?;
+        }
     }
     if all_well {
         report.good("offloads", "are as the gateway needs and the configuration wants them")?;

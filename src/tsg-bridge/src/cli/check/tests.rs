@@ -372,6 +372,13 @@ fn offloads_that_stand_in_the_way_are_told() {
         "config port\n option device lan1\n option rx_gro_list 1",
     );
     fake.has_warning("lan1: rx_gro_list is on: nothing is lost");
+    fake.configure("");
+    let bridges = [json!({ "device": "br-lan", "attach": "ingress" })];
+    fake.status = Some(json!({ "connected": true, "bridges": bridges }));
+    fake.has_warning("wan: rx_udp_gro_forwarding is off");
+    let joining = "config port\n option device wan\n option rx_udp_gro_forwarding 0";
+    fake.write_config("", joining);
+    assert!(!fake.check().1.contains("rx_udp_gro_forwarding"), "that is wanted");
     fake.write_config("", "config port\n option device lan2\n option gro 1");
     fake.has_warning("offloads: lan2: gro is off; run `tsg offloads`");
     set(&mut fake, Feature::Gro, false, true);

@@ -69,7 +69,9 @@ impl Control {
 
     pub(in super::super) fn reload_or_say(&mut self) {
         if let Err(error) = self.reload() {
-            log::error!("the configuration stays as it was: {error:#}");
+            for finding in format!("{error:#}").lines() {
+                log::error!("the configuration stays as it was: {finding}");
+            }
         }
     }
 
