@@ -141,6 +141,13 @@ test('without the daemon the settings can still be changed', async t => {
 	await eventually(() => box.uci.tsg.main.enabled === '0', 'switched off');
 });
 
+for (const [ view, place ] of Object.entries({ settings: '#tsg-enrolment', bridge: '#tsg-ports', policy: '#tsg-rules' }))
+	test(`one that is switched off says so: ${view}`, async t => {
+		const { page } = await open(t, view, 'unwanted');
+		assert.match(await text(page, place), /switched off on the page Settings/);
+		assert.equal(await page.getByRole('button', { name: 'Start the gateway' }).count(), 0);
+	});
+
 test('Save & Apply asks the box to take it back unless it is confirmed', { skip: REAL && 'the next test does it for real' }, async t => {
 	const { page, box } = await open(t, 'settings', 'sealing');
 	await field(page, 'name').locator('input').fill('press8');

@@ -32,6 +32,7 @@ const SAID = {
 	routed: [ 'good', 'KEYS READY', /for the tunnels of this box/ ],
 	bypass: [ 'bad', 'NOT SEALED: BYPASS', /12:34 to go/ ],
 	gone: [ 'bad', 'NOT RUNNING', /Start it/ ],
+	unwanted: [ 'off', 'SWITCHED OFF', /Everything crosses unprotected.*switch it on/ ],
 	hangs: [ 'bad', 'UNKNOWN', /does not answer/ ]
 };
 
@@ -63,6 +64,30 @@ test('a gateway that is not running is started from the page, which follows', as
 	await page.getByRole('button', { name: 'Start the gateway' }).click();
 	await eventually(async () => await text(page, '.tsg-word') == 'SEALED', 'sealed after the start');
 	assert.deepEqual(box.calls, [ [ 'file', 'exec', { command: '/etc/init.d/tsg', params: [ 'start' ] } ] ]);
+});
+
+test('one that is switched off does not run, and is switched on in its settings', async t => {
+	const { page, box } = await open(t, 'status', 'unwanted');
+	const word = said => eventually(async () => await text(page, '.tsg-word') == said, said);
+	assert.equal(await page.getByRole('button', { name: 'Start the gateway' }).count(), 0);
+	box.uci.tsg.main.enabled = '1';
+	await word('NOT RUNNING');
+	box.uci.tsg.main.enabled = 'off';
+	await word('SWITCHED OFF');
+	delete box.uci.tsg.main.enabled;
+	await word('NOT RUNNING');
+
+	/* What is not applied yet does not count. */
+	Object.assign(box.uci.tsg.main, { enabled: '0' });
+	box.changes = { tsg: [ [ 'set', 'main', 'name', 'press9' ] ] };
+	await word('SWITCHED OFF');
+	box.changes = { tsg: [ [ 'set', 'main', 'enabled', '0' ] ] };
+	await word('NOT RUNNING');
+	box.uci.tsg.main.enabled = '1';
+	box.changes = { tsg: [ [ 'set', 'main', 'enabled', '1' ] ] };
+	await word('SWITCHED OFF');
+	box.gone = false;
+	await word('SEALED');
 });
 
 test('a gateway that hangs is restarted', async t => {

@@ -84,7 +84,7 @@ test('nothing makes HTML of texts', async () => {
 test('the pages may no more than they need', async () => {
 	const all = JSON.parse(await readFile(new URL('root/usr/share/rpcd/acl.d/luci-app-tsg.json', APP), 'utf8'))['luci-app-tsg'];
 	const gateway = await readFile(new URL('tsg/gateway.js', RESOURCES), 'utf8');
-	const used = [ ...gateway.matchAll(/declare\('tsg', '(\w+)'/g) ].map(found => found[1]).sort();
+	const used = [ ...gateway.matchAll(/ask\('(\w+)'/g) ].map(found => found[1]).sort();
 	assert.deepEqual([ ...all.read.ubus.tsg, ...all.write.ubus.tsg ].sort(), used);
 	assert.deepEqual(all.write.ubus.tsg, [ 'bypass', 'enrol', 'reconnect', 'setup' ]);
 	assert.deepEqual([ all.read.ubus.luci, all.write.ubus.luci ], [ [ 'getLEDs' ], undefined ]);

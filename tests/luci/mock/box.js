@@ -87,11 +87,14 @@ export class Box {
 			counters[name] += Math.round(steps[this.polls % steps.length] * past);
 	}
 
-	configuration(method, { config, section, type, name, values, options }) {
+	configuration(method, { config, section, option, type, name, values, options }) {
 		const sections = this.uci[config];
 		const note = (...change) => (this.changes[config] ??= []).push(change);
 		switch (method) {
 		case 'get':
+			if (option)
+				return sections?.[section]?.[option] === undefined ? [ NOT_FOUND ] : [ OK, { value: sections[section][option] } ];
+
 			return sections ? [ OK, { values: structuredClone(sections) } ] : [ NOT_FOUND ];
 		case 'changes':
 			return [ OK, { changes: structuredClone(this.changes) } ];

@@ -180,6 +180,7 @@ export const scenarios = {
 	}),
 	older: but({}, { missing: [ 'counters', 'peers', 'policy', 'flows', 'preflight', 'ports', 'setup', 'enrol', 'reconnect', 'bypass' ] }),
 	gone: but({}, { gone: true }),
+	unwanted: but({}, { gone: true }),
 	hangs: but({}, { hangs: true }),
 	huge: but({ counters: { sealed: 2 ** 64, opened: 9.9e15, bypassed: 1e13, drop_in_clear: 123456789012 }, status: { epoch: 4294967295, uptime_s: 1e9, next_rekey_s: 1e12 } }),
 	hostile: hostile,
@@ -187,6 +188,7 @@ export const scenarios = {
 	no_tunnel: tunnel({}, { up: false, errors: [ { subsystem: 'tsg', code: 'TSG_KEY_FILE', data: [] }, { subsystem: 'tsg', code: evil[1], data: evil } ] }),
 	hostile_tunnel: tunnel({ peer: evil[1], addresses: evil, routes: evil, key_file: evil[0], mtu: evil[3], tunlink: evil[0] }, { up: true, l3_device: evil[1] })
 };
+scenarios.unwanted.uci.tsg.main.enabled = '0';
 scenarios.led.uci.tsg.main.led = 'blue:seal';
 Object.assign(scenarios.managed.uci.tsg.bridge, { standalone: '1', box: 'box1' });
 Object.assign(scenarios.managed.uci.network, {

@@ -1,11 +1,13 @@
 'use strict';
 'require baseclass';
 'require rpc';
+'require tsg.shape as shape';
 
 /*
  * Calls to the gateway's daemon (ubus object `tsg`). A call never rejects: it resolves to { value } or to { fault },
  * a word that says why there is no answer:
  *   gone    the daemon is not running
+ *   off     nor is it meant to: it is switched off in its settings
  *   older   it runs and has no such method
  *   denied  this login may not do that
  *   silent  it does not answer, or not in a way that is understood
@@ -44,21 +46,42 @@ function declare(object, method, params) {
 	}).catch(error => ({ fault: faultOf(error) }));
 }
 
+const option = declare('uci', 'get', [ 'config', 'section', 'option' ]);
+const staged = declare('uci', 'changes');
+const OFF = [ '0', 'off', 'false', 'no', 'disabled' ];
+
+/* Is it switched off, as the box has it? uci.get has what waits to be applied, which is then the opposite. */
+function isOff() {
+	return Promise.all([ option('tsg', 'main', 'enabled'), staged() ]).then(([ enabled, waiting ]) => {
+		const changes = shape.list(shape.object(shape.object(waiting.value).changes).tsg);
+		const changed = changes.some(([ , section, name ]) => section == 'main' && name == 'enabled');
+
+		return changed != OFF.includes(shape.object(enabled.value).value);
+	});
+}
+
+/* The init script starts no daemon that is switched off. */
+function ask(method, params) {
+	const call = declare('tsg', method, params);
+
+	return (...args) => call(...args).then(answer => answer.fault != 'gone' ? answer : isOff().then(off => off ? { fault: 'off' } : answer));
+}
+
 const leds = declare('luci', 'getLEDs');
 const run = declare('file', 'exec', [ 'command', 'params' ]);
 
 return baseclass.extend({
-	status: declare('tsg', 'status'),
-	counters: declare('tsg', 'counters'),
-	peers: declare('tsg', 'peers'),
-	policy: declare('tsg', 'policy'),
-	flows: declare('tsg', 'flows'),
-	preflight: declare('tsg', 'preflight'),
-	ports: declare('tsg', 'ports'),
-	setup: declare('tsg', 'setup', [ 'lan', 'wan', 'address', 'vlan', 'standalone' ]),
-	enrol: declare('tsg', 'enrol', [ 'token' ]),
-	reconnect: declare('tsg', 'reconnect'),
-	bypass: declare('tsg', 'bypass', [ 'seconds' ]),
+	status: ask('status'),
+	counters: ask('counters'),
+	peers: ask('peers'),
+	policy: ask('policy'),
+	flows: ask('flows'),
+	preflight: ask('preflight'),
+	ports: ask('ports'),
+	setup: ask('setup', [ 'lan', 'wan', 'address', 'vlan', 'standalone' ]),
+	enrol: ask('enrol', [ 'token' ]),
+	reconnect: ask('reconnect'),
+	bypass: ask('bypass', [ 'seconds' ]),
 	log: declare('log', 'read', [ 'lines', 'stream', 'oneshot' ]),
 
 	/* The names of this box's LEDs, as far as LuCI knows them. */
@@ -88,6 +111,8 @@ return baseclass.extend({
 		switch (fault) {
 		case 'gone':
 			return _('The gateway is not running on this box.');
+		case 'off':
+			return _('The gateway is switched off on the page Settings, so everything crosses unprotected. Switch it on there, then press \u201cSave & Apply\u201d.');
 		case 'older':
 			return _('The gateway on this box is an older version that cannot do this. Upgrade the package tsg-bridge.');
 		case 'denied':

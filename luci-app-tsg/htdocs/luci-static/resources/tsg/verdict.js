@@ -112,6 +112,8 @@ return baseclass.extend({
 			return this.made([ 'bad', _('NOT RUNNING'),
 				_('The gateway is not running on this box, so nothing is sealed. With \u201cfail closed\u201d what should be sealed is stopped.'),
 				_('Start it. If it does not stay up, the log says why.') ]);
+		case 'off':
+			return this.made(unsealed({ state: 'idle', enabled: false }));
 		case 'denied':
 			return this.made([ 'off', _('UNKNOWN'), _('This login is not allowed to see the state of the gateway.'),
 				_('Log in as an administrator.') ]);
