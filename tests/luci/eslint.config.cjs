@@ -38,7 +38,7 @@ module.exports = [
 				...globals.browser,
 				...readonly([ '_', 'N_', 'L', 'E', 'baseclass', 'dom', 'form', 'fs', 'network', 'poll', 'request', 'rpc', 'uci', 'ui', 'view', 'widgets' ]),
 				/* By the names that our views give them. */
-				...readonly([ 'alarms', 'changes', 'chart', 'counters', 'gateway', 'list', 'parts', 'ports', 'shape', 'verdict' ])
+				...readonly([ 'alarms', 'changes', 'chart', 'counters', 'gateway', 'list', 'parts', 'ports', 'rules', 'shape', 'verdict' ])
 			},
 			parserOptions: { ecmaFeatures: { globalReturn: true } }
 		},

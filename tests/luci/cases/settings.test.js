@@ -91,6 +91,62 @@ test('a rule with a port wants a protocol that has ports', async t => {
 	assert.ok(!Object.values(box.uci.tsg).some(section => section.dest_port == '23'), 'nothing is staged');
 });
 
+/* Each option with what the gateway takes, and what it does not; beside a port its protocol. */
+const WORDS = {
+	proto: [ [ 'tcp', 'TCP,udp', 'any', ' all ', '47', 'tcp  udp,,esp', 'ospf' ], [ 'tpc', '256', 'tcp any', '-1', 'constructor', '6.0', 'any,' ] ],
+	dest_ip: [
+		[ '192.0.2.7', '192.0.2.0/24, 2001:db8::/32', '0.0.0.0/0', '::', '::ffff:192.0.2.1/128', '1:2:3:4:5:6:7::', '192.0.2.0/024' ],
+		[ '300.1.2.3', '192.0.2', '192.0.2.0/33', '2001:db8::/129', '192.0.2.007', 'plc', '192.0.2.7/', '1:2:3:4:5:6:7::8', 'fe80::1%eth0', '[::1]', '::1]/x[', 'any', '192.0.2.0/24/8' ]
+	],
+	dest_port: [ [ '502', '0', '44818-44820', '1:65535, 7', '00080' ], [ '99999', '9-5', '65536', '+5', '5-', 'http', 'any', '1-2-3' ] ]
+};
+
+test('what the gateway takes in a rule can be set, and nothing else', async t => {
+	const { page, box } = await open(t, 'settings', 'sealing', { error: /invalid input/ });
+	const rules = page.locator('#cbi-tsg-rule');
+	const row = rules.locator('.cbi-section-table-row:not(.placeholder)').first();
+	await rules.getByRole('button', { name: 'Add a rule' }).click();
+	await row.waitFor();
+	const input = name => row.locator(`[data-name=${name}] input`);
+	const given = async (name, value) => {
+		await input(name).fill(value);
+		await input(name).blur();
+
+		return /cbi-input-invalid/.test(await input(name).getAttribute('class'));
+	};
+	for (const [ name, [ right, wrong ] ] of Object.entries(WORDS)) {
+		await given('proto', name == 'dest_port' ? 'TCP' : '');
+		for (const value of right)
+			assert.equal(await given(name, value), false, `${name} ${value}`);
+		for (const value of wrong)
+			assert.equal(await given(name, value), true, `${name} ${value}`);
+		await given(name, '');
+	}
+	assert.equal(await given('proto', '1 '.repeat(65)), true, 'too many');
+	assert.equal(await given('name', '\u00fc'.repeat(33)), true, 'too many bytes');
+	await given('name', '\u00fc'.repeat(32));
+
+	/* A protocol that does not have the ports which stand there already. */
+	await given('proto', 'tcp');
+	await given('dest_port', '502');
+	await given('proto', 'tcp icmp');
+	assert.match(await input('dest_port').getAttribute('class'), /cbi-input-invalid/);
+	await given('proto', 'udp');
+	await given('dest_ip', '300.1.2.3');
+	await save(page);
+	await page.getByText(/To address.*invalid input.*\u201c300\.1\.2\.3\u201d is no address/).waitFor();
+	assert.ok(!Object.values(box.uci.tsg).some(section => section.dest_port == '502'), 'nothing is staged');
+});
+
+test('settings that the gateway does not take are shown where they are', async t => {
+	const { page, box } = await open(t, 'settings', 'alarms');
+	assert.equal(await text(page, '#tsg-wrong'), '');
+	box.answers.status.alarms.push('the settings are wrong, and after a restart nothing would run: option dest_ip of section @rule[0] is "300.1.2.3"');
+	await page.reload();
+	await page.locator('#tsg-wrong .tsg-alarm').waitFor();
+	assert.match(await text(page, '#tsg-wrong'), /dest_ip of section @rule\[0\].*What to do: .*before this box loses power/);
+});
+
 test('a token is handed to the daemon, and the settings are read anew', async t => {
 	const { page, box } = await open(t, 'settings', 'fresh', { picture: 'settings-fresh' });
 	await page.fill('#tsg-token', '  tsg1-abc\n def ');

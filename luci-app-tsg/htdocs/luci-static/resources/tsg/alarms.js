@@ -1,5 +1,6 @@
 'use strict';
 'require baseclass';
+'require tsg.parts as parts';
 
 /*
  * What to do about an alarm. The texts come from the daemon, in English; docs/operations.md has them all. The first
@@ -31,11 +32,23 @@ const ADVICE = [
 	[ ': a port is missing', _('Is the port there, is its name right on the page Bridge?') ]
 ];
 
-return baseclass.extend({
-	advice(alarm) {
-		const text = String(alarm);
-		const found = ADVICE.find(([ words ]) => words.startsWith(':') ? text.includes(words) : text.startsWith(words));
+function advice(alarm) {
+	const text = String(alarm);
+	const found = ADVICE.find(([ words ]) => words.startsWith(':') ? text.includes(words) : text.startsWith(words));
 
-		return found ? found[1] : _('Look it up in the operations guide (docs/operations.md); if that does not help, run \u201ctsg bundle\u201d and mail what it collects to support.');
+	return found ? found[1] : _('Look it up in the operations guide (docs/operations.md); if that does not help, run \u201ctsg bundle\u201d and mail what it collects to support.');
+}
+
+return baseclass.extend({
+	isAboutSettings(alarm) {
+		return String(alarm).startsWith('the settings are wrong');
+	},
+
+	/* With what to do about it. */
+	box(alarm) {
+		return E('div', { 'class': 'alert-message warning tsg-alarm' }, [
+			E('strong', {}, [ parts.foreign(alarm) ]),
+			E('p', {}, [ _('What to do:'), ' ', advice(alarm) ])
+		]);
 	}
 });

@@ -2,16 +2,16 @@
 'require view';
 'require form';
 'require uci';
+'require tsg.alarms as alarms';
 'require tsg.gateway as gateway';
 'require tsg.parts as parts';
+'require tsg.rules as rules';
 'require tsg.shape as shape';
 
 /* Key server and enrolment, and what this gateway does by itself. */
 
 const LONGEST_TOKEN = 4096;
 const ADDRESS = /^(tcp:\/\/)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?$/;
-/* Protocols with ports, by name or number. */
-const PORTED = /^\s*(tcp|udp|sctp|6|17|132)([\s,]+(tcp|udp|sctp|6|17|132))*\s*$/;
 const KEY = /^([A-Za-z0-9+\x2f]{43}=|[0-9A-Za-z.:+=^!*?&<>()[\]{}@%$#\x2f-]{40})$/;
 
 function words(option, pairs) {
@@ -29,11 +29,12 @@ return view.extend({
 	render([ status, leds ]) {
 		this.leds = leds;
 		this.map = this.form();
+		this.wrong = E('div', { 'id': 'tsg-wrong', 'aria-live': 'polite' });
 		this.enrolment = E('div', { 'id': 'tsg-enrolment' });
 		this.draw(status);
 
 		return this.map.render().then(map => E('div', { 'id': 'tsg-settings' }, [
-			E('h2', {}, [ _('Settings of the gateway') ]), this.enrolment, map
+			E('h2', {}, [ _('Settings of the gateway') ]), this.wrong, this.enrolment, map
 		]));
 	},
 
@@ -45,6 +46,7 @@ return view.extend({
 			'spellcheck': 'false', 'placeholder': 'tsg1-\u2026', 'maxlength': 2 * LONGEST_TOKEN, 'disabled': parts.readonly() ? true : null
 		});
 
+		parts.show(this.wrong, shape.list(state.alarms).filter(alarms.isAboutSettings).map(alarms.box));
 		parts.show(this.enrolment, [ parts.section('tsg-enrolment-panel', _('Join a group'), null, status.fault ? [ parts.missing(status) ] : [
 			E('p', {}, [ E('strong', {}, [ _('Fingerprint of this gateway') ]) ]),
 			parts.fingerprint(state.fingerprint),
@@ -84,7 +86,7 @@ return view.extend({
 	form() {
 		const map = new form.Map('tsg', null, null);
 		this.main(map.section(form.NamedSection, 'main', 'tsg', _('This gateway')));
-		this.rules(map.section(form.TableSection, 'rule', _('Local rules'),
+		this.local(map.section(form.TableSection, 'rule', _('Local rules'),
 			_('They count beside the rules of the key server and can only be stricter, unless the group allows \u201cunprotected\u201d here. Empty fields mean: any.')));
 
 		return map;
@@ -136,7 +138,7 @@ return view.extend({
 		option.default = 'info';
 	},
 
-	rules(section) {
+	local(section) {
 		let option;
 
 		section.addremove = true;
@@ -145,25 +147,29 @@ return view.extend({
 
 		option = section.option(form.Value, 'name', _('Name'));
 		option.placeholder = _('no telnet');
+		option.validate = (id, value) => rules.name(value);
 		option = section.option(form.ListValue, 'action', _('What happens'));
 		words(option, [ [ 'drop', _('drop') ], [ 'encrypt', _('seal') ], [ 'bypass', _('unprotected') ] ]);
 		option.default = 'drop';
 		option.rmempty = false;
-		option = section.option(form.Value, 'proto', _('Protocol'));
-		option.placeholder = 'tcp';
+		const proto = section.option(form.Value, 'proto', _('Protocol'));
+		proto.placeholder = 'tcp';
+		proto.validate = (id, value) => rules.proto(value);
+		/* LuCI looks at a field when it is changed, and at no other one. */
+		proto.onchange = (event, id) => ports.forEach(one => one.triggerValidation(id));
 		option = section.option(form.Value, 'src_ip', _('From address'));
 		option.placeholder = '192.0.2.0/24';
+		option.validate = (id, value) => rules.address(value);
 		option = section.option(form.Value, 'dest_ip', _('To address'));
 		option.placeholder = '192.0.2.7';
-		/* The gateway refuses all settings for one rule that it cannot follow. */
-		const port = (id, value) => !value || PORTED.test(section.formvalue(id, 'proto') || '') ||
-			_('Ports want a protocol that has them: tcp, udp or sctp.');
-		option = section.option(form.Value, 'src_port', _('From port'));
-		option.placeholder = _('any');
-		option.validate = port;
-		option = section.option(form.Value, 'dest_port', _('To port'));
-		option.placeholder = '23';
-		option.validate = port;
+		option.validate = (id, value) => rules.address(value);
+		const ports = [ [ 'src_port', _('From port'), _('any') ], [ 'dest_port', _('To port'), '23' ] ].map(([ name, title, placeholder ]) => {
+			const port = section.option(form.Value, name, title);
+			port.placeholder = placeholder;
+			port.validate = (id, value) => rules.port(value, section.formvalue(id, 'proto'));
+
+			return port;
+		});
 		option = section.option(form.Flag, 'enabled', _('On'));
 		option.default = '1';
 	}

@@ -92,11 +92,7 @@ return view.extend({
 
 		const title = texts.length == 1 ? _('One alarm') : _('%d alarms').format(texts.length);
 
-		return [ parts.section('tsg-alarm-list', title, null, texts.slice(0, MOST_ALARMS).map(text =>
-			E('div', { 'class': 'alert-message warning tsg-alarm' }, [
-				E('strong', {}, [ parts.foreign(text) ]),
-				E('p', {}, [ _('What to do:'), ' ', alarms.advice(text) ])
-			]))) ];
+		return [ parts.section('tsg-alarm-list', title, null, texts.slice(0, MOST_ALARMS).map(alarms.box)) ];
 	},
 
 	facts(state, peers) {
