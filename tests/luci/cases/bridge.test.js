@@ -70,6 +70,27 @@ test('a box that is in a VLAN already, without a bridge, stays there', async t =
 	assert.deepEqual([ vlan, standalone ], [ 20, true ]);
 });
 
+test('ports are not set up beside changes that wait', async t => {
+	const { page, box } = await open(t, 'bridge', 'sealing');
+	const press = () => page.getByRole('button', { name: 'Set up these ports' }).click();
+	await press();
+	await page.getByRole('button', { name: 'Take over these changes' }).click();
+	await page.getByText('The changes are noted').waitFor();
+	box.answers.setup = { ok: true, changes: [], notes: [] };
+	await press();
+	await page.getByText('Other changes wait to be applied').waitFor();
+	assert.equal(box.calls.filter(([ , method ]) => method == 'setup').length, 1);
+	for (const config of [ 'network', 'tsg' ]) {
+		await page.reload();
+		box.changes = { [config]: [ [ 'set', 'lan', 'proto', 'dhcp' ] ] };
+		await press();
+		await page.getByText('Other changes wait to be applied').waitFor();
+	}
+	box.changes = { system: [ [ 'set', 'ntp', 'enabled', '0' ] ] };
+	await press();
+	await page.getByText('These ports are set up like this already.').waitFor();
+});
+
 test('a list is replaced in a section without a name', async t => {
 	const { page, box } = await open(t, 'bridge', 'sealing');
 	box.answers.setup = { ok: true, notes: [], changes: [

@@ -139,7 +139,20 @@ return view.extend({
 			return Promise.resolve();
 		}
 
-		return Promise.all([ gateway.setup(lan, wan[0], address, vlan ? +vlan : null, standalone), L.resolveDefault(uci.load('network'), null) ]).then(([ answer, loaded ]) => {
+		return uci.changes().then(waiting => {
+			/* The gateway proposes what differs from what is applied; these would stay beside it. */
+			if ([ 'network', 'tsg' ].some(config => shape.list(shape.object(waiting)[config]).length)) {
+				parts.tell(_('Other changes wait to be applied. Press \u201cSave & Apply\u201d at the end of this page, or take them back under \u201cUnsaved Changes\u201d at its top, then set up the ports.'), 'danger');
+
+				return null;
+			}
+
+			return this.ask(lan, wan[0], address, vlan ? +vlan : null, standalone);
+		});
+	},
+
+	ask(...ports) {
+		return Promise.all([ gateway.setup(...ports), L.resolveDefault(uci.load('network'), null) ]).then(([ answer, loaded ]) => {
 			if (!parts.happened(answer))
 				return;
 			if (loaded == null) {
