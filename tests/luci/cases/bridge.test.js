@@ -183,8 +183,24 @@ test('offloads become `config port`, and go back to as it was', async t => {
 	assert.deepEqual([ ports()[0]['.name'], ports()[0].device, ports()[0].gro, ports()[0].lro ], [ 'port_wan', 'wan', '0', undefined ]);
 	await gro.selectOption('');
 	await save(page);
-	await eventually(() => ports()[0].gro === undefined, 'gro is left alone again');
-	assert.equal(ports().length, 1);
+	await eventually(() => ports().length == 0, 'gro is left alone again, and nothing is wished');
+});
+
+test('what is wished makes it so: what it was before is not known', async t => {
+	const { page, box } = await open(t, 'bridge', 'wished');
+	const empty = name => page.locator(`select[data-port=lan1][data-offload=${name}] option[value=""]`).innerText();
+	assert.deepEqual(await Promise.all([ 'gro', 'gso', 'tso' ].map(empty)), [ 'as before', 'as it is (on)', 'as before' ]);
+	await page.locator('select[data-port=lan1][data-offload=gro]').selectOption('');
+	await page.locator('select[data-port=lan1][data-offload=gso]').selectOption('0');
+	await save(page);
+	const port = () => box.uci.tsg.port_lan1;
+	await eventually(() => port()?.gso == '0' && port().gro === undefined, 'another wish instead');
+	await page.locator('select[data-port=lan1][data-offload=gso]').selectOption('');
+	port().note = 'by hand';
+	await page.evaluate(() => window.L.require('uci').then(uci => { uci.unload('tsg'); return uci.load('tsg'); }));
+	await save(page);
+	await eventually(() => port()?.gso === undefined, 'nothing is wished');
+	assert.equal(port()?.note, 'by hand', 'what somebody else has written stays');
 });
 
 test('an MTU that cannot be is refused', async t => {

@@ -178,6 +178,7 @@ export const scenarios = {
 			]
 		}
 	}),
+	wished: but({ ports: { ports: [ port('lan1', 'lan', { offloads: { gro: offload(false), gso: offload(true), tso: { ...offload(false), wanted: false } } }) ] } }),
 	older: but({}, { missing: [ 'counters', 'peers', 'policy', 'flows', 'preflight', 'ports', 'setup', 'enrol', 'reconnect', 'bypass' ] }),
 	gone: but({}, { gone: true }),
 	unwanted: but({}, { gone: true }),
@@ -188,6 +189,7 @@ export const scenarios = {
 	no_tunnel: tunnel({}, { up: false, errors: [ { subsystem: 'tsg', code: 'TSG_KEY_FILE', data: [] }, { subsystem: 'tsg', code: evil[1], data: evil } ] }),
 	hostile_tunnel: tunnel({ peer: evil[1], addresses: evil, routes: evil, key_file: evil[0], mtu: evil[3], tunlink: evil[0] }, { up: true, l3_device: evil[1] })
 };
+scenarios.wished.uci.tsg.port_lan1 = { '.type': 'port', '.name': 'port_lan1', '.anonymous': false, '.index': 2, device: 'lan1', gro: '0' };
 scenarios.unwanted.uci.tsg.main.enabled = '0';
 scenarios.led.uci.tsg.main.led = 'blue:seal';
 Object.assign(scenarios.managed.uci.tsg.bridge, { standalone: '1', box: 'box1' });

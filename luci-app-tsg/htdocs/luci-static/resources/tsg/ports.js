@@ -46,6 +46,22 @@ function put(device, offload, value) {
 	uci.set('tsg', section, offload, value || null);
 }
 
+/* A `config port` that wishes nothing any more. */
+function clear(device) {
+	const section = sectionOf(device);
+	const has = name => name.charAt(0) != '.' && name != 'device' && uci.get('tsg', section, name) != null;
+	if (section && !Object.keys(uci.get('tsg', section)).some(has))
+		uci.remove('tsg', section);
+}
+
+/* What is now is no answer to what it would be without a wish: that made it so. */
+function unwished(now, device, offload) {
+	if (wish(device, offload) || now.wanted != null)
+		return _('as before');
+
+	return now.on ? _('as it is (on)') : _('as it is (off)');
+}
+
 const ROLES = [ 'lan', 'wan' ];
 
 const Switches = baseclass.extend({
@@ -67,7 +83,7 @@ const Switches = baseclass.extend({
 		const select = E('select', {
 			'class': 'cbi-input-select tsg-switch', 'data-port': shape.text(device, 40), 'data-offload': offload,
 			'aria-label': '%s: %s'.format(shape.text(device, 40), OFFLOADS[offload]), 'disabled': parts.readonly() ? true : null
-		}, [ [ '', now.on ? _('as it is (on)') : _('as it is (off)') ], [ '1', _('on') ], [ '0', _('off') ] ].filter(([ value ]) =>
+		}, [ [ '', unwished(now, device, offload) ], [ '1', _('on') ], [ '0', _('off') ] ].filter(([ value ]) =>
 			/* What LRO has joined cannot be passed on as it was: the gateway refuses that. */
 			!(value == '1' && offload == 'lro' && ROLES.includes(port.role)) || wish(device, offload) == '1').map(([ value, label ]) =>
 			E('option', { 'value': value, 'selected': value == wish(device, offload) ? true : null }, [ label ])));
@@ -78,9 +94,10 @@ const Switches = baseclass.extend({
 
 	/* Into LuCI's staged changes, at the next save. */
 	stage() {
-		for (const one of this.switches)
-			if (one.select.value != wish(one.device, one.offload))
-				put(one.device, one.offload, one.select.value);
+		const changed = this.switches.filter(one => one.select.value != wish(one.device, one.offload));
+
+		changed.forEach(one => put(one.device, one.offload, one.select.value));
+		changed.forEach(one => clear(one.device));
 	},
 
 	reset() {
