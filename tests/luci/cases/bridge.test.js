@@ -143,6 +143,27 @@ test('a choice that cannot be is not asked for', async t => {
 	assert.equal(box.calls.find(([ , method ]) => method == 'setup')[2].address, '192.0.2.20/24');
 });
 
+test('what went wrong is said where one sees it, until the next attempt', async t => {
+	const { page } = await open(t, 'bridge', 'sealing');
+	await page.setViewportSize({ width: 900, height: 400 });
+	const press = () => page.getByRole('button', { name: 'Set up these ports' }).click();
+	const seen = what => page.getByText(what).evaluate(node => {
+		const { top, bottom } = node.getBoundingClientRect();
+
+		return top >= 0 && bottom <= innerHeight;
+	});
+	await page.selectOption('#tsg-role-0', 'wan');
+	await press();
+	await page.getByText('exactly one for the plant network').waitFor();
+	await eventually(() => seen('exactly one for the plant network'), 'in view');
+	await page.selectOption('#tsg-role-0', 'lan');
+	await page.fill('#tsg-vlan', '5000');
+	await press();
+	await page.getByText('A VLAN is a number').waitFor();
+	await eventually(() => seen('A VLAN is a number'), 'in view');
+	assert.equal(await page.getByText('exactly one for the plant network').count(), 0);
+});
+
 const BAD = {
 	'another configuration': [ [ 'set', 'system', 'ntp', 'enabled', '0' ] ],
 	'another verb': [ [ 'rename', 'network', 'lan', 'x' ] ],

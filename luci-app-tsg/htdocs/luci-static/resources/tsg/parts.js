@@ -10,6 +10,8 @@
  */
 
 let styled = false;
+/* What went wrong last. */
+let trouble = null;
 
 /* A button that says the same is the same, also while LuCI lets it wait; other fields have what somebody chose in them. */
 function same(one, other) {
@@ -138,7 +140,7 @@ return baseclass.extend({
 			/* LuCI takes the focus from a button that waits. */
 			'click': ui.createHandlerFn(self, (...args) => Promise.resolve(handler.apply(self, args)).finally(() => setTimeout(() => {
 				if (document.activeElement == document.body)
-					node.focus();
+					node.focus({ preventScroll: true });
 			})))
 		}, [ label ]);
 
@@ -149,15 +151,21 @@ return baseclass.extend({
 		return L.hasViewPermission() === false;
 	},
 
-	/* Says above the page how an action went. What went well disappears by itself. */
+	/* Says above the page how the last action went, also to who has scrolled down. What went well disappears by itself. */
 	tell(text, kind) {
 		const children = E('p', { 'class': 'tsg-foreign', 'role': 'status' }, [ text ]);
+		if (trouble)
+			(trouble.closest('.alert-message') || trouble).remove();
 
 		/* Older LuCI has none that disappear. */
 		if (ui.addTimeLimitedNotification)
 			ui.addTimeLimitedNotification(null, children, kind == 'danger' ? 0 : 8000, kind);
 		else
 			ui.addNotification(null, children, kind);
+
+		trouble = kind == 'danger' ? children : null;
+		if (trouble)
+			trouble.scrollIntoView({ block: 'center' });
 	},
 
 	/* After an action: true if it happened, else it was said why not. */
