@@ -83,6 +83,11 @@ return baseclass.extend({
 		return E('bdi', { 'class': 'tsg-foreign' }, [ shape.text(value, longest) ]);
 	},
 
+	/* A port's name is read in one piece. */
+	port(name) {
+		return E('span', { 'class': 'tsg-port' }, [ this.foreign(name, 40) ]);
+	},
+
 	code(value) {
 		return E('code', { 'class': 'tsg-foreign', 'dir': 'ltr' }, [ shape.text(value) ]);
 	},

@@ -68,7 +68,7 @@ const Switches = baseclass.extend({
 	__init__(ports) {
 		this.switches = [];
 		this.node = parts.table([ _('Port'), ...Object.values(OFFLOADS) ],
-			ports.map(port => [ parts.foreign(port.name, 40), ...Object.keys(OFFLOADS).map(offload => this.cell(port, offload)) ]),
+			ports.map(port => [ parts.port(port.name), ...Object.keys(OFFLOADS).map(offload => this.cell(port, offload)) ]),
 			_('This box has no network ports that could be used.'));
 	},
 

@@ -45,10 +45,10 @@ return view.extend({
 
 		return parts.table([ _('Port'), _('Cable'), _('Leads to'), _('Largest packet (MTU)'), _('Hardware address'), _('In bridge'), _('Switch chip') ],
 			this.ports.map((port, at) => [
-				parts.foreign(port.name, 40),
+				parts.port(port.name),
 				port.link === true ? _('plugged in') : _('nothing at the other end'),
 				E('select', {
-					'class': 'cbi-input-select', 'id': 'tsg-role-' + at, 'aria-label': _('Port %s leads to').format(shape.text(port.name, 40)),
+					'class': 'cbi-input-select tsg-switch', 'id': 'tsg-role-' + at, 'aria-label': _('Port %s leads to').format(shape.text(port.name, 40)),
 					'disabled': parts.readonly() ? true : null
 				}, Object.keys(names).map(role => E('option', {
 					'value': role, 'selected': role == port.role || role == 'none' && !(port.role in names) ? true : null
@@ -64,7 +64,8 @@ return view.extend({
 			[ 'static', _('this one:') ], [ 'none', _('none; then nobody reaches it over these ports') ]
 		].map(([ value, label ]) => E('option', { 'value': value }, [ label ])));
 		const fixed = this.field('tsg-static', '192.0.2.20/24', { 'aria-label': _('Address of this box, with its prefix length'), 'disabled': true });
-		const vlan = this.field('tsg-vlan', _('no VLAN'), { 'inputmode': 'numeric', 'size': 6, 'value': this.vlan() });
+		const untagged = _('no VLAN');
+		const vlan = this.field('tsg-vlan', untagged, { 'inputmode': 'numeric', 'size': untagged.length + 2, 'value': this.vlan() });
 		const standalone = E('input', {
 			'id': 'tsg-standalone', 'type': 'checkbox', 'disabled': parts.readonly() ? true : null,
 			'checked': uci.sections('tsg', 'bridge').some(bridge => bridge.standalone == '1') ? true : null
