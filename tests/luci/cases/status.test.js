@@ -150,6 +150,14 @@ test('throughput is shown in bit/s, with its average and peak', async t => {
 	assert.match(await shown('lately', 'sealed'), /peak [\d.]+\sMbit\/s$/);
 });
 
+test('the lines of a chart of which nothing crosses have two numbers', async t => {
+	const { page } = await open(t, 'status', 'throughput');
+	const marks = async chart => (await page.locator(`#${chart} .tsg-mark`).allInnerTexts()).map(one => one.replace(/\s/g, ' '));
+	await eventually(async () => (await marks('tsg-throughput'))[0] != '', 'drawn');
+	assert.deepEqual(await marks('tsg-throughput'), [ '1.0 kbit/s', '500 bit/s' ]);
+	assert.deepEqual(await marks('tsg-traffic'), [ '1/s', '0.5/s' ]);
+});
+
 test('a daemon that does not count all bytes has no throughput that is too small', async t => {
 	const { page, box } = await open(t, 'status', 'throughput');
 	await page.locator('#tsg-throughput').waitFor();

@@ -7,10 +7,10 @@
 const SVG = 'http://www.w3.org/2000/svg';
 const WIDTH = 600, HEIGHT = 160, SAMPLES = 100, SHORTEST = 1;
 
-/* What is counted, and how many of it a total has. */
+/* What is counted, how many of it a total has, and what a scale reaches at least: half of that has to be another number as well. */
 const UNITS = {
-	packets: { each: 1, rate: value => shape.rate(value), says: _('packets per second, the last %d minutes') },
-	bits: { each: 8, rate: value => shape.bits(value), says: _('bit per second, the last %d minutes') }
+	packets: { each: 1, least: 1, rate: value => shape.rate(value), says: _('packets per second, the last %d minutes') },
+	bits: { each: 8, least: 1000, rate: value => shape.bits(value), says: _('bit per second, the last %d minutes') }
 };
 
 function svg(name, attributes, children = []) {
@@ -79,7 +79,7 @@ const Chart = baseclass.extend({
 	},
 
 	draw() {
-		const top = above(Math.max(1, ...this.series.map(one => Math.max(0, ...one.rates))));
+		const top = above(Math.max(this.unit.least, ...this.series.map(one => Math.max(0, ...one.rates))));
 
 		this.series.forEach((one, at) => {
 			const first = SAMPLES - one.rates.length;
