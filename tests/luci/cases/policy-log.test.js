@@ -76,8 +76,15 @@ test('what enforce would stop is looked up on demand', async t => {
 	const { page, box } = await open(t, 'policy', 'migrate');
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.locator('#tsg-flows table').waitFor();
-	assert.match(await text(page, '#tsg-flows'), /192\.0\.2\.50 192\.0\.2\.77 tcp 502 4 211 modbus would be dropped 192\.0\.2\.50 192\.0\.2\.78 udp any 9 – would be sealed, and nobody there can open it/);
+	assert.match(await text(page, '#tsg-flows'), /192\.0\.2\.50 192\.0\.2\.77 tcp 502 4 211 3 s ago modbus would be dropped 192\.0\.2\.50 192\.0\.2\.78 udp any 9 60 s ago – would be sealed, and nobody there can open it/);
+	assert.match(await text(page, '#tsg-flows'), /From To Protocol Port of the service Packets Last seen Rule/);
 	await picture(page, 'policy');
+	const { flows } = box.answers.flows;
+	delete flows[0].last_s;
+	box.answers.flows = { mode: 'enforce', flows: flows };
+	await page.getByRole('button', { name: 'Look now' }).click();
+	await eventually(async () => /4 211 – modbus dropped .* sealed, and nobody there can open it/.test(await text(page, '#tsg-flows')), 'in force, nothing would be');
+	assert.deepEqual(await page.locator('#tsg-talks-kind option').allTextContents(), [ 'everything', 'dropped', 'sealed, and nobody there can open it' ]);
 	box.answers.flows = { flows: [] };
 	await page.getByRole('button', { name: 'Look now' }).click();
 	await page.getByText(/Nothing: nobody was heard/).waitFor();

@@ -141,7 +141,7 @@ export const scenarios = {
 	migrate: but({
 		status: { mode: 'migrate' },
 		policy: { versions: [ { ...base.answers.policy.versions[0], mode: 'migrate' } ] },
-		flows: { flows: [ { src: '192.0.2.50', dest: '192.0.2.77', proto: 'tcp', dest_port: 502, packets: 4211, last_s: 3, rule: 'modbus', would: 'drop' },
+		flows: { mode: 'migrate', flows: [ { src: '192.0.2.50', dest: '192.0.2.77', proto: 'tcp', dest_port: 502, packets: 4211, last_s: 3, rule: 'modbus', would: 'drop' },
 			{ src: '192.0.2.50', dest: '192.0.2.78', proto: 'udp', dest_port: null, packets: 9, last_s: 60, rule: null, would: 'seal' } ] }
 	}),
 	alarms: but({

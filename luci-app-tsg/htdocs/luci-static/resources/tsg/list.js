@@ -22,7 +22,8 @@ const List = baseclass.extend({
 			this.draw();
 		};
 		this.kind = E('select', { 'id': id + '-kind', 'class': 'cbi-input-select', 'change': anew }, [ E('option', { 'value': '' }, [ _('everything') ]) ]
-			.concat(Object.keys(kinds).map(kind => E('option', { 'value': kind }, [ kinds[kind] ]))));
+			.concat(Object.keys(kinds).map(kind => E('option', { 'value': kind }, [ '' ]))));
+		this.name(kinds);
 		this.words = E('input', { 'id': id + '-words', 'type': 'text', 'class': 'cbi-input-text', 'input': anew });
 		this.back = this.turner('\u00ab', _('Previous page'), -PAGE);
 		this.on = this.turner('\u00bb', _('Next page'), PAGE);
@@ -34,6 +35,13 @@ const List = baseclass.extend({
 		this.pages = E('div', { 'class': 'tsg-row' }, [ this.back, this.place, this.on ]);
 		this.table = E('div', {}, []);
 		this.node = E('div', { 'id': id }, [ this.search, this.table, this.pages ]);
+	},
+
+	/* The same kinds, by other names. */
+	name(kinds) {
+		for (const option of this.kind.options)
+			if (option.value)
+				option.textContent = kinds[option.value];
 	},
 
 	turner(sign, name, step) {

@@ -20,6 +20,7 @@ const MODES = {
 	'enforce': _('enforce: sealed, and let in only sealed')
 };
 const WOULD = { drop: _('would be dropped'), seal: _('would be sealed, and nobody there can open it') };
+const DOES = { drop: _('dropped'), seal: _('sealed, and nobody there can open it') };
 const PLACES = { unreached: _('behind no known gateway'), mine: _('behind this gateway'), others: _('behind other gateways') };
 const NON_IP = { pass: _('passes'), drop: _('is dropped') };
 const STAGES = { active: _('in force'), prepared: _('prepared'), retiring: _('being replaced') };
@@ -67,7 +68,7 @@ return view.extend({
 		this.heard = E('div', { 'id': 'tsg-heard-facts' });
 		this.machines = list.create('tsg-machines', [ _('Address'), _('Where') ], PLACES, _('None heard yet.'));
 		this.would = E('div', { 'id': 'tsg-flows', 'aria-live': 'polite' });
-		this.talks = list.create('tsg-talks', [ _('From'), _('To'), _('Protocol'), _('To port'), _('Packets'), _('Rule'), _('With \u201cenforce\u201d') ], WOULD,
+		this.talks = list.create('tsg-talks', [ _('From'), _('To'), _('Protocol'), _('Port of the service'), _('Packets'), _('Last seen'), _('Rule'), _('With \u201cenforce\u201d') ], WOULD,
 			_('Nothing: nobody was heard talking unprotected that a rule wants sealed. Wait until every machine has done all that it ever does before you rely on it.'));
 		this.update(answers);
 		poll.add(() => this.ask().then(fresh => this.update(fresh)), INTERVAL);
@@ -137,17 +138,21 @@ return view.extend({
 	},
 
 	flows(answer) {
-		const flows = shape.list(shape.object(answer.value).flows).map(shape.object);
+		const value = shape.object(answer.value);
+		const flows = shape.list(value.flows).map(shape.object);
+		const becomes = value.mode == 'enforce' ? DOES : WOULD;
+		const ago = seconds => shape.number(seconds) == null ? '\u2013' : _('%s ago').format(shape.duration(seconds));
 
 		/* The list is made once: who reads on keeps the page. */
 		if (answer.fault || !this.talks.node.isConnected)
 			dom.content(this.would, answer.fault ? [ parts.missing(answer) ] : [ this.talks.node ]);
+		this.talks.name(becomes);
 		this.talks.update(flows.map(flow => ({
 			kind: flow.would, words: [ flow.src, flow.dest, flow.proto, flow.dest_port, flow.rule ].map(word => shape.text(word, 120)).join(' '),
 			cells: () => [
 				parts.foreign(flow.src, 80), parts.foreign(flow.dest, 80), several(flow.proto), several(flow.dest_port),
-				E('span', { 'class': 'tsg-number' }, [ shape.count(flow.packets) ]), parts.foreign(flow.rule || '\u2013', 120),
-				E('strong', {}, [ known(WOULD, flow.would) ])
+				E('span', { 'class': 'tsg-number' }, [ shape.count(flow.packets) ]), ago(flow.last_s), parts.foreign(flow.rule || '\u2013', 120),
+				E('strong', {}, [ known(becomes, flow.would) ])
 			]
 		})));
 	},
