@@ -157,6 +157,38 @@ test('a token is handed to the daemon, and the settings are read anew', async t 
 	assert.equal(await page.inputValue('#tsg-token'), '');
 });
 
+test('after a token the page follows until the gateway is in the group, and what was refused before is gone', async t => {
+	const { page, box } = await open(t, 'settings', 'fresh');
+	const join = async token => {
+		await page.fill('#tsg-token', token);
+		await page.getByRole('button', { name: 'Join with this token' }).click();
+	};
+	await join('hello');
+	await page.getByText('This is no token').waitFor();
+	await join('tsg1-abcdef');
+	await page.getByText('The token was taken').waitFor();
+	assert.equal(await page.getByText('This is no token').count(), 0);
+	assert.equal(await page.locator('#tsg-member').count(), 0);
+	Object.assign(box.answers.status, { state: 'sealing', connected: true, group: 'line1' });
+	await page.locator('#tsg-member').waitFor();
+	assert.match(await text(page, '#tsg-member'), /group line1/);
+});
+
+test('a token that somebody types stays while the gateway begins anew', async t => {
+	const { page, box } = await open(t, 'settings', 'fresh');
+	await page.fill('#tsg-token', 'tsg1-abc');
+	await page.locator('#tsg-token').focus();
+	box.answers.status.fingerprint = '0000-a1c2-99de-0b54-7e21-c8d0-4412-5a9b';
+	await eventually(async () => /^0000/.test(await text(page, '#tsg-fingerprint')), 'asked again');
+	box.gone = true;
+	await page.waitForResponse(async response => /-32000/.test(await response.text()));
+	box.gone = false;
+	box.answers.status.fingerprint = '1111-a1c2-99de-0b54-7e21-c8d0-4412-5a9b';
+	await eventually(async () => /^1111/.test(await text(page, '#tsg-fingerprint')), 'asked once more');
+	assert.equal(await page.inputValue('#tsg-token'), 'tsg1-abc');
+	assert.equal(await page.evaluate(() => document.activeElement.id), 'tsg-token');
+});
+
 test('what is no token does not leave the page; one that is refused says why', async t => {
 	const { page, box } = await open(t, 'settings', 'fresh');
 	for (const wrong of [ '', 'hello', 'tsg1-' + 'x'.repeat(5000) ]) {

@@ -1,6 +1,7 @@
 'use strict';
 'require view';
 'require form';
+'require poll';
 'require uci';
 'require tsg.alarms as alarms';
 'require tsg.gateway as gateway';
@@ -10,6 +11,7 @@
 
 /* Key server and enrolment, and what this gateway does by itself. */
 
+const INTERVAL = 5;
 const LONGEST_TOKEN = 4096;
 const ADDRESS = /^(tcp:\/\/)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)(:\d{1,5})?$/;
 const KEY = /^([A-Za-z0-9+\x2f]{43}=|[0-9A-Za-z.:+=^!*?&<>()[\]{}@%$#\x2f-]{40})$/;
@@ -32,6 +34,7 @@ return view.extend({
 		this.wrong = E('div', { 'id': 'tsg-wrong', 'aria-live': 'polite' });
 		this.enrolment = E('div', { 'id': 'tsg-enrolment' });
 		this.draw(status);
+		poll.add(() => gateway.status().then(fresh => this.draw(fresh)), INTERVAL);
 
 		return this.map.render().then(map => E('div', { 'id': 'tsg-settings' }, [
 			E('h2', {}, [ _('Settings of the gateway') ]), this.wrong, this.enrolment, map
@@ -47,6 +50,9 @@ return view.extend({
 		});
 
 		parts.show(this.wrong, shape.list(state.alarms).filter(alarms.isAboutSettings).map(alarms.box));
+		/* What somebody has typed outlives a daemon that begins anew. */
+		if (status.fault && shape.object(document.getElementById('tsg-token')).value)
+			return;
 		parts.show(this.enrolment, [ parts.section('tsg-enrolment-panel', _('Join a group'), null, status.fault ? [ parts.missing(status) ] : [
 			E('p', {}, [ E('strong', {}, [ _('Fingerprint of this gateway') ]) ]),
 			parts.fingerprint(state.fingerprint),
