@@ -13,6 +13,7 @@ test('what stands in the configuration is shown, and what it means', async t => 
 	assert.match(await text(page, '#tsg-member'), /group line1/);
 	assert.equal(await field(page, 'fail').locator('select').inputValue(), 'closed');
 	assert.match(await field(page, 'fail').innerText(), /nobody can read or forge anything, and the plant may stand/);
+	assert.match(await field(page, 'name').innerText(), /when the key server first lets this gateway in; after that it is renamed there/);
 	assert.match(await field(page, 'cache_keys').innerText(), /whoever steals the box has them/);
 	assert.equal(await field(page, 'enabled').locator('input[type=checkbox]').isChecked(), true);
 	assert.match(await field(page, 'server').innerText(), /tcp:\/\/192\.0\.2\.10:5555/);

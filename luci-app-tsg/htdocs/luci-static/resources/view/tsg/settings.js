@@ -105,7 +105,7 @@ return view.extend({
 		option.default = '1';
 		option.rmempty = false;
 
-		option = section.option(form.Value, 'name', _('Name of this gateway'), _('What people call it, for example \u201cpress7\u201d. Empty: the name of this box.'));
+		option = section.option(form.Value, 'name', _('Name of this gateway'), _('What people call it, for example \u201cpress7\u201d. Empty: the name of this box. It counts when the key server first lets this gateway in; after that it is renamed there.'));
 		option.datatype = 'maxlength(64)';
 		option.placeholder = _('name of this box');
 
