@@ -74,7 +74,7 @@ async function answer(request, response) {
 			? [ `window.WORDS = ${JSON.stringify(box?.words ?? {})};`, TYPES['.js'] ] : await file(pathname);
 		const environment = JSON.stringify({ readonly: box?.readonly, apply_rollback: 90 });
 		response.setHeader('Content-Type', type);
-		response.end(type == TYPES['.html'] ? String(found).replace('<html ', `<html data-environment='${environment}' `) : found);
+		response.end(type == TYPES['.html'] ? String(found).replace('<html lang="en"', `<html lang="${box?.language ?? 'en'}" data-environment='${environment}'`) : found);
 	}
 	catch (error) {
 		response.statusCode = 404;
@@ -130,6 +130,7 @@ export async function open(test, view, name, options = {}) {
 	assert.ok(scenarios[name], `no scenario ${name}`);
 	box.readonly = options.readonly ?? false;
 	box.words = options.language ? await words(options.language) : {};
+	box.language = options.lang ?? options.language;
 	if (options.live)
 		box.uci = {};
 

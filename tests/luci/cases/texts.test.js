@@ -3,7 +3,7 @@
 import { test } from 'node:test';
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
-import { open, REAL, text } from '../harness.js';
+import { eventually, open, REAL, text } from '../harness.js';
 import { CATALOGUES, messages, spoken, template } from '../po.js';
 
 const ROOT = new URL('../../../', import.meta.url);
@@ -38,9 +38,17 @@ for (const language of LANGUAGES)
 	});
 
 test('the page speaks German', { skip: REAL && 'LuCI\'s own languages decide' }, async t => {
-	const { page } = await open(t, 'status', 'sealing', { language: 'de', picture: 'de-status' });
+	const { page } = await open(t, 'status', 'huge', { language: 'de', picture: 'de-status' });
 	assert.equal(await text(page, '.tsg-word'), 'VERSIEGELT');
+	assert.match(await text(page, '#tsg-counters'), /1,84 · 10\^19.*9,9 P/);
+	await eventually(async () => (await page.locator('#tsg-traffic .tsg-mark').nth(1).innerText()) == '0,5/s', 'the chart, too');
 });
+
+for (const language of [ 'zh_Hans', 'x', '' ])
+	test(`a language that the browser may not know is no fault: "${language}"`, { skip: REAL && 'LuCI\'s own languages decide' }, async t => {
+		const { page } = await open(t, 'status', 'huge', { lang: language });
+		assert.match(await text(page, '#tsg-counters'), /1\.84 · 10\^19/);
+	});
 
 /* The terms in the first column below a heading of docs/operations.md. */
 async function terms(title) {

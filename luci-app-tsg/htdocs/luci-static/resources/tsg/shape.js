@@ -17,8 +17,24 @@ function visible(character) {
 	return '\u27e8' + 'U+' + code.padStart(4, '0') + '\u27e9';
 }
 
+/* What stands before the decimals in LuCI's language, which may have a name that browsers do not know. */
+function point() {
+	try {
+		return (0.5).toLocaleString(document.documentElement.lang.replace(/_/g, '-')).charAt(1);
+	}
+	catch (error) {
+		return '.';
+	}
+}
+
+const POINT = point();
+
+function decimals(text) {
+	return text.replace('.', POINT);
+}
+
 function round(value, digits) {
-	return value.toFixed(value < 10 ? digits : 0);
+	return decimals(value.toFixed(value < 10 ? digits : 0));
 }
 
 function grouped(whole) {
@@ -65,7 +81,7 @@ return baseclass.extend({
 		if (number == null)
 			return '\u2013';
 		if (number >= 1e18)
-			return number.toExponential(2).replace(/e\+?/, ' \u00b7 10^');
+			return decimals(number.toExponential(2)).replace(/e\+?/, ' \u00b7 10^');
 		if (number >= 1e15)
 			return round(number / 1e15, 1) + ' P';
 		if (number >= 1e12)
@@ -82,7 +98,7 @@ return baseclass.extend({
 		if (number >= 1e4)
 			return round(number / 1e3, 1) + '\u202fk/s';
 
-		return (number < 10 && number % 1 ? number.toFixed(1) : grouped(Math.round(number))) + '/s';
+		return (number < 10 && number % 1 ? round(number, 1) : grouped(Math.round(number))) + '/s';
 	},
 
 	/* Bits per second; as with network cards, a Mbit has a million. */
