@@ -247,7 +247,7 @@ fn who_switches_the_gateway_off_has_a_bridge_again() {
                 let _daemon = Daemon::run(router.command(&lab, &["run"]));
                 wait_for("the end of the gate", || !gate_stands(&lab));
             } else {
-                router.gate_says(&lab, &[], "switched off");
+                router.gate_says(&lab, &[], "no key server is set");
             }
             assert_eq!(arrives(&lab), [true, true], "{kind}");
             let left = lab.run(At::GatewayA, "nft list ruleset; iptables-save -t mangle");
