@@ -2,6 +2,7 @@
 //! an environment variable to be one. It takes a command a line, and answers each with a line.
 
 use crate::lab::wait_for;
+use crate::memory;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -146,6 +147,11 @@ fn obey(running: &mut Option<Running>, word: &str, rest: &str) -> String {
         ("verify", Some(running)) => running.verify(),
         ("counters", Some(running)) => return format!("{:?}", running.counters()),
         ("machines", Some(running)) => return format!("{:?}", running.poll_machines()),
+        ("watch", Some(_)) => {
+            memory::begin();
+            Ok(())
+        }
+        ("memory", Some(_)) => return memory::taken().to_string(),
         ("status", Some(running)) => return format!("{:?}", running.status()),
         ("detach", _) => running.take().unwrap().detach(),
         ("leave", _) => running.take().unwrap().leave(Fail::Closed),
@@ -185,6 +191,10 @@ struct Mask {
 }
 
 impl Handler for Mask {
+    fn begin(&mut self) {
+        memory::watch_this_one();
+    }
+
     fn handle(&mut self, frame: &mut Frame<'_>, out: &mut Outbox) -> Verdict {
         let Some(at) = protocol_at(frame.packet.bytes()) else { return Verdict::Pass };
         match (frame.from, frame.packet.bytes()[at]) {
@@ -192,6 +202,9 @@ impl Handler for Mask {
                 beside(frame, out);
                 let payload = frame.packet.bytes().get(28..).unwrap_or_default();
                 assert!(!payload.starts_with(b"panic"), "as the test wants it");
+                if payload.starts_with(b"take memory") {
+                    drop(std::hint::black_box(vec![1]));
+                }
                 if let Some(path) = payload.strip_prefix(b"wait for ") {
                     let path = Path::new(OsStr::from_bytes(path)).to_owned();
                     wait_for("the file", || path.exists());

@@ -11,5 +11,6 @@ mod boot;
 mod child;
 mod faults;
 mod lab;
+mod memory;
 mod packets;
 mod survival;
