@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::ask::ask;
-use super::overview::printable;
+use super::overview::{printable, span};
 use crate::folders::Folders;
 
 const HEADINGS: [&str; 8] =
@@ -50,17 +50,8 @@ fn row(flow: &Value) -> [String; 8] {
     let [src, dest, proto, port, rule, packets] =
         ["src", "dest", "proto", "dest_port", "rule", "packets"].map(word);
     let last = flow.get("last_s").and_then(Value::as_u64);
-    let last = last.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", short(seconds)));
+    let last = last.map_or_else(|| "-".to_owned(), |seconds| format!("{} ago", span(seconds)));
     [src, dest, proto, port, rule, packets, last, fate]
-}
-
-/// The largest unit of it: an entry is as old as a day at most.
-fn short(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7199 => format!("{} min", seconds / 60),
-        _ => format!("{} h", seconds / 3600),
-    }
 }
 
 fn line(cells: &[String; 8], widths: &[usize; 8], out: &mut dyn Write) -> Result<()> {

@@ -126,6 +126,16 @@ fn words(fields: &Map<String, Value>) -> String {
     words.join("; ")
 }
 
+/// A time for people.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3_600),
+        _ => format!("{} days", seconds / 86_400),
+    }
+}
+
 /// Texts come from other machines too: control characters stay visible and harmless.
 pub(super) fn printable(text: &str) -> String {
     let shown =

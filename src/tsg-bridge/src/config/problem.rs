@@ -60,6 +60,16 @@ fn shown(value: &str) -> String {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems(pub Vec<Problem>);
 
+impl Problems {
+    /// What an error says, finding by finding: a line of a log for each.
+    pub fn each_of(error: &anyhow::Error) -> Vec<String> {
+        match error.downcast_ref::<Self>() {
+            Some(Self(problems)) => problems.iter().map(ToString::to_string).collect(),
+            None => vec![format!("{error:#}")],
+        }
+    }
+}
+
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, problem) in self.0.iter().enumerate() {
@@ -71,3 +81,25 @@ impl fmt::Display for Problems {
 }
 
 impl std::error::Error for Problems {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_finding_is_one_and_another_error_is_one() {
+        let problem = |allowed: &str| Problem {
+            severity: Severity::Error,
+            file: "/etc/config/tsg".into(),
+            section: None,
+            option: None,
+            value: None,
+            allowed: allowed.to_owned(),
+            advice: "Correct it".to_owned(),
+        };
+        let both = anyhow::Error::from(Problems(vec![problem("one"), problem("two")]));
+        let expected = ["/etc/config/tsg: one. Correct it.", "/etc/config/tsg: two. Correct it."];
+        assert_eq!(Problems::each_of(&both.context("with a context")), expected);
+        assert_eq!(Problems::each_of(&anyhow::anyhow!("a\nb")), ["a\nb"]);
+    }
+}

@@ -26,7 +26,7 @@ pub(crate) use status_socket::StatusSocket;
 pub(crate) use sys::keep_secrets;
 
 use crate::cli::Options;
-use crate::config::{Config, Problem};
+use crate::config::{Config, Problem, Problems};
 use crate::folders::Folders;
 use crate::identity::{Identity, prepare_folder};
 use crate::setup::apply;
@@ -61,7 +61,7 @@ pub fn run(options: &Options) -> Result<()> {
     say_undone(undone);
     let started = loaded.and_then(|(config, warnings)| start(config, &warnings, options));
     if let Err(error) = &started {
-        for finding in format!("{error:#}").lines() {
+        for finding in Problems::each_of(error) {
             log::error!(target: tsg_log::SAID, "{finding}");
         }
     }

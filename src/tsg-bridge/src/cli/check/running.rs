@@ -4,6 +4,7 @@ use anyhow::Result;
 use serde_json::Value;
 
 use super::{Daemon, report::Report};
+use crate::cli::overview::span;
 
 /// Heartbeats are answered every ten seconds; several that are not are no accident.
 const QUIET_S: u64 = 60;
@@ -64,15 +65,5 @@ pub(super) fn server(daemon: Daemon<'_>, report: &mut Report<'_>) -> Result<()> 
         (Some(silent), _) => report.good("server", &format!("answered {} ago", span(silent))),
         (None, _) if connected => report.good("server", "is connected"),
         (None, _) => report.problem("server", &format!("has not answered yet; {reach}")),
-    }
-}
-
-/// A time for people.
-fn span(seconds: u64) -> String {
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7_200 => format!("{} min", seconds / 60),
-        7_200..172_800 => format!("{} h", seconds / 3_600),
-        _ => format!("{} days", seconds / 86_400),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Control, report};
 use crate::boottime;
-use crate::config::Config;
+use crate::config::{Config, Problems};
 use crate::enrolment;
 use crate::run::cache::Cache;
 use crate::run::diagnostics;
@@ -69,7 +69,7 @@ impl Control {
 
     pub(in super::super) fn reload_or_say(&mut self) {
         if let Err(error) = self.reload() {
-            for finding in format!("{error:#}").lines() {
+            for finding in Problems::each_of(&error) {
                 log::error!("the configuration stays as it was: {finding}");
             }
         }
